@@ -1,0 +1,2 @@
+//! The `demotic` command.
+fn main() {}
