@@ -1,1 +1,3 @@
-//! (to come)
+//! The language between guest and host.
+#![forbid(unsafe_code)]
+pub mod state;

@@ -1,1 +1,3 @@
-//! (to come)
+//! Guest bytes -> IR.
+#![forbid(unsafe_code)]
+pub use demotic_ir::state;

@@ -1,0 +1,174 @@
+//! The guest CPU state: the variables that live between blocks.
+//!
+//! One `repr(C)` structure is the only contract between Rust and translated code ([`GuestState`]). Inside the IR its
+//! fields are numbered slots ([`crate::slot::Slot`]); an emitter pins the hot ones in host registers and spills them here
+//! when it leaves translated code. Nothing in here depends on the host.
+//!
+//! Flags: the six arithmetic flags are kept apart from the rest of EFLAGS, because they change with nearly every
+//! instruction and the others almost never. [`GuestState::eflags`] composes the architectural image.
+
+use demotic_f80::F80;
+
+/// Index of a general register in [`GuestState::gpr`], in the encoding order of the manuals (SDM vol. 2, table 2-2).
+pub mod reg {
+    #![allow(missing_docs)]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+}
+
+/// Index of a segment register in [`GuestState::seg_sel`] and [`GuestState::seg_base`] (SDM vol. 2, table B-8).
+pub mod seg {
+    #![allow(missing_docs)]
+    pub const ES: usize = 0;
+    pub const CS: usize = 1;
+    pub const SS: usize = 2;
+    pub const DS: usize = 3;
+    pub const FS: usize = 4;
+    pub const GS: usize = 5;
+}
+
+/// EFLAGS bits (SDM vol. 1, section 3.4.3).
+pub mod eflags {
+    #![allow(missing_docs)]
+    pub const CF: u32 = 1 << 0;
+    pub const FIXED: u32 = 1 << 1;
+    pub const PF: u32 = 1 << 2;
+    pub const AF: u32 = 1 << 4;
+    pub const ZF: u32 = 1 << 6;
+    pub const SF: u32 = 1 << 7;
+    pub const TF: u32 = 1 << 8;
+    pub const IF: u32 = 1 << 9;
+    pub const DF: u32 = 1 << 10;
+    pub const OF: u32 = 1 << 11;
+    pub const NT: u32 = 1 << 14;
+    pub const RF: u32 = 1 << 16;
+    pub const AC: u32 = 1 << 18;
+    pub const ID: u32 = 1 << 21;
+    /// The six arithmetic flags.
+    pub const ARITH: u32 = CF | PF | AF | ZF | SF | OF;
+    /// What user code can change by `popf` besides the arithmetic flags.
+    pub const USER_SYS: u32 = TF | DF | NT | AC | ID;
+}
+
+/// The mode that CS selects; part of a unit's key (SDM vol. 3, section 5.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Mode {
+    /// 64-bit mode.
+    #[default]
+    Long = 64,
+    /// 32-bit protected or compatibility mode.
+    Compat32 = 32,
+    /// 16-bit protected or compatibility mode.
+    Compat16 = 16,
+}
+
+impl Mode {
+    /// Default operand and address size in bits, as printed.
+    pub fn bits(self) -> u32 {
+        self as u32
+    }
+}
+
+/// x87 state. Registers are stored by physical number; TOP lives in `sw` bits 11 to 13.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct X87 {
+    /// Physical registers R0 to R7.
+    pub st: [F80; 8],
+    /// Control word.
+    pub cw: u16,
+    /// Status word, TOP included.
+    pub sw: u16,
+    /// Bit n is set when physical register n is not empty (the abridged tag byte of FXSAVE).
+    pub valid: u8,
+    /// Last x87 opcode (11 bits).
+    pub fop: u16,
+    /// Selector of the last instruction.
+    pub fcs: u16,
+    /// Selector of the last operand.
+    pub fds: u16,
+    /// Address of the last x87 instruction.
+    pub fip: u64,
+    /// Address of the last x87 memory operand.
+    pub fdp: u64,
+}
+
+impl Default for X87 {
+    /// The state after FNINIT (SDM vol. 1, section 8.1.5): all masked, extended precision, empty.
+    fn default() -> Self {
+        X87 { st: [F80::default(); 8], cw: 0x37f, sw: 0, valid: 0, fop: 0, fcs: 0, fds: 0, fip: 0, fdp: 0 }
+    }
+}
+
+impl X87 {
+    /// TOP: the physical number of ST(0).
+    pub fn top(&self) -> usize {
+        usize::from(self.sw >> 11) & 7
+    }
+    /// Sets TOP.
+    pub fn set_top(&mut self, top: usize) {
+        self.sw = self.sw & !0x3800 | ((top as u16 & 7) << 11);
+    }
+}
+
+/// All architectural state of one guest thread.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct GuestState {
+    /// General registers; 32-bit code uses the first eight, whose upper halves are then zero.
+    pub gpr: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
+    /// CF PF AF ZF SF OF at their EFLAGS positions, all other bits zero.
+    pub flags: u32,
+    /// The other EFLAGS bits (DF, TF, AC, ID, NT; IF and bit 1 always set).
+    pub sys: u32,
+    /// Segment bases in bytes; only FS and GS may be non-zero in 64-bit mode.
+    pub seg_base: [u64; 6],
+    /// Segment selectors.
+    pub seg_sel: [u16; 6],
+    /// Mode of the code at `rip`.
+    pub mode: Mode,
+    /// SSE control and status register.
+    pub mxcsr: u32,
+    /// x87 registers.
+    pub x87: X87,
+    /// XMM0 to XMM15, little-endian halves.
+    pub xmm: [[u64; 2]; 16],
+}
+
+impl Default for GuestState {
+    fn default() -> Self {
+        GuestState {
+            gpr: [0; 16],
+            rip: 0,
+            flags: 0,
+            sys: eflags::FIXED | eflags::IF,
+            seg_base: [0; 6],
+            seg_sel: [0; 6],
+            mode: Mode::Long,
+            mxcsr: 0x1f80,
+            x87: X87::default(),
+            xmm: [[0; 2]; 16],
+        }
+    }
+}
+
+impl GuestState {
+    /// The architectural EFLAGS image.
+    pub fn eflags(&self) -> u32 {
+        self.flags & eflags::ARITH | self.sys & !eflags::ARITH | eflags::FIXED | eflags::IF
+    }
+    /// Takes over an EFLAGS image as user code may set it (`popf`, signal return): privileged bits stay.
+    pub fn set_eflags(&mut self, image: u32) {
+        self.flags = image & eflags::ARITH;
+        self.sys = self.sys & !eflags::USER_SYS | image & eflags::USER_SYS | eflags::FIXED | eflags::IF;
+    }
+}
