@@ -257,6 +257,8 @@ ops! {
     Ld        "ld"       T    (I64)         Num   READ;
     /// Store b at a. Immediate as for `ld`.
     St        "st"       None (I64 T)       Num   WRITE;
+    /// Store b at a unless c is 1; then memory is not touched.
+    StUnless  "stunless" None (I64 T I1)    No    WRITE;
     /// Atomic exchange; the old value.
     AXchg     "axchg"    T    (I64 T)       No    ATOMIC;
     /// Atomic addition; the old value.
@@ -269,6 +271,8 @@ ops! {
     AXor      "axor"     T    (I64 T)       No    ATOMIC;
     /// Atomic compare with b and, when equal, store c; the old value. v128 needs 16-byte alignment (#GP).
     ACas      "acas"     T    (I64 T T)     No    ATOMIC;
+    /// Raises #GP(0) unless a is 0.
+    CheckGp   "checkgp"  None (I64)         No    FAULT;
     /// Memory fence: 0 full (mfence), 1 loads (lfence), 2 stores (sfence).
     Fence     "fence"    None ()            Num   STATE;
 
@@ -392,6 +396,8 @@ ops! {
     XChk      "x.chk"    None ()            No    FAULT;
     /// ST(i). Empty: stack underflow (IE, SF, C1 = 0), the default NaN.
     XGet      "x.get"    F80  ()            Num   STATE;
+    /// ST(0) without setting status bits; the default NaN when it is empty.
+    XPeek     "x.peek"   F80  ()            No    GET;
     /// Writes ST(i) and its tag.
     XSet      "x.set"    None (F80)         Num   SET;
     /// Decrements TOP and writes ST(0). Full: stack overflow (IE, SF, C1 = 1), the default NaN is pushed.
@@ -434,7 +440,11 @@ ops! {
     XBits     "x.bits"   V128 (F80)         No    PURE;
     /// The reverse.
     XFrom     "x.from"   F80  (V128)        No    PURE;
-    /// Physical register number immediate, without stack check (fsave, fxsave, MMX).
+    /// The full tag word: two bits for each physical register (SDM vol. 1, section 8.1.7).
+    XTagW     "x.tagw"   I16  ()            No    GET;
+    /// Tags from a full tag word: only "empty" counts.
+    XSetTagW  "x.settagw" None (I16)        No    STATE;
+    /// Physical register number immediate, or 8 + i for ST(i), without stack check (fsave, fxsave, MMX).
     XGetPhys  "x.getphys" F80 ()            Num   GET;
     /// The reverse; the tag is not changed.
     XSetPhys  "x.setphys" None (F80)        Num   SET;

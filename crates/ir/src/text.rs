@@ -22,14 +22,8 @@ use crate::state::{Mode, eflags};
 use crate::ty::Ty;
 use std::fmt::{self, Write};
 
-const FLAG_LETTERS: [(char, u32); 6] = [
-    ('c', eflags::CF),
-    ('p', eflags::PF),
-    ('a', eflags::AF),
-    ('z', eflags::ZF),
-    ('s', eflags::SF),
-    ('o', eflags::OF),
-];
+const FLAG_LETTERS: [(char, u32); 6] =
+    [('c', eflags::CF), ('p', eflags::PF), ('a', eflags::AF), ('z', eflags::ZF), ('s', eflags::SF), ('o', eflags::OF)];
 const CONDS: [&str; 16] = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"];
 
 impl fmt::Display for Unit {
@@ -312,11 +306,7 @@ impl Line<'_> {
                 let name = self.word()?.to_string();
                 let what = Service::ALL.iter().find(|(_, n)| *n == name)?.0;
                 let next = self.num()?;
-                Term::Service {
-                    what,
-                    next,
-                    args: [self.val().unwrap_or(Val::NONE), self.val().unwrap_or(Val::NONE)],
-                }
+                Term::Service { what, next, args: [self.val().unwrap_or(Val::NONE), self.val().unwrap_or(Val::NONE)] }
             }
             _ => return None,
         })

@@ -247,7 +247,8 @@ pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
                 return arg(3);
             }
             let (r, carry) = if inst.op == Op::FlRcl { rcl(ty, a(), n(), c()) } else { rcr(ty, a(), n(), c()) };
-            let overflow = if inst.op == Op::FlRcl { msb(r) != carry } else { msb(r) != (r >> (ty.bits() - 2) & 1 != 0) };
+            let overflow =
+                if inst.op == Op::FlRcl { msb(r) != carry } else { msb(r) != (r >> (ty.bits() - 2) & 1 != 0) };
             V::from(u64::from(d() & !(CF | OF) | bit(carry, CF) | bit(overflow, OF)))
         }
         Op::FlShlD | Op::FlShrD => {

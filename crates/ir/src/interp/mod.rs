@@ -13,6 +13,7 @@ mod vector;
 mod x87;
 
 pub use int::flags_of;
+pub use x87::tag_word;
 
 use crate::block::{Block, Indirect, Inst, Service, Term, Val};
 use crate::ops::Op;
@@ -287,10 +288,19 @@ fn step<M: Memory>(
             store(mem, ty, s.get(a).lo, s.get(b), inst.imm)?;
             return Ok(None);
         }
+        Op::StUnless => {
+            if s.get(inst.args[2]).lo == 0 {
+                store(mem, ty, s.get(a).lo, s.get(b), 0)?;
+            }
+            return Ok(None);
+        }
         Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => atomic(mem, inst, s)?,
         Op::Fence => {
             mem.fence(inst.imm);
             return Ok(None);
+        }
+        Op::CheckGp => {
+            return if s.get(a).lo == 0 { Ok(None) } else { Err(Trap::new(13)) };
         }
         Op::ExitIf => return Ok((s.get(a).lo != 0).then_some(inst.imm)),
         Op::FAdd
@@ -308,6 +318,7 @@ fn step<M: Memory>(
         | Op::FCvtP => float::run(inst, state, s)?,
         Op::XChk
         | Op::XGet
+        | Op::XPeek
         | Op::XSet
         | Op::XPush
         | Op::XPop
@@ -325,6 +336,8 @@ fn step<M: Memory>(
         | Op::XFn
         | Op::XToBcd
         | Op::XToBcdC
+        | Op::XTagW
+        | Op::XSetTagW
         | Op::XGetPhys
         | Op::XSetPhys
         | Op::XMmx => x87::run(inst, state, s)?,

@@ -154,6 +154,10 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             V::default()
         }
         Op::XGet => V::from(get(x, i)),
+        Op::XPeek => {
+            let top = x.top();
+            V::from(if x.valid >> top & 1 != 0 { x.st[top] } else { F80::INDEFINITE })
+        }
         Op::XSet => {
             set(x, i, a.f80());
             V::default()
@@ -208,9 +212,15 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             set_cc(x, cc.iter().filter(|(fl, _)| f & fl != 0).map(|(_, c)| c).sum());
             V::default()
         }
-        Op::XGetPhys => V::from(x.st[i]),
+        Op::XGetPhys => V::from(x.st[if inst.imm & 8 != 0 { phys(x, i) } else { i }]),
         Op::XSetPhys => {
-            x.st[i] = a.f80();
+            let n = if inst.imm & 8 != 0 { phys(x, i) } else { i };
+            x.st[n] = a.f80();
+            V::default()
+        }
+        Op::XTagW => V::from(u64::from(tag_word(x))),
+        Op::XSetTagW => {
+            x.valid = (0..8).filter(|n| a.lo >> (2 * n) & 3 != 3).fold(0, |m, n| m | 1 << n);
             V::default()
         }
         _ => {
@@ -219,6 +229,22 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             }
             V::default()
         }
+    })
+}
+
+/// The full tag word: 0 valid, 1 zero, 2 special, 3 empty.
+pub fn tag_word(x: &X87) -> u16 {
+    (0..8).fold(0, |w, n| {
+        let tag = if x.valid >> n & 1 == 0 {
+            3
+        } else {
+            match x.st[n].class() {
+                Class::Zero => 1,
+                Class::Normal => 0,
+                _ => 2,
+            }
+        };
+        w | tag << (2 * n)
     })
 }
 
@@ -291,12 +317,15 @@ fn function(x: &mut X87, kind: X87Fn) {
         X87Fn::Ftst => {
             let a = get(x, 0);
             let order = with_env(x, |e| f80::compare(a, F80::ZERO, e, false));
-            set_cc(x, match order {
-                Ordering4::Greater => 0,
-                Ordering4::Less => C0,
-                Ordering4::Equal => C3,
-                Ordering4::Unordered => C0 | C2 | C3,
-            });
+            set_cc(
+                x,
+                match order {
+                    Ordering4::Greater => 0,
+                    Ordering4::Less => C0,
+                    Ordering4::Equal => C3,
+                    Ordering4::Unordered => C0 | C2 | C3,
+                },
+            );
         }
         X87Fn::Fxam => {
             let n = x.top();

@@ -77,7 +77,9 @@ fn identity(block: &Block, inst: &Inst) -> Option<Val> {
     let [a, b, c, _] = inst.args;
     let k = |v: Val| const_of(block, v);
     match inst.op {
-        Op::Add | Op::Or | Op::Xor | Op::Sub | Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror if k(b) == Some(0) => Some(a),
+        Op::Add | Op::Or | Op::Xor | Op::Sub | Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror if k(b) == Some(0) => {
+            Some(a)
+        }
         Op::Add | Op::Or | Op::Xor if k(a) == Some(0) => Some(b),
         Op::And if k(b) == Some(inst.ty.mask()) => Some(a),
         Op::And | Op::Or if a == b => Some(a),
