@@ -75,13 +75,15 @@ fn cpu_ns(clock: libc::clockid_t) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+    static HITS: AtomicU64 = AtomicU64::new(0);
     static FLAG: AtomicBool = AtomicBool::new(false);
     static ABORTED: AtomicBool = AtomicBool::new(false);
 
     extern "C" fn on_signal(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         FLAG.store(true, Ordering::SeqCst);
+        HITS.fetch_add(1, Ordering::SeqCst);
         // SAFETY: the kernel's context of this handler.
         if abort_syscall(unsafe { &mut *context.cast() }) {
             ABORTED.store(true, Ordering::SeqCst);
@@ -114,7 +116,7 @@ mod tests {
                         std::thread::yield_now();
                     }
                     libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGUSR2);
-                    while !FLAG.load(Ordering::SeqCst) {
+                    while HITS.load(Ordering::SeqCst) == i {
                         std::thread::yield_now();
                     }
                 }
@@ -126,6 +128,7 @@ mod tests {
             }
             storm.join().unwrap();
         }
+        // SAFETY: no arguments, no effect.
         assert_eq!(gettid(), unsafe { libc::gettid() });
         assert!(process_cpu_ns() > 0 && thread_cpu_ns() > 0);
     }
