@@ -448,8 +448,6 @@ ops! {
     XGetPhys  "x.getphys" F80 ()            Num   GET;
     /// The reverse; the tag is not changed.
     XSetPhys  "x.setphys" None (F80)        Num   SET;
-    /// MMX entry: TOP = 0, all tags valid; raises #MF when one is pending.
-    XMmx      "x.mmx"    None ()            No    STATE_FAULT;
 }
 
 impl Op {
@@ -573,6 +571,8 @@ numbered! {
         Fnclex,
         /// Empty the stack (MMX exit).
         Emms,
+        /// MMX entry: TOP = 0, all tags valid.
+        EnterMmx,
         /// Recompute the summary bits after a new control word.
         Fixup,
         /// Mark ST(0) empty.

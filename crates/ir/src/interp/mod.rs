@@ -339,8 +339,7 @@ fn step<M: Memory>(
         | Op::XTagW
         | Op::XSetTagW
         | Op::XGetPhys
-        | Op::XSetPhys
-        | Op::XMmx => x87::run(inst, state, s)?,
+        | Op::XSetPhys => x87::run(inst, state, s)?,
         _ => int::pure(inst, s),
     };
     s.put(i, v);

@@ -143,13 +143,9 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
     let b = s.get(inst.args[1]);
     let i = (inst.imm & 7) as usize;
     Ok(match inst.op {
-        Op::XChk | Op::XMmx => {
+        Op::XChk => {
             if x.sw & 0x80 != 0 {
                 return Err(Trap::new(MF));
-            }
-            if inst.op == Op::XMmx {
-                x.set_top(0);
-                x.valid = 0xff;
             }
             V::default()
         }
@@ -388,6 +384,10 @@ fn function(x: &mut X87, kind: X87Fn) {
         }
         X87Fn::Fnclex => x.sw &= !(0x7f | ES_B),
         X87Fn::Emms => x.valid = 0,
+        X87Fn::EnterMmx => {
+            x.set_top(0);
+            x.valid = 0xff;
+        }
         X87Fn::Fixup => summarise(x),
         _ => {
             let n = kind as usize;

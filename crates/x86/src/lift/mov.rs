@@ -9,6 +9,10 @@ use iced_x86::{OpKind, Register};
 
 /// mov, movnti.
 pub fn mov(l: &mut Lifter) -> Flow {
+    let privileged = |r: Register| r.is_cr() || r.is_dr() || r.is_tr();
+    if privileged(l.insn.op_register(0)) || privileged(l.insn.op_register(1)) {
+        return l.fault(13);
+    }
     let dst = l.place(0);
     match dst {
         Place::Seg(n) => return load_segment(l, n, 1),

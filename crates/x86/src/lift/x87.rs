@@ -2,7 +2,7 @@
 //!
 //! Stores to memory convert first without side effects, store (which may fault), and only then set the status bits.
 
-use super::{ALL, Flow, Lifter, Place};
+use super::{ALL, Flow, Lifter};
 use demotic_ir::block::Val;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
@@ -454,9 +454,4 @@ pub fn frstor(l: &mut Lifter) -> Flow {
 /// emms.
 pub fn emms(l: &mut Lifter) -> Flow {
     function(l, X87Fn::Emms)
-}
-
-/// Whether a place is an MMX register.
-pub fn is_mm(p: Place) -> bool {
-    matches!(p, Place::Mm(_))
 }
