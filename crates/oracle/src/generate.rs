@@ -191,6 +191,9 @@ fn excluded(insn: &Instruction) -> bool {
             | M::Clflush
             | M::Bound
             | M::Prefetchwt1
+            | M::Nop
+            | M::Reservednop
+            | M::Pause
     ) || insn.is_jmp_far()
         || insn.is_call_far()
         || insn.is_jmp_far_indirect()
@@ -219,9 +222,12 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     (0..12).for_each(|_| bytes.push(rng.next() as u8));
     let mut decoder = Decoder::with_ip(mode.bits(), &bytes, CODE, DecoderOptions::NONE);
     let insn = decoder.decode();
-    // In 64-bit mode processors differ in whether an operand-size prefix cuts branch targets to 16 bits.
-    let cut = insn.flow_control() != FlowControl::Next && bytes[0] == 0x66;
-    if insn.is_invalid() || excluded(&insn) || cut {
+    // In 64-bit mode processors differ in whether an operand-size prefix cuts branch targets to 16 bits, and in
+    // what repeat prefixes do to loops. A store through CS is #GP in 32-bit code, which is not modelled.
+    let branch = insn.flow_control() != FlowControl::Next;
+    let cut = branch && bytes[..4].iter().any(|b| matches!(b, 0x66 | 0xf2 | 0xf3));
+    let code_segment = insn.segment_prefix() == Register::CS && mode != Mode::Long;
+    if insn.is_invalid() || excluded(&insn) || cut || code_segment {
         return None;
     }
     let offsets = decoder.get_constant_offsets(&insn);
@@ -358,6 +364,7 @@ fn aim(rng: &mut Rng, case: &mut Case, insn: &Instruction, displacement: Option<
     let zero = |case: &mut Case, p: u64, n: u64| {
         case.mem.retain(|(o, _)| !(p..p.wrapping_add(n)).contains(&(DATA + u64::from(*o))));
     };
+    let insn = &crate::decode(case);
     match insn.mnemonic() {
         // Alignment checking would reach the harness itself.
         M::Popf | M::Popfd | M::Popfq => zero(case, case.state.gpr[reg::RSP], 8),

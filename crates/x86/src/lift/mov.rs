@@ -93,7 +93,7 @@ pub fn xchg(l: &mut Lifter) -> Flow {
     match (p0, p1) {
         (Place::Mem(addr, ty, _), other) | (other, Place::Mem(addr, ty, _)) => {
             let v = l.load(other);
-            let old = l.b.op(Op::AXchg, ty, &[addr, v]);
+            let old = l.atomic(Op::AXchg, ty, &[addr, v]);
             l.store(other, old);
         }
         _ => {
