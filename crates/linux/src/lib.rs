@@ -1,1 +1,16 @@
-//! (to come)
+//! The kernel that the guest sees: address space, program loading, threads, signals and system calls of x86 Linux, on top
+//! of the host's Linux.
+//!
+//! Guest memory is only touched through [`uaccess::Mem`] (and the executor); a bad guest pointer is EFAULT, never a crash.
+//! One guest thread is one host thread ([`task::Task`]); one guest process is one host process ([`process::Process`]).
+
+pub mod clone;
+pub mod errno;
+pub mod exec;
+pub mod exit;
+pub mod futex;
+pub mod mm;
+pub mod process;
+pub mod signal;
+pub mod task;
+pub mod uaccess;

@@ -1,0 +1,73 @@
+//! Raw system calls, and system calls that a signal can interrupt without a race.
+//!
+//! The race: a signal arrives after the last check for pending signals and before the kernel is entered; the call would then
+//! sleep although a guest handler has to run. [`syscall_interruptible`] checks a flag and enters the kernel in one stretch of
+//! code whose limits are known; the signal handler sets the flag and calls [`abort_syscall`], which moves a PC inside that
+//! stretch to its abort path. Behind the system call instruction the kernel itself has answered EINTR or a result.
+
+use crate::arch;
+
+unsafe extern "C" {
+    fn demotic_syscall_interruptible(flag: *const u8, nr: usize, args: *const usize) -> usize;
+    static demotic_syscall_start: u8;
+    static demotic_syscall_end: u8;
+    static demotic_syscall_abort: u8;
+}
+
+/// What [`syscall_interruptible`] returns when it did not enter the kernel: -ERESTARTSYS (include/linux/errno.h).
+pub const NOT_ENTERED: isize = -512;
+
+/// A system call with raw arguments: the kernel's return value, minus an errno in its last 4095 values.
+///
+/// # Safety
+/// Whatever the call does with the arguments must be sound.
+#[inline]
+pub unsafe fn syscall6(nr: libc::c_long, args: [usize; 6]) -> isize {
+    // SAFETY: the caller's contract.
+    unsafe { arch::syscall6(nr as usize, args) as isize }
+}
+
+/// Like [`syscall6`], but returns [`NOT_ENTERED`] without entering the kernel if `flag` is not zero.
+///
+/// # Safety
+/// Whatever the call does with the arguments must be sound.
+pub unsafe fn syscall_interruptible(flag: &std::sync::atomic::AtomicBool, nr: libc::c_long, args: [usize; 6]) -> isize {
+    // SAFETY: the flag lives as long as the call; the rest is the caller's contract.
+    unsafe { demotic_syscall_interruptible(flag.as_ptr().cast(), nr as usize, args.as_ptr()) as isize }
+}
+
+/// To be called by a signal handler after it set the flag: a call of [`syscall_interruptible`] that has not entered the
+/// kernel yet will return [`NOT_ENTERED`]. Returns whether the context was changed.
+pub fn abort_syscall(context: &mut libc::ucontext_t) -> bool {
+    let pc = arch::pc(context);
+    let inside = pc >= &raw const demotic_syscall_start as usize && pc < &raw const demotic_syscall_end as usize;
+    if inside {
+        arch::set_pc(context, &raw const demotic_syscall_abort as usize);
+    }
+    inside
+}
+
+/// Kernel thread id of the caller.
+pub fn gettid() -> i32 {
+    // SAFETY: no arguments, no effect.
+    unsafe { syscall6(libc::SYS_gettid, [0; 6]) as i32 }
+}
+
+/// CPU time of the calling thread in nanoseconds (clock_gettime(2), CLOCK_THREAD_CPUTIME_ID); 0 if the clock is absent.
+pub fn thread_cpu_ns() -> u64 {
+    cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of the process in nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu_ns(clock: libc::clockid_t) -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is ours.
+    if unsafe { libc::clock_gettime(clock, &mut ts) } != 0 {
+        return 0;
+    }
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}

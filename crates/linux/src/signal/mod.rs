@@ -1,0 +1,3 @@
+//! Guest signals.
+
+pub mod syscalls;

@@ -1,0 +1,63 @@
+//! One guest thread: its processor, its memory, its signal state. Owned by the host thread that runs it.
+
+use crate::errno::{Errno, SysResult};
+use crate::process::Process;
+use crate::uaccess::Mem;
+use demotic_engine::Cpu;
+use std::sync::Arc;
+
+/// System call conventions: which table, how wide the arguments are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Abi {
+    /// `syscall` in 64-bit mode.
+    X86_64,
+    /// `int 0x80` in any mode, and `sysenter`.
+    I386,
+}
+
+/// A system call's implementation. i386 arguments arrive zero-extended.
+pub type Handler = fn(&mut Task, [u64; 6]) -> SysResult;
+
+/// One guest thread.
+pub struct Task {
+    /// The processor: registers and the way into guest code.
+    pub cpu: Cpu,
+    /// Guest memory.
+    pub mem: Mem,
+    /// ABI of the system call in progress; between calls that of the last one.
+    pub abi: Abi,
+    /// The process it belongs to.
+    pub process: Arc<Process>,
+    /// Thread id, the same for guest and host.
+    pub tid: i32,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("tid", &self.tid).field("abi", &self.abi).finish_non_exhaustive()
+    }
+}
+
+impl Task {
+    /// A host system call that does not sleep for long. Numbers and structures are the host's.
+    pub fn syscall_host(&self, nr: libc::c_long, args: [usize; 6]) -> SysResult {
+        // SAFETY: the caller built the arguments: pointers are guest memory (checked by `Mem::host`) or its own buffers.
+        Errno::from_ret(unsafe { demotic_host::sys::syscall6(nr, args) })
+    }
+
+    /// A host system call that may sleep. A guest signal interrupts it without a race: when one is pending before the kernel
+    /// is entered, or the kernel returns EINTR because of one, the answer is [`Errno::ERESTARTSYS`] and the run loop
+    /// delivers the signal and restarts the call or returns EINTR, by SA_RESTART. For calls that are never restarted
+    /// (signal(7)) the caller maps ERESTARTSYS to [`Errno::ERESTARTNOHAND`] or [`Errno::EINTR`].
+    pub fn syscall_blocking(&self, nr: libc::c_long, args: [usize; 6]) -> SysResult {
+        self.syscall_host(nr, args)
+    }
+
+    /// The ABI's pointer and `long` size in bytes.
+    pub fn word(&self) -> usize {
+        match self.abi {
+            Abi::X86_64 => 8,
+            Abi::I386 => 4,
+        }
+    }
+}
