@@ -14,3 +14,4 @@ pub mod process;
 pub mod signal;
 pub mod task;
 pub mod uaccess;
+pub mod abi;

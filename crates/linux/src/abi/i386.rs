@@ -4,7 +4,7 @@
 
 use super::guest_structs;
 
-guest_structs! { [C, packed(4)] LAYOUTS;
+guest_structs! { (C, packed(4)) LAYOUTS;
     /// `oldstat` and its family (numbers 18, 28, 84).
     struct OldStat as "struct __old_kernel_stat", 32 {
         0 st_dev: u16,

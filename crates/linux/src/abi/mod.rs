@@ -35,7 +35,7 @@ pub struct Layout {
 /// Declares guest structures: `offset field: type` per line, checked at compile time; a member whose C path differs
 /// has it behind an arrow.
 macro_rules! guest_structs {
-    ([$($repr:tt)*] $list:ident; $(
+    ($repr:tt $list:ident; $(
         $(#[$meta:meta])*
         struct $name:ident as $c_name:literal, $size:literal {
             $( $off:literal $field:ident : $ty:ty $(=> $c_field:literal)? ),* $(,)?
@@ -44,7 +44,7 @@ macro_rules! guest_structs {
         $(
             $(#[$meta])*
             #[derive(Clone, Copy, Debug, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
-            #[repr($($repr)*)]
+            #[repr $repr]
             #[allow(non_camel_case_types)]
             pub struct $name { $( pub $field: $ty, )* }
 

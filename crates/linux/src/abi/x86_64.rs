@@ -4,7 +4,7 @@
 
 use super::guest_structs;
 
-guest_structs! { [C] LAYOUTS;
+guest_structs! { (C) LAYOUTS;
     /// `stat`, `fstat`, `lstat`, `newfstatat`.
     struct Stat as "struct stat", 144 {
         0 st_dev: u64,
