@@ -15,3 +15,4 @@ pub mod process;
 pub mod signal;
 pub mod task;
 pub mod uaccess;
+pub mod abi;
