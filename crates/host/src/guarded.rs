@@ -11,7 +11,7 @@
 
 use crate::arch;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Why an access failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -182,6 +182,25 @@ pub unsafe fn copy_to(to: usize, from: *const u8, len: usize) -> Result<(), Faul
     done(unsafe { arch::copy(to, from as usize, len) })
 }
 
+/// The lock of [`unaligned_rmw`]. A plain flag, so that a child can reset it after fork.
+static RMW_LOCK: AtomicBool = AtomicBool::new(false);
+
+/// Does a read-modify-write that the host cannot do atomically (unaligned on ARM: x86's split lock), one at a time. Plain
+/// stores of other threads to the same place are not kept out.
+#[cold]
+pub fn unaligned_rmw<T>(operation: impl FnOnce() -> T) -> T {
+    while RMW_LOCK.compare_exchange_weak(false, true, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        std::thread::yield_now();
+    }
+    let result = operation();
+    RMW_LOCK.store(false, Ordering::Release);
+    result
+}
+
+/// To be called in the child after a fork: a thread that did not come along may have held the lock.
+pub fn reset_after_fork() {
+    RMW_LOCK.store(false, Ordering::Release);
+}
 unsafe extern "C" {
     #[link_name = "__start_demotic_extable"]
     static TABLE_START: [i32; 3];

@@ -71,3 +71,65 @@ fn cpu_ns(clock: libc::clockid_t) -> u64 {
     }
     ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    static HITS: AtomicU64 = AtomicU64::new(0);
+    static FLAG: AtomicBool = AtomicBool::new(false);
+    static ABORTED: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn on_signal(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        FLAG.store(true, Ordering::SeqCst);
+        HITS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the kernel's context of this handler.
+        if abort_syscall(unsafe { &mut *context.cast() }) {
+            ABORTED.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn flag_and_signal_interrupt_a_read() {
+        crate::signal::install(libc::SIGUSR2, on_signal).unwrap();
+        let mut pipe = [0; 2];
+        // SAFETY: plain pipe(2).
+        assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+        let mut byte = 0u8;
+        let args = [pipe[0] as usize, &raw mut byte as usize, 1, 0, 0, 0];
+        // SAFETY: reads one byte into `byte`; the signal goes to this thread.
+        unsafe {
+            FLAG.store(true, Ordering::SeqCst);
+            assert_eq!(syscall_interruptible(&FLAG, libc::SYS_read, args), NOT_ENTERED);
+            FLAG.store(false, Ordering::SeqCst);
+            assert_eq!(libc::write(pipe[1], b"x".as_ptr().cast(), 1), 1);
+            assert_eq!(syscall_interruptible(&FLAG, libc::SYS_read, args), 1);
+            assert_eq!(byte, b'x');
+            // A storm of signals at random moments: the read must never sleep on.
+            let (pid, tid) = (std::process::id() as i32, gettid());
+            let storm = std::thread::spawn(move || {
+                for i in 0..300u64 {
+                    let until = std::time::Instant::now() + std::time::Duration::from_nanos(i * 397 % 60_000);
+                    while std::time::Instant::now() < until {}
+                    while FLAG.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                    libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGUSR2);
+                    while HITS.load(Ordering::SeqCst) == i {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for _ in 0..300 {
+                let ret = syscall_interruptible(&FLAG, libc::SYS_read, args);
+                assert!(ret == NOT_ENTERED || ret == -(libc::EINTR as isize), "{ret}");
+                FLAG.store(false, Ordering::SeqCst);
+            }
+            storm.join().unwrap();
+        }
+        // SAFETY: no arguments, no effect.
+        assert_eq!(gettid(), unsafe { libc::gettid() });
+        assert!(process_cpu_ns() > 0 && thread_cpu_ns() > 0);
+    }
+}

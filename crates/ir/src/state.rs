@@ -118,6 +118,18 @@ impl X87 {
     }
 }
 
+/// A segment descriptor that the guest defined, in the terms of `struct user_desc` (asm/ldt.h). All zero: empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Descriptor {
+    /// Base address in bytes.
+    pub base: u32,
+    /// Limit in bytes, or in pages with flag 16.
+    pub limit: u32,
+    /// seg_32bit 1, contents 2 and 4, read_exec_only 8, limit_in_pages 16, seg_not_present 32, useable 64, lm 128.
+    pub flags: u32,
+}
+
 /// All architectural state of one guest thread.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
@@ -142,6 +154,8 @@ pub struct GuestState {
     pub x87: X87,
     /// XMM0 to XMM15, little-endian halves.
     pub xmm: [[u64; 2]; 16],
+    /// The thread's own GDT entries, 12 to 14 (selectors 0x63, 0x6b, 0x73): what set_thread_area(2) sets.
+    pub tls: [Descriptor; 3],
 }
 
 impl Default for GuestState {
@@ -157,6 +171,7 @@ impl Default for GuestState {
             mxcsr: 0x1f80,
             x87: X87::default(),
             xmm: [[0; 2]; 16],
+            tls: [Descriptor::default(); 3],
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod errno;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod load;
 pub mod mm;
 pub mod process;
 pub mod signal;

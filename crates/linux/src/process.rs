@@ -23,6 +23,8 @@ pub struct Process {
     pub space: Arc<AddressSpace>,
     /// Its translator.
     pub engine: Arc<Engine>,
+    /// Its local descriptor table (modify_ldt(2)).
+    pub ldt: crate::mm::tls::Ldt,
     /// Absolute path of the running program, as /proc/self/exe shows it.
     pub exe: PathBuf,
     /// The program's arguments, as /proc/self/cmdline shows them.

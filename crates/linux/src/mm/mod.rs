@@ -1,39 +1,22 @@
 //! The guest's address space.
+//!
+//! Problem: guest mappings, Demotic's own memory and the host kernel's opinion share one address space. Approach: every
+//! guest mapping is recorded in a list of our own ([`map::Map`]), which is authoritative for guest permissions; places are
+//! chosen by us and claimed with MAP_FIXED_NOREPLACE, so that nothing of Demotic's is ever mapped over. MAP_FIXED by the
+//! guest replaces guest mappings only; where it meets Demotic's memory it fails with ENOMEM.
+//!
+//! On the host no page is executable: guest code is data here. Execute permission is kept in the list and honoured by
+//! [`AddressSpace::fetch`]. Pages whose code was translated are write-protected on the host until the guest writes.
+//!
+//! Locks: one mutex for list, brk and protected pages; nothing is locked inside it. fork takes it, so that the child's copy
+//! is whole. Fault handlers do not take it (guarded accesses return before anything is looked up).
+//!
+//! Absent: host pages larger than the guest's 4 KiB (refused at start-up).
 
+pub mod map;
+pub mod space;
 pub mod syscalls;
+pub mod tls;
 
-use demotic_engine::GuestSpace;
-
-/// The memory map of one guest process.
-#[derive(Debug)]
-pub struct AddressSpace {
-    base: usize,
-    limit: u64,
-}
-
-impl AddressSpace {
-    /// An empty space of addresses below `limit`, guest address 0 standing at host address `base`.
-    pub fn new(base: usize, limit: u64) -> AddressSpace {
-        AddressSpace { base, limit }
-    }
-    /// The first page from `page` and below `end` that the engine protected because of its translations.
-    pub fn next_code_page(&self, _page: u64, _end: u64) -> Option<u64> {
-        None
-    }
-}
-
-impl GuestSpace for AddressSpace {
-    fn base(&self) -> usize {
-        self.base
-    }
-    fn limit(&self) -> u64 {
-        self.limit
-    }
-    fn fetch(&self, _pc: u64, _buf: &mut [u8]) -> usize {
-        0
-    }
-    fn protect_code_page(&self, _page: u64) {}
-    fn release_code_page(&self, _addr: u64) -> bool {
-        false
-    }
-}
+pub use map::{Kind, Vma, prot};
+pub use space::{AddressSpace, Layout, Place, Request};

@@ -1,99 +1,293 @@
-//! Memory management system calls.
+//! Memory management system calls: mmap(2) and its family, brk(2), and advice.
+//!
+//! Every call that takes a range works on the guest's own mappings in it only: Demotic's memory, which lies between them on
+//! 64-bit hosts, cannot be named. Translations are dropped wherever bytes or permissions change.
 
+use super::map::{Kind, Vma, prot};
+use super::space::{Place, Request, page_up};
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
+use crate::uaccess::PAGE;
+use demotic_host::sys;
+use std::ops::Range;
 
-/// brk(2).
-pub fn sys_brk(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// MAP_ bits with the same value in every Linux ABI we know (asm-generic/mman.h) that are handed on to the host.
+const HOST_FLAGS: u64 = (libc::MAP_TYPE
+    | libc::MAP_ANONYMOUS
+    | libc::MAP_LOCKED
+    | libc::MAP_NORESERVE
+    | libc::MAP_POPULATE
+    | libc::MAP_NONBLOCK
+    | libc::MAP_HUGETLB) as u64
+    | 0xfc00_0000 // size of huge pages
+    | 0x8_0000; // MAP_SYNC
+const MAP_FIXED: u64 = 0x10;
+const MAP_ANONYMOUS: u64 = 0x20;
+/// x86 only: in the first 2 GiB.
+const MAP_32BIT: u64 = 0x40;
+const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+const PROT_GROWSDOWN: u64 = 0x0100_0000;
+const PROT_GROWSUP: u64 = 0x0200_0000;
+
+fn do_mmap(task: &Task, addr: u64, len: u64, prot: u64, flags: u64, fd: u64, offset: u64) -> SysResult {
+    if offset % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = &task.process.space;
+    let anonymous = flags & MAP_ANONYMOUS != 0;
+    let place = if flags & MAP_FIXED_NOREPLACE != 0 {
+        Place::Free(addr)
+    } else if flags & MAP_FIXED != 0 {
+        Place::Fixed(addr)
+    } else if addr != 0 {
+        Place::Hint(addr)
+    } else if flags & MAP_32BIT != 0 && !task.process.is_32bit {
+        Place::Low
+    } else {
+        Place::Any
+    };
+    let request = Request {
+        place,
+        len,
+        prot: space.effective_prot((prot & 7) as u8),
+        flags: (flags & HOST_FLAGS) as i32,
+        fd: if anonymous { -1 } else { fd as i32 },
+        offset: if anonymous { 0 } else { offset },
+        kind: if anonymous { Kind::Anonymous } else { Kind::File },
+    };
+    let at = space.map(&request)?;
+    if matches!(place, Place::Fixed(_)) {
+        task.process.engine.invalidate(at, page_up(len).unwrap_or(len));
+    }
+    Ok(at)
 }
 
-/// mmap(2).
-pub fn sys_mmap(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// mmap(2) of x86-64: offset in bytes.
+pub fn sys_mmap(task: &mut Task, [addr, len, prot, flags, fd, offset]: [u64; 6]) -> SysResult {
+    do_mmap(task, addr, len, prot, flags, fd, offset)
 }
 
-/// old_mmap(2).
-pub fn sys_old_mmap(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// mmap2(2) of i386: offset in units of 4096 bytes.
+pub fn sys_mmap2(task: &mut Task, [addr, len, prot, flags, fd, pages]: [u64; 6]) -> SysResult {
+    do_mmap(task, addr, len, prot, flags, fd, (pages & 0xffff_ffff) * 4096)
 }
 
-/// mmap2(2).
-pub fn sys_mmap2(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// The first mmap(2) of i386: a pointer to six words, offset in bytes.
+pub fn sys_old_mmap(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let words: [u32; 6] = task.mem.read(args[0])?;
+    let [addr, len, prot, flags, fd, offset] = words.map(u64::from);
+    do_mmap(task, addr, len, prot, flags, fd, offset)
 }
 
 /// munmap(2).
-pub fn sys_munmap(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_munmap(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [addr, len, ..] = args;
+    task.process.space.unmap(addr, len)?;
+    task.process.engine.invalidate(addr, page_up(len).unwrap_or(len));
+    Ok(0)
 }
 
 /// mprotect(2).
-pub fn sys_mprotect(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_mprotect(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [mut addr, mut len, prot, ..] = args;
+    if prot & !(PROT_GROWSDOWN | PROT_GROWSUP | 0xf) != 0 || prot & PROT_GROWSDOWN != 0 && prot & PROT_GROWSUP != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = &task.process.space;
+    if prot & PROT_GROWSDOWN != 0 && addr % PAGE == 0 {
+        // The whole stack below, too; only the initial stack grows down here.
+        let vma = space.find(addr).filter(|v| v.kind == Kind::Stack).ok_or(Errno::EINVAL)?;
+        len = len.saturating_add(addr - vma.start);
+        addr = vma.start;
+    }
+    let result = space.protect(addr, len, space.effective_prot((prot & 7) as u8));
+    // Even a failing call may have changed a first part.
+    task.process.engine.invalidate(addr, page_up(len).unwrap_or(len));
+    result.map(|()| 0)
 }
+
+/// brk(2): returns the new break, or the old one if it could not be moved.
+pub fn sys_brk(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let old = task.process.space.brk(0);
+    let new = task.process.space.brk(args[0]);
+    if new < old {
+        task.process.engine.invalidate(new, old - new);
+    }
+    Ok(new)
+}
+
+const MREMAP_MAYMOVE: u64 = 1;
+const MREMAP_FIXED: u64 = 2;
+const MREMAP_DONTUNMAP: u64 = 4;
 
 /// mremap(2).
-pub fn sys_mremap(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [old, old_len, new_len, flags, new, _] = args;
+    let space = &task.process.space;
+    let bad_flags = flags & !7 != 0
+        || flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0
+        || flags & MREMAP_DONTUNMAP != 0 && (flags & MREMAP_MAYMOVE == 0 || old_len != new_len);
+    if bad_flags || old % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
+    let new_len = page_up(new_len).filter(|&l| l > 0).ok_or(Errno::EINVAL)?;
+    let old_range = space.page_range(old, old_len).ok_or(Errno::EFAULT)?;
+    let mut inner = space.lock();
+    let vma = *inner.map.find(old).ok_or(Errno::EFAULT)?;
+    if old_range.end > vma.end {
+        return Err(Errno::EFAULT);
+    }
+    let invalidate = |range: &Range<u64>| task.process.engine.invalidate(range.start, range.end - range.start);
+    let moved =
+        |start: u64| Vma { start, end: start + new_len, offset: vma.offset.wrapping_add(old - vma.start), ..vma };
+    let fixed = flags & MREMAP_FIXED != 0;
+    if !fixed && flags & MREMAP_DONTUNMAP == 0 {
+        if new_len <= old_len {
+            // Shrinking in place.
+            let tail = old + new_len..old_range.end;
+            if !tail.is_empty() {
+                space.sys_munmap(&tail)?;
+                space.release_range(&mut inner, &tail);
+                inner.map.remove(tail.clone());
+                drop(inner);
+                invalidate(&tail);
+            }
+            return Ok(old);
+        }
+        // Growing in place: the kernel finds out whether Demotic's memory is in the way.
+        let grown = space.page_range(old, new_len);
+        if let Some(grown) = grown.filter(|g| old_len > 0 && inner.map.is_free(old_range.end..g.end)) {
+            space.release_range(&mut inner, &old_range);
+            let args = [space.host(old), old_len as usize, new_len as usize, 0, 0, 0];
+            // SAFETY: the old range is a guest mapping, and without MREMAP_MAYMOVE the kernel only takes free memory.
+            if unsafe { sys::syscall6(libc::SYS_mremap, args) } >= 0 {
+                // Growth from inside an area leaves nothing behind it: `is_free` said so, so old_range ends the area.
+                inner.map.insert(Vma { end: grown.end, ..vma });
+                drop(inner);
+                invalidate(&grown);
+                return Ok(old);
+            }
+        }
+        if flags & MREMAP_MAYMOVE == 0 {
+            return Err(Errno::ENOMEM);
+        }
+    }
+    // Moving. The target is claimed first, so that the host's MREMAP_FIXED replaces only guest mappings.
+    let target = if fixed {
+        let target = space.page_range(new, new_len).ok_or(Errno::EINVAL)?;
+        if target.start < old_range.end && old_range.start < target.end {
+            return Err(Errno::EINVAL);
+        }
+        space.claim(&inner, &target)?;
+        target
+    } else {
+        let start = space.claim_anywhere(&inner, new_len, false)?;
+        start..start + new_len
+    };
+    space.release_range(&mut inner, &old_range);
+    let host_flags = flags & MREMAP_DONTUNMAP | MREMAP_MAYMOVE | MREMAP_FIXED;
+    let args = [space.host(old), old_len as usize, new_len as usize, host_flags as usize, space.host(target.start), 0];
+    // SAFETY: source and target are guest mappings or claimed.
+    if let Err(e) = Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mremap, args) }) {
+        inner.map.gaps(target).iter().for_each(|gap| drop(space.sys_munmap(gap)));
+        return Err(e);
+    }
+    if flags & MREMAP_DONTUNMAP == 0 {
+        inner.map.remove(old_range.clone());
+    }
+    inner.map.insert(moved(target.start));
+    drop(inner);
+    invalidate(&old_range);
+    invalidate(&target);
+    Ok(target.start)
 }
 
-/// madvise(2).
-pub fn sys_madvise(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// Does a host call of the shape (address, length, argument) on the guest mappings in a range. ENOMEM if there are holes,
+/// after the rest has been done, as the kernel's loops over areas do.
+fn on_covered(task: &Task, nr: libc::c_long, addr: u64, len: u64, arg: u64) -> SysResult {
+    if addr % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = &task.process.space;
+    let range = space.page_range(addr, len).ok_or(Errno::ENOMEM)?;
+    let parts = space.lock().map.covered(range.clone());
+    let mut at = range.start;
+    let mut hole = false;
+    for part in parts {
+        hole |= part.start != at;
+        at = part.end;
+        let len = (part.end - part.start) as usize;
+        task.syscall_host(nr, [space.host(part.start), len, arg as usize, 0, 0, 0])?;
+    }
+    if hole || at != range.end { Err(Errno::ENOMEM) } else { Ok(0) }
+}
+
+/// madvise(2): handed on; advice that throws contents away drops translations.
+pub fn sys_madvise(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [addr, len, advice, ..] = args;
+    let result = on_covered(task, libc::SYS_madvise, addr, len, advice);
+    let discards = [libc::MADV_DONTNEED, libc::MADV_FREE, libc::MADV_REMOVE, libc::MADV_WIPEONFORK, 24];
+    if discards.contains(&(advice as i32)) {
+        task.process.engine.invalidate(addr, len);
+    }
+    result
 }
 
 /// msync(2).
-pub fn sys_msync(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_msync(task: &mut Task, args: [u64; 6]) -> SysResult {
+    on_covered(task, libc::SYS_msync, args[0], args[1], args[2])
 }
 
-/// mincore(2).
-pub fn sys_mincore(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// mincore(2): the host's answer, page sizes being equal.
+pub fn sys_mincore(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [addr, len, vec, ..] = args;
+    if addr % PAGE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let space = &task.process.space;
+    let range = space.page_range(addr, len).ok_or(Errno::ENOMEM)?;
+    if !space.lock().map.gaps(range.clone()).is_empty() {
+        return Err(Errno::ENOMEM);
+    }
+    let pages = ((range.end - range.start) / PAGE) as usize;
+    let vec = task.mem.host(vec, pages, crate::uaccess::Access::Write)?;
+    task.syscall_host(libc::SYS_mincore, [space.host(addr), len as usize, vec as usize, 0, 0, 0])
 }
 
 /// mlock(2).
-pub fn sys_mlock(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_mlock(task: &mut Task, args: [u64; 6]) -> SysResult {
+    lock_range(task, libc::SYS_mlock, args, 0)
 }
 
 /// mlock2(2).
-pub fn sys_mlock2(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_mlock2(task: &mut Task, args: [u64; 6]) -> SysResult {
+    lock_range(task, libc::SYS_mlock2, args, args[2])
 }
 
 /// munlock(2).
-pub fn sys_munlock(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_munlock(task: &mut Task, args: [u64; 6]) -> SysResult {
+    lock_range(task, libc::SYS_munlock, args, 0)
 }
 
-/// mlockall(2).
-pub fn sys_mlockall(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+/// These calls round the start down instead of refusing it.
+fn lock_range(task: &Task, nr: libc::c_long, args: [u64; 6], arg: u64) -> SysResult {
+    let start = args[0] & !(PAGE - 1);
+    let len = args[1].checked_add(args[0] - start).ok_or(Errno::EINVAL)?;
+    on_covered(task, nr, start, len, arg)
+}
+
+/// mlockall(2): Demotic's own memory is locked along, as the host knows no difference.
+pub fn sys_mlockall(task: &mut Task, args: [u64; 6]) -> SysResult {
+    task.syscall_host(libc::SYS_mlockall, [args[0] as usize, 0, 0, 0, 0, 0])
 }
 
 /// munlockall(2).
-pub fn sys_munlockall(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_munlockall(task: &mut Task, _args: [u64; 6]) -> SysResult {
+    task.syscall_host(libc::SYS_munlockall, [0; 6])
 }
 
-/// arch_prctl(2).
-pub fn sys_arch_prctl(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
-}
+pub use super::tls::{sys_arch_prctl, sys_get_thread_area, sys_modify_ldt, sys_set_thread_area};
 
-/// set_thread_area(2).
-pub fn sys_set_thread_area(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// get_thread_area(2).
-pub fn sys_get_thread_area(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// modify_ldt(2).
-pub fn sys_modify_ldt(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
-}
+/// The permissions that shmat(2) and others outside this module record.
+pub const READ_WRITE: u8 = prot::READ | prot::WRITE;

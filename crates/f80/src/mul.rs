@@ -1,0 +1,30 @@
+//! Multiplication (FMUL).
+
+use crate::add::denormal_operands;
+use crate::round::round_pack;
+use crate::unpack::{Num, nan2};
+use crate::{Class, Env, F80};
+
+/// `a * b`.
+pub fn mul(a: F80, b: F80, env: &mut Env) -> F80 {
+    if let Some(nan) = nan2(a, b, env) {
+        return nan;
+    }
+    let sign = a.is_negative() != b.is_negative();
+    match (a.class(), b.class()) {
+        (Class::Infinity, Class::Zero) | (Class::Zero, Class::Infinity) => return env.invalid(),
+        (Class::Infinity, _) | (_, Class::Infinity) => {
+            denormal_operands(a, b, env);
+            return F80::infinity(sign);
+        }
+        (Class::Zero, _) | (_, Class::Zero) => {
+            denormal_operands(a, b, env);
+            return F80::zero(sign);
+        }
+        _ => {}
+    }
+    let (x, y) = (Num::of(a, env), Num::of(b, env));
+    let product = u128::from(x.mant) * u128::from(y.mant);
+    let lz = product.leading_zeros();
+    round_pack(sign, x.exp + y.exp + 1 - lz as i32, product << lz, env)
+}

@@ -1,0 +1,311 @@
+//! Units, blocks, instructions, terminals.
+//!
+//! A [`Unit`] is what is translated at a time: several blocks of one mode, each of which can be entered on its own.
+//! Inside a block values are SSA and named by the index of the instruction that makes them; between blocks only slots and
+//! flags live. [`Mark`]s tie IR positions to guest instructions: they are the side table for precise state.
+
+use crate::ops::Op;
+use crate::state::Mode;
+use crate::ty::Ty;
+
+/// A value: the index of the instruction that computes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Val(pub u16);
+
+impl Val {
+    /// No operand.
+    pub const NONE: Val = Val(u16::MAX);
+    /// As an index.
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// One operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inst {
+    /// What to do.
+    pub op: Op,
+    /// The `T` of the table.
+    pub ty: Ty,
+    /// Operands; unused ones are [`Val::NONE`].
+    pub args: [Val; 4],
+    /// Immediate; its meaning is in the table.
+    pub imm: u64,
+}
+
+impl Inst {
+    /// Number of operands.
+    #[inline]
+    pub fn arity(&self) -> usize {
+        self.op.info().args.len()
+    }
+    /// The operands in use.
+    #[inline]
+    pub fn operands(&self) -> &[Val] {
+        &self.args[..self.arity()]
+    }
+    /// Type of the result.
+    pub fn result(&self) -> Ty {
+        match self.op.info().result {
+            crate::ops::TyRule::T => self.ty,
+            crate::ops::TyRule::Is(t) => t,
+            crate::ops::TyRule::Int => Ty::None,
+        }
+    }
+    /// What stands where something was removed.
+    pub const NOP: Inst = Inst { op: Op::Nop, ty: Ty::None, args: [Val::NONE; 4], imm: 0 };
+}
+
+/// Where a guest instruction begins in a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// Index of its first IR instruction.
+    pub first: u16,
+    /// Length in bytes (1..=15).
+    pub len: u8,
+    /// Guest address.
+    pub pc: u64,
+}
+
+/// Flags that a pass left uncomputed because nobody reads them, and how to rebuild them for a precise state: at a fault
+/// or interruption in `from..to` (instruction indices) the flags in `mask` are what `def` computes of values still at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deferred {
+    /// First instruction index at which this holds.
+    pub from: u16,
+    /// First index behind.
+    pub to: u16,
+    /// EFLAGS bits.
+    pub mask: u32,
+    /// The flags operation, not part of the block.
+    pub def: Inst,
+}
+
+/// A direct edge: a guest address, and the block of the same unit that stands for it when there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// Guest address.
+    pub pc: u64,
+    /// Index in [`Unit::blocks`].
+    pub block: Option<u32>,
+}
+
+impl Edge {
+    /// An edge that is not resolved yet.
+    pub fn to(pc: u64) -> Edge {
+        Edge { pc, block: None }
+    }
+}
+
+/// What an indirect branch is for; a hint for return prediction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Indirect {
+    /// `jmp r/m`.
+    Jump,
+    /// `call r/m`; the immediate return address is a likely later target.
+    Call,
+    /// `ret`.
+    Ret,
+}
+
+/// Things that the executor asks its environment to do between two guest instructions: they need a clock, the CPU model
+/// or descriptor tables, which the IR does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Service {
+    /// `cpuid`.
+    Cpuid,
+    /// `rdtsc`.
+    Rdtsc,
+    /// `rdtscp`.
+    Rdtscp,
+    /// `xgetbv`.
+    Xgetbv,
+    /// Load segment register: operands are the segment number and the selector.
+    LoadSeg,
+    /// Far transfer: operands are the selector and the offset.
+    Far,
+    /// `rdpid`-like: processor number.
+    Rdpid,
+}
+
+impl Service {
+    /// All, in text order.
+    pub const ALL: [(Service, &'static str); 7] = [
+        (Service::Cpuid, "cpuid"),
+        (Service::Rdtsc, "rdtsc"),
+        (Service::Rdtscp, "rdtscp"),
+        (Service::Xgetbv, "xgetbv"),
+        (Service::LoadSeg, "loadseg"),
+        (Service::Far, "far"),
+        (Service::Rdpid, "rdpid"),
+    ];
+    /// Text form.
+    pub fn name(self) -> &'static str {
+        Service::ALL[self as usize].1
+    }
+}
+
+/// How a block ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Term {
+    /// Go on at a known address.
+    Jump(Edge),
+    /// Go on at `taken` when the value is 1, else at `fall`.
+    Branch {
+        /// An i1 value.
+        cond: Val,
+        /// Target when 1.
+        taken: Edge,
+        /// Target when 0.
+        fall: Edge,
+    },
+    /// A direct call: like a jump, with the address that it will return to.
+    Call {
+        /// Target.
+        target: Edge,
+        /// Return address.
+        ret: Edge,
+    },
+    /// Go on at a computed address (i64).
+    Indirect {
+        /// The address.
+        target: Val,
+        /// What for.
+        kind: Indirect,
+        /// Return address for calls.
+        ret: Option<Edge>,
+    },
+    /// `syscall`; RIP is then `next`.
+    Syscall {
+        /// Address behind the instruction.
+        next: u64,
+    },
+    /// `sysenter`; RIP is then `next`.
+    Sysenter {
+        /// Address behind the instruction.
+        next: u64,
+    },
+    /// Software interrupt `int n`, `int3`, `into`; RIP is then `next`.
+    Interrupt {
+        /// Vector.
+        vector: u8,
+        /// Address behind the instruction.
+        next: u64,
+    },
+    /// A fault at `pc`: undefined instruction, privileged instruction and so on.
+    Fault {
+        /// Vector.
+        vector: u8,
+        /// Error code.
+        code: u32,
+        /// Address of the instruction.
+        pc: u64,
+    },
+    /// Instruction fetch at `pc` failed: page fault.
+    FetchFault {
+        /// Address of the instruction.
+        pc: u64,
+        /// Address of the first byte that could not be read.
+        addr: u64,
+    },
+    /// A valid instruction at `pc` that is not implemented: #UD for the guest, one line for the user.
+    Unimplemented {
+        /// Address of the instruction.
+        pc: u64,
+    },
+    /// Ask the environment, then go on at `next`.
+    Service {
+        /// What.
+        what: Service,
+        /// Operands.
+        args: [Val; 2],
+        /// Where to go on.
+        next: u64,
+    },
+}
+
+/// A run of guest instructions with one way in at the top.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// Guest address of the first instruction.
+    pub pc: u64,
+    /// Guest address behind the last instruction.
+    pub end: u64,
+    /// Operations.
+    pub insts: Vec<Inst>,
+    /// Side table: guest instructions in order.
+    pub marks: Vec<Mark>,
+    /// Side table: flags to rebuild on demand.
+    pub deferred: Vec<Deferred>,
+    /// The end.
+    pub term: Term,
+}
+
+impl Block {
+    /// The guest instruction that IR instruction `index` belongs to.
+    pub fn mark_at(&self, index: usize) -> Option<&Mark> {
+        let n = self.marks.partition_point(|m| usize::from(m.first) <= index);
+        self.marks[..n].last()
+    }
+}
+
+/// What is translated at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unit {
+    /// Mode of all its code.
+    pub mode: Mode,
+    /// Blocks; the first is the entry that was asked for. Every block may be entered on its own.
+    pub blocks: Vec<Block>,
+}
+
+impl Unit {
+    /// Resolves the edges that lead to blocks of this unit.
+    pub fn link(&mut self) {
+        let by_pc: std::collections::BTreeMap<u64, u32> =
+            self.blocks.iter().enumerate().map(|(i, b)| (b.pc, i as u32)).collect();
+        for block in &mut self.blocks {
+            for edge in block.term.edges_mut() {
+                edge.block = by_pc.get(&edge.pc).copied();
+            }
+        }
+    }
+}
+
+impl Term {
+    /// The direct edges of a terminal.
+    pub fn edges_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
+        let (a, b) = match self {
+            Term::Jump(e) => (Some(e), None),
+            Term::Branch { taken, fall, .. } => (Some(taken), Some(fall)),
+            Term::Call { target, ret } => (Some(target), Some(ret)),
+            Term::Indirect { ret, .. } => (ret.as_mut(), None),
+            _ => (None, None),
+        };
+        a.into_iter().chain(b)
+    }
+    /// The values that a terminal uses.
+    pub fn operands(&self) -> [Val; 2] {
+        match *self {
+            Term::Branch { cond, .. } => [cond, Val::NONE],
+            Term::Indirect { target, .. } => [target, Val::NONE],
+            Term::Service { args, .. } => args,
+            _ => [Val::NONE; 2],
+        }
+    }
+    /// The same values, to be renamed.
+    pub fn operands_mut(&mut self) -> impl Iterator<Item = &mut Val> {
+        let (a, b) = match self {
+            Term::Branch { cond, .. } => (Some(cond), None),
+            Term::Indirect { target, .. } => (Some(target), None),
+            Term::Service { args, .. } => {
+                let [a, b] = args;
+                (Some(a), Some(b))
+            }
+            _ => (None, None),
+        };
+        a.into_iter().chain(b)
+    }
+}

@@ -1,0 +1,224 @@
+//! The typed builder that lifters write IR with. Methods are IR operations in lower case.
+//!
+//! The builder knows the type of every value, so that a lifter that mixes widths is stopped by an assertion in its first
+//! test (debug builds; the verifier finds the same in any build).
+
+use crate::block::{Block, Inst, Mark, Term, Val};
+use crate::ops::{Op, TyRule};
+use crate::slot::Slot;
+use crate::ty::Ty;
+
+/// Builds one block.
+#[derive(Debug)]
+pub struct Builder {
+    block: Block,
+}
+
+/// Most IR instructions a block may have; lifters end the block before.
+pub const MAX_INSTS: usize = 4000;
+
+macro_rules! binary {
+    ($($name:ident $op:ident;)*) => {$(
+        #[doc = concat!("See [`Op::", stringify!($op), "`]; the type is that of the first operand.")]
+        pub fn $name(&mut self, a: Val, b: Val) -> Val {
+            let ty = self.ty(a);
+            self.op(Op::$op, ty, &[a, b])
+        }
+    )*};
+}
+
+macro_rules! unary {
+    ($($name:ident $op:ident;)*) => {$(
+        #[doc = concat!("See [`Op::", stringify!($op), "`]; the type is that of the operand.")]
+        pub fn $name(&mut self, a: Val) -> Val {
+            let ty = self.ty(a);
+            self.op(Op::$op, ty, &[a])
+        }
+    )*};
+}
+
+impl Builder {
+    /// A block that begins at a guest address.
+    pub fn new(pc: u64) -> Builder {
+        Builder {
+            block: Block {
+                pc,
+                end: pc,
+                insts: Vec::with_capacity(64),
+                marks: Vec::new(),
+                deferred: Vec::new(),
+                term: Term::Jump(crate::block::Edge::to(pc)),
+            },
+        }
+    }
+
+    /// The guest instruction at `pc`, `len` bytes long, begins here.
+    pub fn mark(&mut self, pc: u64, len: u8) {
+        self.block.marks.push(Mark { first: self.block.insts.len() as u16, len, pc });
+    }
+
+    /// Number of IR instructions so far.
+    pub fn len(&self) -> usize {
+        self.block.insts.len()
+    }
+
+    /// Whether nothing was built yet.
+    pub fn is_empty(&self) -> bool {
+        self.block.insts.is_empty()
+    }
+
+    /// Takes back everything since the last mark, and that mark (a lifter gave up on an instruction).
+    pub fn unmark(&mut self) {
+        if let Some(mark) = self.block.marks.pop() {
+            self.block.insts.truncate(usize::from(mark.first));
+        }
+    }
+
+    /// Ends the block; `end` is the guest address behind it.
+    pub fn finish(mut self, term: Term, end: u64) -> Block {
+        self.block.term = term;
+        self.block.end = end;
+        self.block
+    }
+
+    /// Type of a value.
+    pub fn ty(&self, v: Val) -> Ty {
+        self.block.insts.get(v.index()).map_or(Ty::None, Inst::result)
+    }
+
+    /// Any operation.
+    pub fn op(&mut self, op: Op, ty: Ty, args: &[Val]) -> Val {
+        self.op_imm(op, ty, args, 0)
+    }
+
+    /// Any operation with an immediate.
+    pub fn op_imm(&mut self, op: Op, ty: Ty, args: &[Val], imm: u64) -> Val {
+        let info = op.info();
+        debug_assert_eq!(info.args.len(), args.len(), "{}", info.name);
+        for (&rule, &arg) in info.args.iter().zip(args) {
+            let is = self.ty(arg);
+            let ok = match rule {
+                TyRule::T => is == ty || (ty == Ty::F32 && is == Ty::I32) || (ty == Ty::F64 && is == Ty::I64),
+                TyRule::Is(t) => is == t,
+                TyRule::Int => is.is_int(),
+            };
+            debug_assert!(ok, "{}.{}: operand of type {}", info.name, ty.name(), is.name());
+        }
+        let mut all = [Val::NONE; 4];
+        all[..args.len()].copy_from_slice(args);
+        self.block.insts.push(Inst { op, ty, args: all, imm });
+        Val((self.block.insts.len() - 1) as u16)
+    }
+
+    /// A constant.
+    pub fn c(&mut self, ty: Ty, value: u64) -> Val {
+        self.op_imm(Op::Const, ty, &[], value & ty.mask())
+    }
+
+    /// Low bits of a slot.
+    pub fn get(&mut self, ty: Ty, slot: Slot) -> Val {
+        self.op_imm(Op::Get, ty, &[], u64::from(slot.0))
+    }
+
+    /// Writes a slot with the width of the value.
+    pub fn set(&mut self, slot: Slot, v: Val) {
+        let ty = self.ty(v);
+        self.op_imm(Op::Set, ty, &[v], u64::from(slot.0));
+    }
+
+    /// The current flags.
+    pub fn getfl(&mut self) -> Val {
+        self.op(Op::GetFl, Ty::Fl, &[])
+    }
+
+    /// Writes the flags in `mask` (EFLAGS bits).
+    pub fn setfl(&mut self, mask: u32, v: Val) {
+        self.op_imm(Op::SetFl, Ty::Fl, &[v], u64::from(mask));
+    }
+
+    /// Zero-extends or truncates; nothing when the type is right already.
+    pub fn zext(&mut self, ty: Ty, v: Val) -> Val {
+        if self.ty(v) == ty { v } else { self.op(Op::Zext, ty, &[v]) }
+    }
+
+    /// Sign-extends; nothing when the type is right already.
+    pub fn sext(&mut self, ty: Ty, v: Val) -> Val {
+        let from = self.ty(v);
+        if from == ty { v } else { self.op_imm(Op::Sext, ty, &[v], u64::from(from.bits())) }
+    }
+
+    /// Conditional value.
+    pub fn sel(&mut self, c: Val, a: Val, b: Val) -> Val {
+        let ty = self.ty(a);
+        self.op(Op::Sel, ty, &[c, a, b])
+    }
+
+    /// Load.
+    pub fn ld(&mut self, ty: Ty, addr: Val, attr: u64) -> Val {
+        self.op_imm(Op::Ld, ty, &[addr], attr)
+    }
+
+    /// Store.
+    pub fn st(&mut self, addr: Val, v: Val, attr: u64) {
+        let ty = self.ty(v);
+        self.op_imm(Op::St, ty, &[addr, v], attr);
+    }
+
+    /// Condition code `cc` of flags.
+    pub fn cond(&mut self, cc: u8, fl: Val) -> Val {
+        self.op_imm(Op::Cond, Ty::Fl, &[fl], u64::from(cc))
+    }
+
+    /// Leaves for `pc` when `c` is 1.
+    pub fn exitif(&mut self, c: Val, pc: u64) {
+        self.op_imm(Op::ExitIf, Ty::I1, &[c], pc);
+    }
+
+    /// a + constant.
+    pub fn addi(&mut self, a: Val, n: i64) -> Val {
+        if n == 0 {
+            return a;
+        }
+        let ty = self.ty(a);
+        let c = self.c(ty, n as u64);
+        self.add(a, c)
+    }
+
+    /// a & constant.
+    pub fn andi(&mut self, a: Val, n: u64) -> Val {
+        let ty = self.ty(a);
+        let c = self.c(ty, n);
+        self.and(a, c)
+    }
+
+    /// a >> constant, zeros in.
+    pub fn shri(&mut self, a: Val, n: u32) -> Val {
+        let c = self.c(Ty::I8, u64::from(n));
+        self.shift(Op::Shr, a, c)
+    }
+
+    /// a << constant.
+    pub fn shli(&mut self, a: Val, n: u32) -> Val {
+        let c = self.c(Ty::I8, u64::from(n));
+        self.shift(Op::Shl, a, c)
+    }
+
+    /// A shift or rotation by an i8 count.
+    pub fn shift(&mut self, op: Op, a: Val, n: Val) -> Val {
+        let ty = self.ty(a);
+        self.op(op, ty, &[a, n])
+    }
+
+    /// Whether a value is zero.
+    pub fn is_zero(&mut self, a: Val) -> Val {
+        let ty = self.ty(a);
+        let z = self.c(ty, 0);
+        self.eq(a, z)
+    }
+
+    binary! {
+        add Add; sub Sub; mul Mul; mulhiu MulHiU; mulhis MulHiS; and And; or Or; xor Xor;
+        eq Eq; ltu LtU; lts LtS; fl_add FlAdd; fl_sub FlSub;
+    }
+    unary! { not Not; bswap Bswap; clz Clz; ctz Ctz; popcnt Popcnt; fl_logic FlLogic; }
+}

@@ -1,0 +1,157 @@
+//! SSE floating point: the arithmetic is `demotic_f80::sse`; here are lanes, MXCSR and #XM.
+
+use super::vector::{lane, with_lane};
+use super::{Scratch, Trap, V, int::sext_bits};
+use crate::block::Inst;
+use crate::ops::{Op, PackedCvt};
+use crate::state::{GuestState, eflags};
+use crate::ty::Ty;
+use demotic_f80::sse::{self, Mxcsr};
+
+/// Exception masks in MXCSR.
+const MASKS: u32 = 0x1f80;
+/// Vector of the SIMD floating-point exception.
+const XM: u8 = 19;
+
+/// Executes one SSE floating-point operation.
+pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V, Trap> {
+    let bits = state.mxcsr;
+    let mut env = Mxcsr::from_bits(bits);
+    let all_masked = bits & MASKS == MASKS;
+    if !all_masked {
+        env.flags = 0;
+    }
+    let v = compute(inst, s, &mut env);
+    state.mxcsr = env.merge(bits);
+    if !all_masked && env.unmasked() {
+        return Err(Trap::new(XM));
+    }
+    Ok(v)
+}
+
+fn compute(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
+    let a = s.get(inst.args[0]);
+    let b = s.get(inst.args[1]);
+    let double = inst.ty == Ty::F64;
+    match inst.op {
+        Op::FComi => {
+            let quiet = inst.imm & 1 == 0;
+            let (unordered, less, equal) = match (double, quiet) {
+                (true, true) => sse::f64_ucomi(a.lo, b.lo, env),
+                (true, false) => sse::f64_comi(a.lo, b.lo, env),
+                (false, true) => sse::f32_ucomi(a.lo as u32, b.lo as u32, env),
+                (false, false) => sse::f32_comi(a.lo as u32, b.lo as u32, env),
+            };
+            let f = if unordered {
+                eflags::ZF | eflags::PF | eflags::CF
+            } else if less {
+                eflags::CF
+            } else if equal {
+                eflags::ZF
+            } else {
+                0
+            };
+            V::from(u64::from(f))
+        }
+        Op::FFromInt => {
+            let x = sext_bits(inst.imm, b.lo);
+            let r = match (double, inst.imm == 64) {
+                (true, true) => sse::i64_to_f64(x, env),
+                (true, false) => sse::i32_to_f64(x as i32, env),
+                (false, true) => u64::from(sse::i64_to_f32(x, env)),
+                (false, false) => u64::from(sse::i32_to_f32(x as i32, env)),
+            };
+            with_lane(inst.ty, a, 0, r)
+        }
+        Op::FToInt => {
+            let truncate = inst.imm & 2 != 0;
+            V::from(match (inst.imm & 1 != 0, inst.ty == Ty::I64) {
+                (true, true) => sse::f64_to_i64(a.lo, truncate, env) as u64,
+                (true, false) => u64::from(sse::f64_to_i32(a.lo, truncate, env) as u32),
+                (false, true) => sse::f32_to_i64(a.lo as u32, truncate, env) as u64,
+                (false, false) => u64::from(sse::f32_to_i32(a.lo as u32, truncate, env) as u32),
+            })
+        }
+        Op::FCvt if double => with_lane(Ty::F64, a, 0, sse::f32_to_f64(b.lo as u32, env)),
+        Op::FCvt => with_lane(Ty::F32, a, 0, u64::from(sse::f64_to_f32(b.lo, env))),
+        Op::FCvtP => PackedCvt::from_imm(inst.imm).map_or(V::default(), |kind| packed(kind, a, env)),
+        _ => {
+            let lanes = if inst.imm & 0x100 == 0 { 1 } else { 128 / inst.ty.bits() };
+            let mut r = a;
+            for n in 0..lanes {
+                let (x, y) = (lane(inst.ty, a, n), lane(inst.ty, b, n));
+                let v = if double { f64_op(inst, x, y, env) } else { f32_op(inst, x as u32, y as u32, env) };
+                r = with_lane(inst.ty, r, n, v);
+            }
+            r
+        }
+    }
+}
+
+fn f64_op(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
+    match inst.op {
+        Op::FAdd => sse::f64_add(x, y, env),
+        Op::FSub => sse::f64_sub(x, y, env),
+        Op::FMul => sse::f64_mul(x, y, env),
+        Op::FDiv => sse::f64_div(x, y, env),
+        Op::FMin => sse::f64_min(x, y, env),
+        Op::FMax => sse::f64_max(x, y, env),
+        Op::FSqrt => sse::f64_sqrt(y, env),
+        _ => all_ones(sse::f64_cmp(x, y, inst.imm as u8 & 7, env)),
+    }
+}
+
+fn f32_op(inst: &Inst, x: u32, y: u32, env: &mut Mxcsr) -> u64 {
+    u64::from(match inst.op {
+        Op::FAdd => sse::f32_add(x, y, env),
+        Op::FSub => sse::f32_sub(x, y, env),
+        Op::FMul => sse::f32_mul(x, y, env),
+        Op::FDiv => sse::f32_div(x, y, env),
+        Op::FMin => sse::f32_min(x, y, env),
+        Op::FMax => sse::f32_max(x, y, env),
+        Op::FSqrt => sse::f32_sqrt(y, env),
+        _ => all_ones(sse::f32_cmp(x, y, inst.imm as u8 & 7, env)) as u32,
+    })
+}
+
+fn all_ones(yes: bool) -> u64 {
+    if yes { u64::MAX } else { 0 }
+}
+
+fn packed(kind: PackedCvt, a: V, env: &mut Mxcsr) -> V {
+    let word = |n: u32| lane(Ty::I32, a, n) as u32;
+    let mut r = V::default();
+    let put = |r: &mut V, n: u32, x: u32| *r = with_lane(Ty::I32, *r, n, u64::from(x));
+    match kind {
+        PackedCvt::PsToPd => {
+            r.lo = sse::f32_to_f64(word(0), env);
+            r.hi = sse::f32_to_f64(word(1), env);
+        }
+        PackedCvt::PdToPs => {
+            let lo = sse::f64_to_f32(a.lo, env);
+            put(&mut r, 0, lo);
+            let hi = sse::f64_to_f32(a.hi, env);
+            put(&mut r, 1, hi);
+        }
+        PackedCvt::DqToPs => (0..4).for_each(|n| put(&mut r, n, sse::i32_to_f32(word(n) as i32, env))),
+        PackedCvt::PiToPs => (0..2).for_each(|n| put(&mut r, n, sse::i32_to_f32(word(n) as i32, env))),
+        PackedCvt::DqToPd => {
+            r.lo = sse::i32_to_f64(word(0) as i32, env);
+            r.hi = sse::i32_to_f64(word(1) as i32, env);
+        }
+        PackedCvt::PsToDq | PackedCvt::PsToDqTrunc => {
+            let truncate = kind == PackedCvt::PsToDqTrunc;
+            (0..4).for_each(|n| put(&mut r, n, sse::f32_to_i32(word(n), truncate, env) as u32));
+        }
+        PackedCvt::PsToPi | PackedCvt::PsToPiTrunc => {
+            let truncate = kind == PackedCvt::PsToPiTrunc;
+            (0..2).for_each(|n| put(&mut r, n, sse::f32_to_i32(word(n), truncate, env) as u32));
+        }
+        PackedCvt::PdToDq | PackedCvt::PdToDqTrunc => {
+            let truncate = kind == PackedCvt::PdToDqTrunc;
+            put(&mut r, 0, sse::f64_to_i32(a.lo, truncate, env) as u32);
+            put(&mut r, 1, sse::f64_to_i32(a.hi, truncate, env) as u32);
+        }
+    }
+    r
+}

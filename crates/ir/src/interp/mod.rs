@@ -1,0 +1,470 @@
+//! The interpreter: the executable meaning of the IR.
+//!
+//! Values live in a scratch array indexed by instruction number; slots are read and written in [`GuestState`] directly.
+//! The scratch array keeps every value of the block, so that a precise state can be rebuilt at any operation: the verifier
+//! guarantees that nothing of the current guest instruction has changed state before a fault, and deferred flags are
+//! computed on the spot ([`recover`]).
+//!
+//! Guest memory is reached through [`Memory`] only.
+
+mod float;
+mod int;
+mod vector;
+mod x87;
+
+pub use int::flags_of;
+pub use x87::tag_word;
+
+use crate::block::{Block, Indirect, Inst, Service, Term, Val};
+use crate::ops::Op;
+use crate::slot::Slot;
+use crate::state::{GuestState, eflags};
+use crate::ty::Ty;
+use demotic_f80::F80;
+
+/// A guest exception raised by an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trap {
+    /// Exception vector.
+    pub vector: u8,
+    /// Error code.
+    pub code: u32,
+    /// Linear address for #PF.
+    pub address: u64,
+    /// What the host said about a failed access: signal number and si_code.
+    pub host: Option<(i32, i32)>,
+}
+
+impl Trap {
+    /// An exception without an address.
+    pub fn new(vector: u8) -> Trap {
+        Trap { vector, code: 0, address: 0, host: None }
+    }
+    /// A page fault: `write` and `present` as in the error code, always from user mode.
+    pub fn page(address: u64, write: bool, present: bool) -> Trap {
+        Trap { vector: 14, code: 4 | u32::from(write) << 1 | u32::from(present), address, host: None }
+    }
+}
+
+/// Read-modify-write operations on memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Atomic {
+    /// Replace.
+    Xchg,
+    /// Add.
+    Add,
+    /// And.
+    And,
+    /// Or.
+    Or,
+    /// Exclusive or.
+    Xor,
+    /// Replace by the second operand when equal to the first.
+    Cas,
+}
+
+/// Guest memory as the interpreter sees it. Addresses are guest linear addresses; accesses may be unaligned and are ordered
+/// as x86-TSO asks.
+pub trait Memory {
+    /// Loads one byte.
+    fn load8(&mut self, addr: u64) -> Result<u8, Trap>;
+    /// Loads two bytes.
+    fn load16(&mut self, addr: u64) -> Result<u16, Trap>;
+    /// Loads four bytes.
+    fn load32(&mut self, addr: u64) -> Result<u32, Trap>;
+    /// Loads eight bytes.
+    fn load64(&mut self, addr: u64) -> Result<u64, Trap>;
+    /// Loads sixteen bytes, low half first.
+    fn load128(&mut self, addr: u64) -> Result<[u64; 2], Trap>;
+    /// Stores one byte.
+    fn store8(&mut self, addr: u64, v: u8) -> Result<(), Trap>;
+    /// Stores two bytes.
+    fn store16(&mut self, addr: u64, v: u16) -> Result<(), Trap>;
+    /// Stores four bytes.
+    fn store32(&mut self, addr: u64, v: u32) -> Result<(), Trap>;
+    /// Stores eight bytes.
+    fn store64(&mut self, addr: u64, v: u64) -> Result<(), Trap>;
+    /// Stores sixteen bytes.
+    fn store128(&mut self, addr: u64, v: [u64; 2]) -> Result<(), Trap>;
+    /// Atomic operation on 1, 2, 4 or 8 bytes; the old value.
+    fn atomic(&mut self, op: Atomic, addr: u64, bytes: u32, a: u64, b: u64) -> Result<u64, Trap>;
+    /// Atomic compare and exchange of 16 bytes (aligned); the old value.
+    fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap>;
+    /// Fence: 0 full, 1 loads, 2 stores.
+    fn fence(&mut self, kind: u64);
+}
+
+/// A value in the scratch array: scalars zero-extended in `lo`; an F80 has its significand in `lo`.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct V {
+    /// Low 64 bits.
+    pub lo: u64,
+    /// High 64 bits.
+    pub hi: u64,
+}
+
+impl V {
+    fn f80(self) -> F80 {
+        F80 { mant: self.lo, se: self.hi as u16 }
+    }
+    fn pair(self) -> [u64; 2] {
+        [self.lo, self.hi]
+    }
+}
+
+impl From<u64> for V {
+    #[inline(always)]
+    fn from(lo: u64) -> V {
+        V { lo, hi: 0 }
+    }
+}
+impl From<bool> for V {
+    #[inline(always)]
+    fn from(b: bool) -> V {
+        V { lo: u64::from(b), hi: 0 }
+    }
+}
+impl From<[u64; 2]> for V {
+    #[inline(always)]
+    fn from([lo, hi]: [u64; 2]) -> V {
+        V { lo, hi }
+    }
+}
+impl From<F80> for V {
+    #[inline(always)]
+    fn from(f: F80) -> V {
+        V { lo: f.mant, hi: u64::from(f.se) }
+    }
+}
+
+const SCRATCH: usize = 4096;
+
+/// The scratch array for one thread's interpreter.
+#[derive(Debug)]
+pub struct Scratch(Box<[V; SCRATCH]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch(Box::new([V::default(); SCRATCH]))
+    }
+}
+
+impl Scratch {
+    // The index wraps instead of being checked: blocks are bounded by `build::MAX_INSTS`, and a stray index reads a stale
+    // value rather than stopping the translator.
+    #[inline(always)]
+    fn get(&self, v: Val) -> V {
+        self.0[v.index() & (SCRATCH - 1)]
+    }
+    #[inline(always)]
+    fn put(&mut self, i: usize, v: V) {
+        self.0[i & (SCRATCH - 1)] = v;
+    }
+}
+
+/// How a block was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leave {
+    /// On to a block of the same unit.
+    Block(u32),
+    /// On to a guest address.
+    Pc(u64),
+    /// On to a computed guest address.
+    Indirect(u64, Indirect),
+    /// `syscall`.
+    Syscall(u64),
+    /// `sysenter`.
+    Sysenter(u64),
+    /// `int n`.
+    Interrupt(u8, u64),
+    /// A fault at a guest instruction; the state is that of its beginning.
+    Trap(u64, Trap),
+    /// Not implemented at this address.
+    Unimplemented(u64),
+    /// A request to the environment, its operands, and where to go on.
+    Service(Service, [u64; 2], u64),
+}
+
+/// Runs a block from its first instruction to its end or its first fault. `state.rip` is not touched.
+pub fn run_block<M: Memory>(block: &Block, state: &mut GuestState, mem: &mut M, scratch: &mut Scratch) -> Leave {
+    for (i, inst) in block.insts.iter().enumerate() {
+        match step(inst, i, state, mem, scratch) {
+            Ok(None) => {}
+            Ok(Some(pc)) => return Leave::Pc(pc),
+            Err(trap) => {
+                recover(block, i, state, scratch);
+                let pc = block.mark_at(i).map_or(block.pc, |m| m.pc);
+                return Leave::Trap(pc, trap);
+            }
+        }
+    }
+    let edge = |e: crate::block::Edge| e.block.map_or(Leave::Pc(e.pc), Leave::Block);
+    match block.term {
+        Term::Jump(e) => edge(e),
+        Term::Branch { cond, taken, fall } => edge(if scratch.get(cond).lo != 0 { taken } else { fall }),
+        Term::Call { target, .. } => edge(target),
+        Term::Indirect { target, kind, .. } => Leave::Indirect(scratch.get(target).lo, kind),
+        Term::Syscall { next } => Leave::Syscall(next),
+        Term::Sysenter { next } => Leave::Sysenter(next),
+        Term::Interrupt { vector, next } => Leave::Interrupt(vector, next),
+        Term::Fault { vector, code, pc } => Leave::Trap(pc, Trap { code, ..Trap::new(vector) }),
+        Term::FetchFault { pc, addr } => {
+            // Error code: user, instruction fetch (SDM vol. 3, section 4.7).
+            Leave::Trap(pc, Trap { code: 4 | 16, address: addr, ..Trap::new(14) })
+        }
+        Term::Unimplemented { pc } => Leave::Unimplemented(pc),
+        Term::Service { what, args, next } => {
+            Leave::Service(what, args.map(|v| if v == Val::NONE { 0 } else { scratch.get(v).lo }), next)
+        }
+    }
+}
+
+/// Makes the state exact at instruction `index` of a block: computes the flags that were deferred there.
+pub fn recover(block: &Block, index: usize, state: &mut GuestState, scratch: &Scratch) {
+    for d in &block.deferred {
+        if usize::from(d.from) <= index && index < usize::from(d.to) {
+            let fl = int::pure(&d.def, scratch).lo as u32;
+            state.flags = state.flags & !d.mask | fl & d.mask;
+        }
+    }
+}
+
+/// Evaluates a pure operation on constants (for the folding pass); `None` when the operation is not a foldable integer one.
+pub fn fold(op: Op, ty: Ty, args: &[u64], imm: u64) -> Option<u64> {
+    if op.info().effects != crate::ops::Effects::PURE || op == Op::Nop || !ty.is_int() {
+        return None;
+    }
+    let mut scratch = Scratch::default();
+    let mut inst = Inst { op, ty, args: [Val::NONE; 4], imm };
+    for (i, &a) in args.iter().enumerate() {
+        scratch.put(i, V::from(a));
+        inst.args[i] = Val(i as u16);
+    }
+    inst.result().is_int().then(|| int::pure(&inst, &scratch).lo)
+}
+
+#[inline(always)]
+fn step<M: Memory>(
+    inst: &Inst,
+    i: usize,
+    state: &mut GuestState,
+    mem: &mut M,
+    s: &mut Scratch,
+) -> Result<Option<u64>, Trap> {
+    let ty = inst.ty;
+    let a = inst.args[0];
+    let b = inst.args[1];
+    let v: V = match inst.op {
+        Op::Nop => return Ok(None),
+        Op::Const => V::from(inst.imm & ty.mask()),
+        Op::Get => get_slot(state, Slot(inst.imm as u8), ty),
+        Op::Set => {
+            set_slot(state, Slot(inst.imm as u8), ty, s.get(a));
+            return Ok(None);
+        }
+        Op::GetHi => V::from(state.gpr[(inst.imm & 15) as usize] >> 8 & 0xff),
+        Op::SetHi => {
+            let r = &mut state.gpr[(inst.imm & 15) as usize];
+            *r = *r & !0xff00 | (s.get(a).lo & 0xff) << 8;
+            return Ok(None);
+        }
+        Op::GetFl => V::from(u64::from(state.flags)),
+        Op::SetFl => {
+            let mask = inst.imm as u32;
+            state.flags = state.flags & !mask | s.get(a).lo as u32 & mask;
+            return Ok(None);
+        }
+        Op::Add => V::from(s.get(a).lo.wrapping_add(s.get(b).lo) & ty.mask()),
+        Op::Sub => V::from(s.get(a).lo.wrapping_sub(s.get(b).lo) & ty.mask()),
+        Op::And => V::from(s.get(a).lo & s.get(b).lo),
+        Op::Xor => V::from(s.get(a).lo ^ s.get(b).lo),
+        Op::Zext => V::from(s.get(a).lo & ty.mask()),
+        Op::DivU | Op::RemU | Op::DivS | Op::RemS => {
+            V::from(int::divide(inst.op, ty, s.get(a).lo, s.get(b).lo, s.get(inst.args[2]).lo)?)
+        }
+        Op::Ld => load(mem, ty, s.get(a).lo, inst.imm)?,
+        Op::St => {
+            store(mem, ty, s.get(a).lo, s.get(b), inst.imm)?;
+            return Ok(None);
+        }
+        Op::StUnless => {
+            if s.get(inst.args[2]).lo == 0 {
+                store(mem, ty, s.get(a).lo, s.get(b), 0)?;
+            }
+            return Ok(None);
+        }
+        Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => atomic(mem, inst, s)?,
+        Op::Fence => {
+            mem.fence(inst.imm);
+            return Ok(None);
+        }
+        Op::CheckGp => {
+            return if s.get(a).lo == 0 { Ok(None) } else { Err(Trap::new(13)) };
+        }
+        Op::ExitIf => return Ok((s.get(a).lo != 0).then_some(inst.imm)),
+        Op::FAdd
+        | Op::FSub
+        | Op::FMul
+        | Op::FDiv
+        | Op::FMin
+        | Op::FMax
+        | Op::FSqrt
+        | Op::FCmp
+        | Op::FComi
+        | Op::FFromInt
+        | Op::FToInt
+        | Op::FCvt
+        | Op::FCvtP => float::run(inst, state, s)?,
+        Op::XChk
+        | Op::XGet
+        | Op::XPeek
+        | Op::XSet
+        | Op::XPush
+        | Op::XPop
+        | Op::XAdd
+        | Op::XSub
+        | Op::XMul
+        | Op::XDiv
+        | Op::XFromF
+        | Op::XToInt
+        | Op::XToIntC
+        | Op::XToF
+        | Op::XToFC
+        | Op::XCmp
+        | Op::XSetCc
+        | Op::XFn
+        | Op::XToBcd
+        | Op::XToBcdC
+        | Op::XTagW
+        | Op::XSetTagW
+        | Op::XGetPhys
+        | Op::XSetPhys
+        | Op::XMmx => x87::run(inst, state, s)?,
+        _ => int::pure(inst, s),
+    };
+    s.put(i, v);
+    Ok(None)
+}
+
+#[inline(always)]
+fn get_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
+    let n = usize::from(slot.0);
+    let x = match slot.0 {
+        0..=15 => state.gpr[n],
+        16..=31 => {
+            let [lo, hi] = state.xmm[n - 16];
+            if ty == Ty::V128 {
+                return V { lo, hi };
+            }
+            lo
+        }
+        32..=37 => state.seg_base[n - 32],
+        38..=43 => u64::from(state.seg_sel[n - 38]),
+        44 => u64::from(state.sys),
+        45 => u64::from(state.mxcsr),
+        46 => u64::from(state.x87.cw),
+        47 => u64::from(state.x87.sw),
+        48 => u64::from(state.x87.valid),
+        49 => u64::from(state.x87.fop),
+        50 => state.x87.fip,
+        51 => state.x87.fdp,
+        52 => u64::from(state.x87.fcs),
+        53 => u64::from(state.x87.fds),
+        _ => 0,
+    };
+    V::from(x & ty.mask())
+}
+
+#[inline(always)]
+fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
+    let n = usize::from(slot.0);
+    let merge = |old: u64| match ty {
+        Ty::I8 => old & !0xff | v.lo & 0xff,
+        Ty::I16 => old & !0xffff | v.lo & 0xffff,
+        _ => v.lo & ty.mask(),
+    };
+    match slot.0 {
+        0..=15 => state.gpr[n] = merge(state.gpr[n]),
+        16..=31 => state.xmm[n - 16] = v.pair(),
+        32..=37 => state.seg_base[n - 32] = v.lo,
+        38..=43 => state.seg_sel[n - 38] = v.lo as u16,
+        44 => state.sys = v.lo as u32 & !eflags::ARITH | eflags::FIXED | eflags::IF,
+        45 => state.mxcsr = v.lo as u32,
+        46 => state.x87.cw = v.lo as u16,
+        47 => state.x87.sw = v.lo as u16,
+        48 => state.x87.valid = v.lo as u8,
+        49 => state.x87.fop = v.lo as u16,
+        50 => state.x87.fip = v.lo,
+        51 => state.x87.fdp = v.lo,
+        52 => state.x87.fcs = v.lo as u16,
+        53 => state.x87.fds = v.lo as u16,
+        _ => {}
+    }
+}
+
+/// Immediate bit of `ld` and `st`: the address must be 16-byte aligned.
+pub const ATTR_ALIGN16: u64 = 1;
+/// Immediate bit of `ld` and `st`: a stack access.
+pub const ATTR_STACK: u64 = 2;
+
+#[cold]
+fn stack_fault(trap: Trap) -> Trap {
+    if trap.vector == 13 { Trap { vector: 12, ..trap } } else { trap }
+}
+
+#[inline(always)]
+fn load<M: Memory>(mem: &mut M, ty: Ty, addr: u64, attr: u64) -> Result<V, Trap> {
+    if attr & ATTR_ALIGN16 != 0 && addr & 15 != 0 {
+        return Err(Trap::new(13));
+    }
+    let r = match ty {
+        Ty::I8 => mem.load8(addr).map(|v| V::from(u64::from(v))),
+        Ty::I16 => mem.load16(addr).map(|v| V::from(u64::from(v))),
+        Ty::I32 => mem.load32(addr).map(|v| V::from(u64::from(v))),
+        Ty::I64 => mem.load64(addr).map(V::from),
+        Ty::V128 => mem.load128(addr).map(V::from),
+        Ty::F80 => mem.load64(addr).and_then(|lo| {
+            let hi = mem.load16(addr.wrapping_add(8))?;
+            Ok(V { lo, hi: u64::from(hi) })
+        }),
+        _ => Ok(V::default()),
+    };
+    if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
+}
+
+#[inline(always)]
+fn store<M: Memory>(mem: &mut M, ty: Ty, addr: u64, v: V, attr: u64) -> Result<(), Trap> {
+    if attr & ATTR_ALIGN16 != 0 && addr & 15 != 0 {
+        return Err(Trap::new(13));
+    }
+    let r = match ty {
+        Ty::I8 => mem.store8(addr, v.lo as u8),
+        Ty::I16 => mem.store16(addr, v.lo as u16),
+        Ty::I32 => mem.store32(addr, v.lo as u32),
+        Ty::I64 => mem.store64(addr, v.lo),
+        Ty::V128 => mem.store128(addr, v.pair()),
+        Ty::F80 => mem.store16(addr.wrapping_add(8), v.hi as u16).and_then(|()| mem.store64(addr, v.lo)),
+        _ => Ok(()),
+    };
+    if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
+}
+
+fn atomic<M: Memory>(mem: &mut M, inst: &Inst, s: &Scratch) -> Result<V, Trap> {
+    let [addr, a, b] = [0, 1, 2].map(|k| s.get(inst.args[k]));
+    let op = match inst.op {
+        Op::AXchg => Atomic::Xchg,
+        Op::AAdd => Atomic::Add,
+        Op::AAnd => Atomic::And,
+        Op::AOr => Atomic::Or,
+        Op::AXor => Atomic::Xor,
+        _ => Atomic::Cas,
+    };
+    if inst.ty == Ty::V128 {
+        if addr.lo & 15 != 0 {
+            return Err(Trap::new(13));
+        }
+        return mem.cas128(addr.lo, a.pair(), b.pair()).map(V::from);
+    }
+    mem.atomic(op, addr.lo, inst.ty.bytes(), a.lo, b.lo).map(V::from)
+}

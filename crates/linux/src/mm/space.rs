@@ -1,0 +1,601 @@
+//! Mapping, unmapping, protecting: the operations on one guest's address space, each doing both the host's part and the
+//! list's.
+
+use super::map::{Kind, Map, Vma, prot};
+use crate::errno::Errno;
+use crate::uaccess::PAGE;
+use demotic_engine::GuestSpace;
+use demotic_host::{guarded, sys};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+
+const MAP_FIXED: i32 = libc::MAP_FIXED;
+const MAP_FIXED_NOREPLACE: i32 = 0x10_0000;
+const CLAIM: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+
+/// Where things go in an address space; all in guest addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// First address that is never mapped.
+    pub limit: u64,
+    /// Mappings without a wish go below this address, the highest first.
+    pub mmap_top: u64,
+    /// Where position-independent programs are loaded.
+    pub pie_base: u64,
+    /// Upper end of the initial stack.
+    pub stack_top: u64,
+}
+
+impl Layout {
+    /// The layout of an i386 process under a 64-bit kernel: addresses end at 0xffffe000 (IA32_PAGE_OFFSET,
+    /// arch/x86/include/asm/page_64_types.h). On a 32-bit host they end where the host's do, at 3 GiB or earlier.
+    pub fn i386() -> Layout {
+        if cfg!(target_pointer_width = "32") {
+            return Layout { limit: 0xb000_0000, mmap_top: 0xa000_0000, pie_base: 0x2000_0000, stack_top: 0xb000_0000 };
+        }
+        Layout { limit: 0xffff_e000, mmap_top: 0xf7ff_f000, pie_base: 0x5655_5000, stack_top: 0xffff_e000 }
+    }
+
+    /// The layout of an x86-64 process. The places keep clear of where host kernels put Demotic itself: the top of the
+    /// address space and its two thirds. `host_top` is any address near the host's upper end (a stack variable's): kernels
+    /// for 39-bit addresses have less room.
+    pub fn x86_64(host_top: u64) -> Layout {
+        let limit = 0x7fff_ffff_f000;
+        if host_top >> 39 == 0 {
+            return Layout { limit, mmap_top: 0x40_0000_0000, pie_base: 0x10_0000_0000, stack_top: 0x48_0000_0000 };
+        }
+        Layout { limit, mmap_top: 0x5000_0000_0000, pie_base: 0x4000_0000_0000, stack_top: 0x5100_0000_0000 }
+    }
+}
+
+/// How a mapping chooses its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Anywhere.
+    Any,
+    /// There if free, else anywhere.
+    Hint(u64),
+    /// In the first 2 GiB (MAP_32BIT).
+    Low,
+    /// There, replacing guest mappings (MAP_FIXED).
+    Fixed(u64),
+    /// There if nothing is there, else EEXIST (MAP_FIXED_NOREPLACE).
+    Free(u64),
+}
+
+/// A mapping to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Where.
+    pub place: Place,
+    /// Length in bytes; rounded up to pages.
+    pub len: u64,
+    /// Guest permissions.
+    pub prot: u8,
+    /// Host MAP_ flags without the placing ones.
+    pub flags: i32,
+    /// Host file descriptor, -1 for anonymous memory.
+    pub fd: i32,
+    /// Offset in the file in bytes, a multiple of the page size.
+    pub offset: u64,
+    /// What to record.
+    pub kind: Kind,
+}
+
+impl Request {
+    /// Private anonymous memory.
+    pub fn anonymous(place: Place, len: u64, prot: u8, kind: Kind) -> Request {
+        Request {
+            place,
+            len,
+            prot,
+            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            fd: -1,
+            offset: 0,
+            kind,
+        }
+    }
+}
+
+/// What the mutex guards.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) map: Map,
+    /// Pages that are write-protected on the host because of translations.
+    code_pages: BTreeSet<u64>,
+    /// Start of the heap and current break; the break may lie inside a page.
+    pub(super) brk: Range<u64>,
+}
+
+/// The memory map of one guest process.
+#[derive(Debug)]
+pub struct AddressSpace {
+    base: usize,
+    layout: Layout,
+    read_implies_exec: std::sync::atomic::AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// Rounds up to guest pages; `None` on overflow.
+pub fn page_up(value: u64) -> Option<u64> {
+    Some(value.checked_add(PAGE - 1)? & !(PAGE - 1))
+}
+
+/// Host permissions for guest permissions: nothing is executable, what can be executed or written can be read.
+fn host_prot(guest: u8) -> usize {
+    let mut host = 0;
+    if guest & (prot::READ | prot::EXEC | prot::WRITE) != 0 {
+        host |= libc::PROT_READ;
+    }
+    if guest & prot::WRITE != 0 {
+        host |= libc::PROT_WRITE;
+    }
+    host as usize
+}
+
+impl AddressSpace {
+    /// An empty space, guest address 0 standing at host address `base`.
+    pub fn new(base: usize, layout: Layout) -> AddressSpace {
+        AddressSpace { base, layout, read_implies_exec: false.into(), inner: Mutex::default() }
+    }
+
+    /// Where things go.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Readable memory becomes executable, too (personality(2), READ_IMPLIES_EXEC): programs from before non-executable
+    /// stacks.
+    pub fn set_read_implies_exec(&self, on: bool) {
+        self.read_implies_exec.store(on, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The permissions that a request for `prot` gets.
+    pub fn effective_prot(&self, prot: u8) -> u8 {
+        let implied = self.read_implies_exec.load(std::sync::atomic::Ordering::Relaxed) && prot & prot::READ != 0;
+        if implied { prot | prot::EXEC } else { prot }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic aborts the process, so a poisoned lock is never seen outside tests.
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs `f` while no other thread can change the space: for fork.
+    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _guard = self.lock();
+        f()
+    }
+
+    /// All mappings in order.
+    pub fn vmas(&self) -> Vec<Vma> {
+        self.lock().map.iter().copied().collect()
+    }
+
+    /// The mapping that holds `addr`.
+    pub fn find(&self, addr: u64) -> Option<Vma> {
+        self.lock().map.find(addr).copied()
+    }
+
+    pub(super) fn host(&self, guest: u64) -> usize {
+        self.base.wrapping_add(guest as usize)
+    }
+
+    /// A range of whole pages inside guest space.
+    pub(super) fn page_range(&self, addr: u64, len: u64) -> Option<Range<u64>> {
+        let end = addr.checked_add(page_up(len)?)?;
+        (addr % PAGE == 0 && end <= self.layout.limit).then_some(addr..end)
+    }
+
+    fn sys_mmap(&self, addr: u64, len: u64, prot: usize, flags: i32, fd: i32, offset: u64) -> Result<(), Errno> {
+        let at = self.host(addr);
+        #[cfg(target_pointer_width = "64")]
+        let (nr, offset) = (libc::SYS_mmap, offset as usize);
+        #[cfg(target_pointer_width = "32")]
+        let (nr, offset) = (libc::SYS_mmap2, (offset >> 12) as usize);
+        // SAFETY: the callers only pass ranges that are guest mappings or that NOREPLACE keeps off others' memory.
+        let ret = Errno::from_ret(unsafe {
+            sys::syscall6(nr, [at, len as usize, prot, flags as usize, fd as isize as usize, offset])
+        })?;
+        if ret as usize != at {
+            // A kernel that does not know MAP_FIXED_NOREPLACE (before 4.17) took it for a hint.
+            // SAFETY: what was just mapped is nobody's yet.
+            unsafe { sys::syscall6(libc::SYS_munmap, [ret as usize, len as usize, 0, 0, 0, 0]) };
+            return Err(Errno::EEXIST);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sys_munmap(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let args = [self.host(range.start), (range.end - range.start) as usize, 0, 0, 0, 0];
+        // SAFETY: the range consists of guest mappings.
+        Errno::from_ret(unsafe { sys::syscall6(libc::SYS_munmap, args) }).map(drop)
+    }
+
+    fn sys_mprotect(&self, range: &Range<u64>, prot: usize) -> Result<(), Errno> {
+        let args = [self.host(range.start), (range.end - range.start) as usize, prot, 0, 0, 0];
+        // SAFETY: the range consists of guest mappings.
+        Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mprotect, args) }).map(drop)
+    }
+
+    /// Takes possession of the parts of a range that are no guest mappings; ENOMEM (and nothing claimed) if Demotic's own
+    /// memory is in the way.
+    pub(super) fn claim(&self, inner: &Inner, range: &Range<u64>) -> Result<(), Errno> {
+        let gaps = inner.map.gaps(range.clone());
+        for (i, gap) in gaps.iter().enumerate() {
+            if let Err(e) = self.sys_mmap(gap.start, gap.end - gap.start, 0, CLAIM, -1, 0) {
+                gaps[..i].iter().for_each(|gap| drop(self.sys_munmap(gap)));
+                return Err(if e == Errno::EEXIST { Errno::ENOMEM } else { e });
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a free place and claims it (PROT_NONE on the host). Where memory of Demotic's is met, the search goes on
+    /// below it.
+    pub(super) fn claim_anywhere(&self, inner: &Inner, len: u64, low: bool) -> Result<u64, Errno> {
+        let bottom = 0x1_0000;
+        if low {
+            // MAP_32BIT: from 1 GiB, as the kernel does (arch/x86/kernel/sys_x86_64.c).
+            let mut from = 0x4000_0000;
+            while let Some(start) = inner.map.find_gap_above(from, 0x8000_0000, len) {
+                match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+                    Err(Errno::EEXIST) => from = start + (1 << 20),
+                    other => return other.map(|()| start),
+                }
+            }
+            return Err(Errno::ENOMEM);
+        }
+        let mut top = self.layout.mmap_top;
+        let mut step = 1 << 20;
+        while let Some(start) = inner.map.find_gap_below(bottom, top, len) {
+            match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+                Err(Errno::EEXIST) => {
+                    // Ever larger steps: the obstacle's size is unknown, and the space is large.
+                    top = (start + len).saturating_sub(step);
+                    step *= 2;
+                }
+                other => return other.map(|()| start),
+            }
+        }
+        // Above the usual place there is room, too (between mmap_top and the limit), taken last.
+        let mut from = self.layout.mmap_top;
+        let mut step = 1 << 20;
+        while let Some(start) = inner.map.find_gap_above(from, self.layout.limit, len) {
+            match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+                Err(Errno::EEXIST) => {
+                    from = start + step;
+                    step *= 2;
+                }
+                other => return other.map(|()| start),
+            }
+        }
+        Err(Errno::ENOMEM)
+    }
+
+    /// Makes a mapping and returns its address. Translations in the range must be dropped by the caller when
+    /// [`Place::Fixed`] replaced something.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn map(&self, request: &Request) -> Result<u64, Errno> {
+        let mut inner = self.lock();
+        self.map_locked(&mut inner, request)
+    }
+
+    pub(super) fn map_locked(&self, inner: &mut Inner, request: &Request) -> Result<u64, Errno> {
+        if request.len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
+        let claimed_start;
+        let mut place = request.place;
+        if let Place::Hint(addr) = place {
+            // The kernel rounds hints down and ignores those it cannot serve.
+            let addr = addr & !(PAGE - 1);
+            let free = addr >= 0x1_0000 && self.page_range(addr, len).is_some_and(|r| inner.map.is_free(r));
+            place = if free && self.claim(inner, &(addr..addr + len)).is_ok() { Place::Free(addr) } else { Place::Any };
+            claimed_start = place == Place::Free(addr);
+        } else {
+            claimed_start = false;
+        }
+        let start = match place {
+            Place::Any | Place::Hint(_) => self.claim_anywhere(inner, len, false)?,
+            Place::Low => self.claim_anywhere(inner, len, true)?,
+            Place::Free(addr) if claimed_start => addr,
+            Place::Fixed(addr) | Place::Free(addr) => {
+                if addr % PAGE != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let range = self.page_range(addr, len).ok_or(Errno::ENOMEM)?;
+                let keep = matches!(place, Place::Free(_));
+                if keep && !inner.map.is_free(range.clone()) {
+                    return Err(Errno::EEXIST);
+                }
+                self.claim(inner, &range).map_err(|e| if keep && e == Errno::ENOMEM { Errno::EEXIST } else { e })?;
+                addr
+            }
+        };
+        let range = start..start + len;
+        let result =
+            self.sys_mmap(start, len, host_prot(request.prot), request.flags | MAP_FIXED, request.fd, request.offset);
+        if let Err(e) = result {
+            // What was only claimed goes back. Old guest mappings are still there: a failing mmap(2) with MAP_FIXED may
+            // have unmapped them on real kernels, but does so only after its checks.
+            inner.map.gaps(range).iter().for_each(|gap| drop(self.sys_munmap(gap)));
+            return Err(e);
+        }
+        self.forget_code(inner, &range);
+        inner.map.insert(Vma {
+            start,
+            end: range.end,
+            prot: request.prot,
+            shared: request.flags & libc::MAP_TYPE == libc::MAP_SHARED || request.flags & libc::MAP_TYPE == 3,
+            kind: request.kind,
+            offset: request.offset,
+        });
+        Ok(start)
+    }
+
+    /// The host's mappings of a range were replaced or are gone: no page of it is protected any more.
+    fn forget_code(&self, inner: &mut Inner, range: &Range<u64>) {
+        let pages: Vec<u64> = inner.code_pages.range(range.clone()).copied().collect();
+        for page in pages {
+            inner.code_pages.remove(&page);
+        }
+    }
+
+    /// Unmaps the guest mappings in a range; holes are fine. The caller drops translations.
+    ///
+    /// # Errors
+    /// EINVAL for a range that is empty, unaligned or outside guest space.
+    pub fn unmap(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        let range = self.page_range(addr, len).filter(|r| !r.is_empty()).ok_or(Errno::EINVAL)?;
+        for part in inner.map.covered(range.clone()) {
+            self.sys_munmap(&part)?;
+            self.forget_code(&mut inner, &part);
+            inner.map.remove(part);
+        }
+        Ok(())
+    }
+
+    /// Changes permissions. The caller drops translations.
+    ///
+    /// # Errors
+    /// Those of mprotect(2): EINVAL, ENOMEM at the first hole (what is before it has been changed), EACCES.
+    pub fn protect(&self, addr: u64, len: u64, prot: u8) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        if addr % PAGE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let range = self.page_range(addr, len).ok_or(Errno::ENOMEM)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        for part in inner.map.covered(range.clone()).into_iter().take(1) {
+            if part.start != range.start {
+                return Err(Errno::ENOMEM);
+            }
+            self.sys_mprotect(&part, host_prot(prot))?;
+            self.forget_code(&mut inner, &part);
+            inner.map.protect(part.clone(), prot);
+            if part.end == range.end {
+                return Ok(());
+            }
+        }
+        Err(Errno::ENOMEM)
+    }
+
+    /// Lifts the engine's protection from all pages of a range. Used where the host must see one mapping (mremap).
+    pub(super) fn release_range(&self, inner: &mut Inner, range: &Range<u64>) {
+        let pages: Vec<u64> = inner.code_pages.range(range.clone()).copied().collect();
+        for page in pages {
+            self.release_page(inner, page);
+        }
+    }
+
+    fn release_page(&self, inner: &mut Inner, page: u64) {
+        inner.code_pages.remove(&page);
+        if let Some(vma) = inner.map.find(page).copied() {
+            let _ = self.sys_mprotect(&(page..page + PAGE), host_prot(vma.prot));
+        }
+    }
+
+    /// The first page from `page` and below `end` that the engine protected because of its translations.
+    pub fn next_code_page(&self, page: u64, end: u64) -> Option<u64> {
+        if page >= end {
+            return None;
+        }
+        self.lock().code_pages.range(page..end).next().copied()
+    }
+
+    /// Records where the heap starts (brk(2)).
+    pub fn set_brk_start(&self, addr: u64) {
+        self.lock().brk = addr..addr;
+    }
+
+    /// brk(2): moves the break if it can be, and returns where it is.
+    pub fn brk(&self, wish: u64) -> u64 {
+        let mut inner = self.lock();
+        let old = inner.brk.clone();
+        if wish < old.start || wish >= self.layout.limit {
+            return old.end;
+        }
+        let (Some(old_top), Some(new_top)) = (page_up(old.end), page_up(wish)) else { return old.end };
+        if new_top > old_top {
+            let request = Request::anonymous(
+                Place::Free(old_top),
+                new_top - old_top,
+                self.effective_prot(prot::READ | prot::WRITE),
+                Kind::Heap,
+            );
+            if self.map_locked(&mut inner, &request).is_err() {
+                return old.end;
+            }
+        } else if new_top < old_top {
+            for part in inner.map.covered(new_top..old_top) {
+                if self.sys_munmap(&part).is_err() {
+                    return old.end;
+                }
+                self.forget_code(&mut inner, &part);
+                inner.map.remove(part);
+            }
+        }
+        inner.brk.end = wish;
+        wish
+    }
+}
+
+impl GuestSpace for AddressSpace {
+    fn base(&self) -> usize {
+        self.base
+    }
+
+    fn limit(&self) -> u64 {
+        self.layout.limit
+    }
+
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        let inner = self.lock();
+        let mut at = pc;
+        let want = pc.saturating_add(buf.len() as u64);
+        while at < want {
+            match inner.map.find(at) {
+                Some(vma) if vma.prot & prot::EXEC != 0 => at = vma.end.min(want),
+                _ => break,
+            }
+        }
+        let mut len = (at - pc) as usize;
+        while len > 0 {
+            // SAFETY: `len` is at most the buffer's length; the source may fault (a file cut short).
+            match unsafe { guarded::copy_from(buf.as_mut_ptr(), self.host(pc), len) } {
+                Ok(()) => return len,
+                // Take what is before the fault, if the fault is in the range at all.
+                Err(fault) => {
+                    let good = fault.addr.wrapping_sub(self.host(pc));
+                    len = if good < len { good } else { 0 };
+                }
+            }
+        }
+        0
+    }
+
+    fn protect_code_page(&self, page: u64) {
+        let page = page & !(PAGE - 1);
+        let mut inner = self.lock();
+        let writable = inner.map.find(page).is_some_and(|vma| vma.prot & prot::WRITE != 0);
+        if writable && inner.code_pages.insert(page) {
+            let _ = self.sys_mprotect(&(page..page + PAGE), libc::PROT_READ as usize);
+        }
+    }
+
+    fn release_code_page(&self, addr: u64) -> bool {
+        let page = addr & !(PAGE - 1);
+        let mut inner = self.lock();
+        if inner.code_pages.contains(&page) {
+            self.release_page(&mut inner, page);
+            return true;
+        }
+        // Another thread may have lifted it since the fault. A write that changes nothing tells whether one works now.
+        let writable = inner.map.find(page).is_some_and(|vma| vma.prot & prot::WRITE != 0);
+        // SAFETY: a guest page; the access changes no byte and its fault is caught.
+        writable && unsafe { guarded::cmpxchg8(self.host(addr), 0, 0) }.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space() -> AddressSpace {
+        guarded::install().unwrap();
+        let here = 0u8;
+        AddressSpace::new(0, Layout::x86_64(&raw const here as u64))
+    }
+
+    const RW: u8 = prot::READ | prot::WRITE;
+
+    fn anonymous(place: Place, len: u64) -> Request {
+        Request::anonymous(place, len, RW, Kind::Anonymous)
+    }
+
+    #[test]
+    fn own_memory_is_never_mapped_over() {
+        let space = space();
+        let ours = Box::new([0x55u8; 8192]);
+        let at = (&raw const *ours as u64 + 4095) & !4095;
+        assert_eq!(space.map(&anonymous(Place::Fixed(at), 4096)), Err(Errno::ENOMEM));
+        assert_eq!(space.map(&anonymous(Place::Free(at), 4096)), Err(Errno::EEXIST));
+        let elsewhere = space.map(&anonymous(Place::Hint(at), 4096)).unwrap();
+        assert_ne!(elsewhere, at);
+        // Nor unmapped or protected.
+        assert_eq!(space.unmap(at, 4096), Ok(()));
+        assert_eq!(space.protect(at, 4096, 0), Err(Errno::ENOMEM));
+        assert!(ours.iter().all(|&b| b == 0x55));
+    }
+
+    #[test]
+    fn fixed_replaces_guest_mappings_and_failures_undo() {
+        let space = space();
+        let a = space.map(&anonymous(Place::Any, 0x4000)).unwrap();
+        // SAFETY: just mapped.
+        unsafe { guarded::store64(a as usize + 0x1000, 7).unwrap() };
+        assert_eq!(space.map(&anonymous(Place::Fixed(a + 0x1000), 0x1000)), Ok(a + 0x1000));
+        // SAFETY: just mapped.
+        assert_eq!(unsafe { guarded::load64(a as usize + 0x1000) }, Ok(0));
+        assert_eq!(space.map(&anonymous(Place::Free(a), 0x1000)), Err(Errno::EEXIST));
+        assert_eq!(space.map(&anonymous(Place::Fixed(a + 1), 0x1000)), Err(Errno::EINVAL));
+        assert_eq!(space.map(&anonymous(Place::Fixed(0x7fff_ffff_f000), 0x1000)), Err(Errno::ENOMEM));
+        assert_eq!(space.map(&anonymous(Place::Any, u64::MAX)), Err(Errno::ENOMEM));
+        assert_eq!(space.map(&anonymous(Place::Any, 0)), Err(Errno::EINVAL));
+        let bad_fd = Request { fd: 12345, flags: libc::MAP_PRIVATE, kind: Kind::File, ..anonymous(Place::Any, 0x1000) };
+        let before = space.vmas();
+        assert_eq!(space.map(&bad_fd), Err(Errno::EBADF));
+        assert_eq!(space.vmas(), before);
+        space.unmap(a, 0x4000).unwrap();
+        // SAFETY: an unmapped address.
+        assert!(unsafe { guarded::load8(a as usize) }.is_err());
+        assert_eq!(space.map(&Request { place: Place::Low, ..anonymous(Place::Any, 0x1000) }).map(|a| a >> 31), Ok(0));
+    }
+
+    #[test]
+    fn break_grows_and_shrinks() {
+        let space = space();
+        let start = 0x4100_0000_0123;
+        space.set_brk_start(start);
+        assert_eq!(space.brk(0), start);
+        assert_eq!(space.brk(start + 0x5000), start + 0x5000);
+        // SAFETY: below the break.
+        unsafe { guarded::store8(start as usize + 0x4fff, 1).unwrap() };
+        assert_eq!(space.brk(start + 0x1000), start + 0x1000);
+        // SAFETY: an unmapped address.
+        assert!(unsafe { guarded::load8(start as usize + 0x4fff) }.is_err());
+        assert_eq!(space.brk(u64::MAX), start + 0x1000);
+        assert_eq!(space.brk(start - 1), start + 0x1000);
+    }
+
+    #[test]
+    fn code_pages_are_protected_until_written() {
+        let space = space();
+        let request = Request { prot: RW | prot::EXEC, ..anonymous(Place::Any, 0x3000) };
+        let a = space.map(&request).unwrap();
+        let mut buf = [1u8; 16];
+        assert_eq!(space.fetch(a + 0x2ff8, &mut buf), 8);
+        assert_eq!(buf, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        space.protect_code_page(a + 0x1000);
+        // SAFETY: guest memory.
+        unsafe {
+            assert!(guarded::store8(a as usize + 0x1234, 1).is_err());
+            assert_eq!(space.next_code_page(a, a + 0x3000), Some(a + 0x1000));
+            assert!(space.release_code_page(a + 0x1234));
+            guarded::store8(a as usize + 0x1234, 1).unwrap();
+            // A second thread that faulted at the same time is told to try again, too.
+            assert!(space.release_code_page(a + 0x1234));
+            space.protect(a, 0x3000, prot::READ).unwrap();
+            assert!(!space.release_code_page(a + 0x1234));
+            assert_eq!(space.fetch(a, &mut buf), 0);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! x87 floating point. Every waiting instruction begins with `x.chk`, which raises a pending #MF.
+//!
+//! Stores to memory convert first without side effects, store (which may fault), and only then set the status bits.
+
+use super::{ALL, Flow, Lifter, Place};
+use demotic_ir::block::Val;
+use demotic_ir::ops::{Op, X87Fn};
+use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags::{AF, OF, SF};
+use demotic_ir::state::reg;
+use demotic_ir::ty::Ty;
+use iced_x86::OpKind;
+
+/// The four arithmetic operations and their reversed forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arith {
+    /// DEST + SRC
+    Add,
+    /// DEST - SRC
+    Sub,
+    /// SRC - DEST
+    SubR,
+    /// DEST * SRC
+    Mul,
+    /// DEST / SRC
+    Div,
+    /// SRC / DEST
+    DivR,
+}
+
+fn chk(l: &mut Lifter) {
+    l.b.op(Op::XChk, Ty::None, &[]);
+}
+
+fn st(l: &mut Lifter, i: u64) -> Val {
+    l.b.op_imm(Op::XGet, Ty::F80, &[], i)
+}
+
+fn set_st(l: &mut Lifter, i: u64, v: Val) {
+    l.b.op_imm(Op::XSet, Ty::F80, &[v], i);
+}
+
+fn pop(l: &mut Lifter) {
+    l.b.op(Op::XPop, Ty::None, &[]);
+}
+
+/// Number of the stack register that operand `i` names.
+fn st_number(l: &Lifter, i: u32) -> u64 {
+    l.insn.op_register(i).number() as u64 & 7
+}
+
+/// Loads the memory operand as a raw value (before any change of state).
+fn load_raw(l: &mut Lifter) -> Val {
+    let addr = l.ea();
+    let ty = match l.insn.memory_size().size() {
+        2 => Ty::I16,
+        4 => Ty::I32,
+        8 => Ty::I64,
+        _ => Ty::F80,
+    };
+    l.b.ld(ty, addr, 0)
+}
+
+/// A raw memory operand as an extended real.
+fn convert(l: &mut Lifter, raw: Val, integer: bool) -> Val {
+    let ty = l.b.ty(raw);
+    if ty == Ty::F80 {
+        return raw;
+    }
+    if integer {
+        return l.b.op_imm(Op::XFromInt, Ty::F80, &[raw], u64::from(ty.bits()));
+    }
+    l.b.op(Op::XFromF, ty, &[raw])
+}
+
+/// fld, fild.
+pub fn load(l: &mut Lifter, integer: bool) -> Flow {
+    chk(l);
+    let v = if l.is_mem(0) {
+        let raw = load_raw(l);
+        convert(l, raw, integer)
+    } else {
+        let i = st_number(l, 0);
+        st(l, i)
+    };
+    l.b.op(Op::XPush, Ty::F80, &[v]);
+    Flow::Next
+}
+
+/// fst, fstp.
+pub fn store(l: &mut Lifter, pops: bool) -> Flow {
+    chk(l);
+    if !l.is_mem(0) {
+        let v = st(l, 0);
+        let i = st_number(l, 0);
+        set_st(l, i, v);
+        if pops {
+            pop(l);
+        }
+        return Flow::Next;
+    }
+    let addr = l.ea();
+    // The stack check of `x.get` changes state, so the value is fetched raw for the store and checked behind it.
+    let v = peek(l);
+    match l.insn.memory_size().size() {
+        10 => {
+            l.b.st(addr, v, 0);
+            st(l, 0);
+        }
+        n => {
+            let ty = Lifter::int_ty(n);
+            let image = l.b.op(Op::XToF, ty, &[v]);
+            l.b.st(addr, image, 0);
+            let v = st(l, 0);
+            l.b.op(Op::XToFC, ty, &[v]);
+        }
+    }
+    if pops {
+        pop(l);
+    }
+    Flow::Next
+}
+
+/// ST(0) for a store: the default NaN when it is empty, without setting status bits.
+fn peek(l: &mut Lifter) -> Val {
+    l.b.op(Op::XPeek, Ty::F80, &[])
+}
+
+/// fist, fistp, fisttp.
+pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
+    chk(l);
+    let addr = l.ea();
+    let ty = Lifter::int_ty(l.insn.memory_size().size());
+    let v = peek(l);
+    let image = l.b.op_imm(Op::XToInt, ty, &[v], u64::from(truncate));
+    l.b.st(addr, image, 0);
+    let v = st(l, 0);
+    l.b.op_imm(Op::XToIntC, ty, &[v], u64::from(truncate));
+    if pops {
+        pop(l);
+    }
+    Flow::Next
+}
+
+/// fbld.
+pub fn load_bcd(l: &mut Lifter) -> Flow {
+    chk(l);
+    let addr = l.ea();
+    let raw = l.b.ld(Ty::F80, addr, 0);
+    let bits = l.b.op(Op::XBits, Ty::V128, &[raw]);
+    let v = l.b.op(Op::XFromBcd, Ty::F80, &[bits]);
+    l.b.op(Op::XPush, Ty::F80, &[v]);
+    Flow::Next
+}
+
+/// fbstp.
+pub fn store_bcd(l: &mut Lifter) -> Flow {
+    chk(l);
+    let addr = l.ea();
+    let v = peek(l);
+    let bits = l.b.op(Op::XToBcd, Ty::V128, &[v]);
+    let raw = l.b.op(Op::XFrom, Ty::F80, &[bits]);
+    l.b.st(addr, raw, 0);
+    let v = st(l, 0);
+    l.b.op(Op::XToBcdC, Ty::None, &[v]);
+    pop(l);
+    Flow::Next
+}
+
+fn compute(l: &mut Lifter, kind: Arith, a: Val, b: Val) -> Val {
+    let (op, x, y) = match kind {
+        Arith::Add => (Op::XAdd, a, b),
+        Arith::Sub => (Op::XSub, a, b),
+        Arith::SubR => (Op::XSub, b, a),
+        Arith::Mul => (Op::XMul, a, b),
+        Arith::Div => (Op::XDiv, a, b),
+        Arith::DivR => (Op::XDiv, b, a),
+    };
+    l.b.op(op, Ty::F80, &[x, y])
+}
+
+/// fadd fsub fsubr fmul fdiv fdivr, their popping forms and the integer forms.
+pub fn arith(l: &mut Lifter, kind: Arith, pops: bool, integer: bool) -> Flow {
+    chk(l);
+    if l.count() > 0 && l.is_mem(0) {
+        let raw = load_raw(l);
+        let a = st(l, 0);
+        let b = convert(l, raw, integer);
+        let r = compute(l, kind, a, b);
+        set_st(l, 0, r);
+        return Flow::Next;
+    }
+    let (d, s) = if l.count() >= 2 { (st_number(l, 0), st_number(l, 1)) } else { (1, 0) };
+    let a = st(l, d);
+    let b = st(l, s);
+    let r = compute(l, kind, a, b);
+    set_st(l, d, r);
+    if pops {
+        pop(l);
+    }
+    Flow::Next
+}
+
+/// fcom fucom ficom and their popping forms; `pops` times.
+pub fn compare(l: &mut Lifter, quiet: bool, pops: u32, integer: bool) -> Flow {
+    chk(l);
+    let (a, b) = if l.count() > 0 && l.is_mem(0) {
+        let raw = load_raw(l);
+        let a = st(l, 0);
+        (a, convert(l, raw, integer))
+    } else {
+        let i = if l.count() == 0 { 1 } else { st_number(l, l.count() - 1) };
+        (st(l, 0), st(l, i))
+    };
+    let fl = l.b.op_imm(Op::XCmp, Ty::F80, &[a, b], u64::from(quiet));
+    l.b.op(Op::XSetCc, Ty::None, &[fl]);
+    (0..pops).for_each(|_| pop(l));
+    Flow::Next
+}
+
+/// fcomi fucomi and their popping forms: the result goes to ZF PF CF.
+pub fn compare_flags(l: &mut Lifter, quiet: bool, pops: bool) -> Flow {
+    chk(l);
+    let i = st_number(l, l.count().saturating_sub(1));
+    let (a, b) = (st(l, 0), st(l, i));
+    let fl = l.b.op_imm(Op::XCmp, Ty::F80, &[a, b], u64::from(quiet));
+    if pops {
+        pop(l);
+    }
+    l.b.setfl(ALL & !(OF | SF | AF), fl);
+    let none = l.no_flags();
+    l.b.setfl(OF | SF | AF, none);
+    Flow::Next
+}
+
+/// fcmovcc: `cc` as in Jcc.
+pub fn cmov(l: &mut Lifter, cc: u8) -> Flow {
+    chk(l);
+    let i = st_number(l, 1);
+    let (a, b) = (st(l, 0), st(l, i));
+    let f = l.b.getfl();
+    let c = l.b.cond(cc, f);
+    let r = l.b.sel(c, b, a);
+    set_st(l, 0, r);
+    Flow::Next
+}
+
+/// Instructions on the register stack as a whole.
+pub fn function(l: &mut Lifter, f: X87Fn) -> Flow {
+    chk(l);
+    quiet(l, f)
+}
+
+/// The same without the check for pending exceptions (fninit, fnclex).
+pub fn quiet(l: &mut Lifter, f: X87Fn) -> Flow {
+    l.b.op_imm(Op::XFn, Ty::None, &[], f as u64);
+    Flow::Next
+}
+
+/// Recomputes the summary bits after the control or status word was loaded.
+pub fn fixup(l: &mut Lifter) {
+    l.b.op_imm(Op::XFn, Ty::None, &[], X87Fn::Fixup as u64);
+}
+
+/// fxch, ffree, ffreep: the register number selects the function.
+pub fn numbered(l: &mut Lifter, first: X87Fn, pops: bool) -> Flow {
+    chk(l);
+    let i = st_number(l, l.count().saturating_sub(1));
+    l.b.op_imm(Op::XFn, Ty::None, &[], first as u64 + i);
+    if pops {
+        quiet(l, X87Fn::Fincstp);
+    }
+    Flow::Next
+}
+
+/// wait.
+pub fn wait(l: &mut Lifter) -> Flow {
+    chk(l);
+    Flow::Next
+}
+
+/// fldcw.
+pub fn fldcw(l: &mut Lifter) -> Flow {
+    chk(l);
+    let v = l.read(0);
+    set_cw(l, v);
+    Flow::Next
+}
+
+/// Bit 6 of the control word reads as 1; the reserved upper ones as 0 except infinity control.
+fn set_cw(l: &mut Lifter, v: Val) {
+    let v = l.b.andi(v, 0x1f7f);
+    let six = l.b.c(Ty::I16, 0x40);
+    let v = l.b.or(v, six);
+    l.b.set(Slot::FCW, v);
+    fixup(l);
+}
+
+/// fnstcw (fstcw behind a wait).
+pub fn fnstcw(l: &mut Lifter) -> Flow {
+    let dst = l.place(0);
+    let v = l.b.get(Ty::I16, Slot::FCW);
+    l.store(dst, v);
+    Flow::Next
+}
+
+/// fnstsw to memory or AX.
+pub fn fnstsw(l: &mut Lifter) -> Flow {
+    let v = l.b.get(Ty::I16, Slot::FSW);
+    if l.insn.op_kind(0) == OpKind::Register {
+        l.set_gpr(reg::RAX, v);
+    } else {
+        let dst = l.place(0);
+        l.store(dst, v);
+    }
+    Flow::Next
+}
+
+/// Whether the environment is in the 16-bit format (operand-size prefix).
+fn short(l: &Lifter, sizes: [usize; 2]) -> bool {
+    let n = l.insn.memory_size().size();
+    n == sizes[0]
+}
+
+/// Stores the environment at `addr`; returns its size.
+fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
+    let unit = if short { 2 } else { 4 };
+    let ty = if short { Ty::I16 } else { Ty::I32 };
+    let cw = l.b.get(Ty::I16, Slot::FCW);
+    let sw = l.b.get(Ty::I16, Slot::FSW);
+    let tag = l.b.op(Op::XTagW, Ty::I16, &[]);
+    let fip = l.b.get(Ty::I32, Slot::FIP);
+    let fcs = l.b.get(Ty::I16, Slot::FCS);
+    let fdp = l.b.get(Ty::I32, Slot::FDP);
+    let fds = l.b.get(Ty::I16, Slot::FDS);
+    let fop = l.b.get(Ty::I16, Slot::FOP);
+    // The upper halves of the 32-bit slots read as ones, except beside the opcode.
+    let ones = l.b.c(Ty::I32, 0xffff_0000);
+    let pad = |l: &mut Lifter, v: Val| {
+        if short {
+            return v;
+        }
+        let v = l.b.zext(Ty::I32, v);
+        l.b.or(v, ones)
+    };
+    let fcs_fop = if short {
+        fcs
+    } else {
+        let c = l.b.zext(Ty::I32, fcs);
+        let o = l.b.zext(Ty::I32, fop);
+        let o = l.b.shli(o, 16);
+        l.b.or(c, o)
+    };
+    let [fip, fdp] = [fip, fdp].map(|v| l.b.zext(ty, v));
+    let words = [pad(l, cw), pad(l, sw), pad(l, tag), fip, fcs_fop, fdp, pad(l, fds)];
+    for (k, v) in words.into_iter().enumerate() {
+        let at = l.b.addi(addr, unit * k as i64);
+        l.b.st(at, v, 0);
+    }
+    unit * 7
+}
+
+/// Loads an environment; returns its size and what is to be set when nothing can fault any more.
+fn get_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>, Val) {
+    let unit = if short { 2 } else { 4 };
+    let ty = if short { Ty::I16 } else { Ty::I32 };
+    let words: Vec<Val> = (0..7)
+        .map(|k| {
+            let at = l.b.addi(addr, unit * k);
+            l.b.ld(ty, at, 0)
+        })
+        .collect();
+    let as16 = |l: &mut Lifter, k: usize| l.b.zext(Ty::I16, words[k]);
+    let cw = as16(l, 0);
+    let cw = l.b.andi(cw, 0x1f7f);
+    let six = l.b.c(Ty::I16, 0x40);
+    let cw = l.b.or(cw, six);
+    let (sw, tag, fcs, fds) = (as16(l, 1), as16(l, 2), as16(l, 4), as16(l, 6));
+    let fip = l.b.zext(Ty::I64, words[3]);
+    let fdp = l.b.zext(Ty::I64, words[5]);
+    let mut sets =
+        vec![(Slot::FCW, cw), (Slot::FSW, sw), (Slot::FIP, fip), (Slot::FCS, fcs), (Slot::FDP, fdp), (Slot::FDS, fds)];
+    if !short {
+        let o = l.b.shri(words[4], 16);
+        let o = l.b.zext(Ty::I16, o);
+        sets.push((Slot::FOP, l.b.andi(o, 0x7ff)));
+    }
+    (unit * 7, sets, tag)
+}
+
+/// fnstenv: stores the environment and masks all exceptions.
+pub fn fnstenv(l: &mut Lifter) -> Flow {
+    let addr = l.ea();
+    let s = short(l, [14, 28]);
+    put_env(l, addr, s);
+    let cw = l.b.get(Ty::I16, Slot::FCW);
+    let mask = l.b.c(Ty::I16, 0x3f);
+    let cw = l.b.or(cw, mask);
+    l.b.set(Slot::FCW, cw);
+    fixup(l);
+    Flow::Next
+}
+
+/// fldenv.
+pub fn fldenv(l: &mut Lifter) -> Flow {
+    chk(l);
+    let addr = l.ea();
+    let s = short(l, [14, 28]);
+    let (_, sets, tag) = get_env(l, addr, s);
+    for (slot, v) in sets {
+        l.b.set(slot, v);
+    }
+    l.b.op(Op::XSetTagW, Ty::None, &[tag]);
+    fixup(l);
+    Flow::Next
+}
+
+/// fnsave: environment and registers, then initialise.
+pub fn fnsave(l: &mut Lifter) -> Flow {
+    let addr = l.ea();
+    let s = short(l, [94, 108]);
+    let at = put_env(l, addr, s);
+    for i in 0..8 {
+        let v = l.b.op_imm(Op::XGetPhys, Ty::F80, &[], 8 + i as u64);
+        let a = l.b.addi(addr, at + 10 * i);
+        l.b.st(a, v, 0);
+    }
+    quiet(l, X87Fn::Fninit)
+}
+
+/// frstor.
+pub fn frstor(l: &mut Lifter) -> Flow {
+    chk(l);
+    let addr = l.ea();
+    let s = short(l, [94, 108]);
+    let (at, sets, tag) = get_env(l, addr, s);
+    let regs: Vec<Val> = (0..8)
+        .map(|i| {
+            let a = l.b.addi(addr, at + 10 * i);
+            l.b.ld(Ty::F80, a, 0)
+        })
+        .collect();
+    for (slot, v) in sets {
+        l.b.set(slot, v);
+    }
+    l.b.op(Op::XSetTagW, Ty::None, &[tag]);
+    for (i, v) in regs.into_iter().enumerate() {
+        l.b.op_imm(Op::XSetPhys, Ty::F80, &[v], 8 + i as u64);
+    }
+    fixup(l);
+    Flow::Next
+}
+
+/// emms.
+pub fn emms(l: &mut Lifter) -> Flow {
+    function(l, X87Fn::Emms)
+}
+
+/// Whether a place is an MMX register.
+pub fn is_mm(p: Place) -> bool {
+    matches!(p, Place::Mm(_))
+}

@@ -1,0 +1,126 @@
+//! Block discovery: which guest instructions are translated together.
+//!
+//! A unit is a region: the entry, then the direct targets and return addresses found in it, first come first served, until
+//! the limits are reached. A block ends at a branch, at the address where another block of the unit begins, or at the
+//! size limit. Every block can be entered on its own.
+
+use crate::lift::{Flow, Lifter};
+use demotic_ir::block::{Block, Edge, Term, Unit};
+use demotic_ir::build::{Builder, MAX_INSTS};
+use demotic_ir::state::Mode;
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+
+/// How much is translated at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most blocks in a unit.
+    pub blocks: usize,
+    /// Most guest instructions in a block.
+    pub instructions: usize,
+    /// Farthest target, in bytes from the entry, that is taken in.
+    pub reach: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { blocks: 8, instructions: 64, reach: 4096 }
+    }
+}
+
+/// Bytes asked for at a time. Longer than an instruction, so that one never ends in the middle unless the mapping does.
+const WINDOW: usize = 128;
+
+/// Where guest code comes from: copies bytes at a guest address, returns how many are executable there.
+pub type Fetch<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> usize;
+
+/// Translates the region that begins at `pc`. Always gives at least one block; one that cannot be fetched or decoded ends in
+/// the fault that the guest has to see.
+pub fn lift(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Unit {
+    let mut unit = Unit { mode, blocks: Vec::new() };
+    let mut wanted = vec![pc];
+    let mut next = 0;
+    while next < wanted.len() && unit.blocks.len() < limits.blocks {
+        let at = wanted[next];
+        next += 1;
+        if unit.blocks.iter().any(|b| b.pc == at) {
+            continue;
+        }
+        let block = lift_block(at, mode, limits, fetch, &unit.blocks);
+        // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
+        if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
+            continue;
+        }
+        let mut term = block.term;
+        for edge in term.edges_mut() {
+            if edge.pc.abs_diff(pc) <= limits.reach && !wanted.contains(&edge.pc) {
+                wanted.push(edge.pc);
+            }
+        }
+        unit.blocks.push(block);
+    }
+    unit.link();
+    unit
+}
+
+/// Translates one block at `pc`, which ends where one of `others` begins.
+pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
+    let mut b = Builder::new(pc);
+    let mut window = [0u8; WINDOW];
+    let mut base = pc;
+    let mut have = fetch(pc, &mut window);
+    let mut at = pc;
+    let mut insn = Instruction::default();
+    for count in 0.. {
+        if count > 0 && (count >= limits.instructions || others.iter().any(|o| o.pc == at)) || b.len() > MAX_INSTS - 800
+        {
+            return b.finish(Term::Jump(Edge::to(at)), at);
+        }
+        let mut used = at.wrapping_sub(base) as usize;
+        if have.saturating_sub(used) < 16 {
+            base = at;
+            used = 0;
+            have = fetch(at, &mut window);
+        }
+        let mut decoder = Decoder::with_ip(mode.bits(), &window[used..have.max(used)], at, DecoderOptions::NONE);
+        decoder.decode_out(&mut insn);
+        if insn.is_invalid() {
+            let term = if decoder.last_error() == DecoderError::NoMoreBytes && have - used < 15 {
+                if count > 0 {
+                    return b.finish(Term::Jump(Edge::to(at)), at);
+                }
+                Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add((have - used) as u64)) }
+            } else {
+                // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
+                let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
+                Term::Fault { vector, code: 0, pc: at }
+            };
+            return b.finish(term, at);
+        }
+        let next = wrap(mode, insn.next_ip());
+        b.mark(at, insn.len() as u8);
+        let mut lifter = Lifter::new(&mut b, &insn, mode, at, next);
+        let flow = crate::table::dispatch(&mut lifter);
+        match flow {
+            Flow::Next => at = next,
+            Flow::End(term) => return b.finish(term, next),
+            Flow::Undefined => {
+                b.unmark();
+                return b.finish(Term::Fault { vector: 6, code: 0, pc: at }, at);
+            }
+            Flow::Unimplemented => {
+                b.unmark();
+                return b.finish(Term::Unimplemented { pc: at }, at);
+            }
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// An instruction address in the width of the mode.
+pub fn wrap(mode: Mode, pc: u64) -> u64 {
+    match mode {
+        Mode::Long => pc,
+        Mode::Compat32 => pc & 0xffff_ffff,
+        Mode::Compat16 => pc & 0xffff,
+    }
+}
