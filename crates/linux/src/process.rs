@@ -29,6 +29,8 @@ pub struct Process {
     pub exe: PathBuf,
     /// The program's arguments, as /proc/self/cmdline shows them.
     pub args: Vec<OsString>,
+    /// The auxiliary vector's bytes, as /proc/self/auxv shows them.
+    pub auxv: Vec<u8>,
     /// True for an i386 program.
     pub is_32bit: bool,
     /// From the command line.

@@ -16,10 +16,7 @@ pub type Native<T> = <T as super::Wide>::Narrow;
 
 /// The canonical structure from the host's.
 #[cfg(target_pointer_width = "64")]
-pub fn from_native<T: super::Wide>(native: &Native<T>) -> T
-where
-    T: Copy,
-{
+pub fn from_native<T: super::Wide + Copy>(native: &Native<T>) -> T {
     *native
 }
 /// The canonical structure from the host's.

@@ -43,7 +43,7 @@ macro_rules! guest_structs {
     )*) => {
         $(
             $(#[$meta])*
-            #[derive(Clone, Copy, Debug, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
+            #[derive(Clone, Copy, Debug, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)]
             #[repr $repr]
             #[allow(non_camel_case_types)]
             pub struct $name { $( pub $field: $ty, )* }

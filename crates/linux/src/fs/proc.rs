@@ -111,8 +111,7 @@ pub fn open(task: &mut Task, dir: u64, path: &CStr, flags: u32) -> Option<SysRes
             return None;
         }
         let target = CString::new(task.process.exe.as_os_str().as_bytes()).ok()?;
-        let args =
-            [libc::AT_FDCWD as isize as usize, target.as_ptr() as usize, open_to_host(flags) as usize, 0, 0, 0];
+        let args = [libc::AT_FDCWD as isize as usize, target.as_ptr() as usize, open_to_host(flags) as usize, 0, 0, 0];
         return Some(task.syscall_host(libc::SYS_openat, args));
     }
     if flags as i32 & libc::O_ACCMODE != libc::O_RDONLY {
@@ -228,8 +227,7 @@ fn maps(task: &Task) -> String {
             let width = out.len() - line_start;
             out.extend(std::iter::repeat_n(' ', 73usize.saturating_sub(width).max(1)));
             out.push_str(name);
-        }
-        else {
+        } else {
             out.push(' ');
         }
         out.push('\n');

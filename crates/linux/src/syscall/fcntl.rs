@@ -53,11 +53,8 @@ fn to_flock64(l: &HostLock) -> i386::Flock64 {
 
 /// A lock command with the guest's structure of the ABI's `long` width, or i386's `flock64`.
 fn guest_lock(task: &mut Task, a: &[u64; 6], command: i32, flock64: bool) -> SysResult {
-    let mut value = if flock64 {
-        from_flock64(&task.mem.read(a[2])?)
-    } else {
-        HostLock::load(&task.mem, task.abi, a[2])?
-    };
+    let mut value =
+        if flock64 { from_flock64(&task.mem.read(a[2])?) } else { HostLock::load(&task.mem, task.abi, a[2])? };
     let result = lock(task, a[0], command, &mut value)?;
     if matches!(command, F_GETLK | F_OFD_GETLK) {
         if flock64 {

@@ -115,7 +115,10 @@ pub fn close(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// `close_range(first, last, flags)`.
 pub fn close_range(task: &mut Task, a: [u64; 6]) -> SysResult {
-    task.syscall_host(libc::SYS_close_range, [a[0] as u32 as usize, a[1] as u32 as usize, a[2] as u32 as usize, 0, 0, 0])
+    task.syscall_host(
+        libc::SYS_close_range,
+        [a[0] as u32 as usize, a[1] as u32 as usize, a[2] as u32 as usize, 0, 0, 0],
+    )
 }
 
 /// `read(fd, buf, count)`.

@@ -73,7 +73,7 @@ pub fn setfsgid16(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 fn get_three(task: &mut Task, nr: libc::c_long, a: &[u64; 6]) -> SysResult {
     let mut ids = [0u32; 3];
-    let [real, effective, saved] = ids.each_mut().map(|id| own_mut(id));
+    let [real, effective, saved] = ids.each_mut().map(own_mut);
     task.syscall_host(nr, [real, effective, saved, 0, 0, 0])?;
     for (id, &addr) in ids.iter().zip(a) {
         task.mem.write(addr, &(low((*id).into()) as u16))?;

@@ -10,8 +10,12 @@ use super::time::{Clock64, own_optional};
 use crate::abi::host::{Native, from_native, semid_from_host, semid_to_host, to_native};
 use crate::abi::{Abi, Wide, flags, x86_64};
 use crate::errno::{Errno, SysResult};
-use crate::mm;
+use crate::mm::{self, Place, Request, prot};
 use crate::task::Task;
+use crate::uaccess::PAGE;
+use demotic_engine::GuestSpace;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Flag in a control command: the 32-bit-id structures.
 const IPC_64: i32 = 0x100;
@@ -120,10 +124,9 @@ pub fn msgsnd(task: &mut Task, a: [u64; 6]) -> SysResult {
     let mut message = (kind as usize).to_ne_bytes().to_vec();
     let text = task.mem.read_vec::<u8>(a[1].wrapping_add(task.word() as u64), size as usize)?;
     message.extend_from_slice(&text);
-    no_handler(task.syscall_blocking(
-        libc::SYS_msgsnd,
-        [int(a[0]), message.as_ptr() as usize, size as usize, int(a[3]), 0, 0],
-    ))
+    no_handler(
+        task.syscall_blocking(libc::SYS_msgsnd, [int(a[0]), message.as_ptr() as usize, size as usize, int(a[3]), 0, 0]),
+    )
 }
 /// `msgrcv(id, message, size, type, flags)`.
 pub fn msgrcv(task: &mut Task, a: [u64; 6]) -> SysResult {
@@ -222,17 +225,73 @@ pub fn shmctl(task: &mut Task, a: [u64; 6]) -> SysResult {
     }
 }
 
+/// Attached segments of this process: address and length in bytes, for `shmdt`.
+static ATTACHED: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
+
+/// Attaches segment `id` of `size` bytes: room is found and recorded by the address space, then the segment replaces it.
+fn attach(task: &mut Task, id: u64, address: u64, flags: i32, size: u64) -> SysResult {
+    const SHM_RDONLY: i32 = 0o10000;
+    const SHM_RND: i32 = 0o20000;
+    const SHM_REMAP: i32 = 0o40000;
+    const SHM_EXEC: i32 = 0o100000;
+    let place = if address == 0 {
+        if flags & SHM_REMAP != 0 {
+            return Err(Errno::EINVAL);
+        }
+        Place::Any
+    } else {
+        // SHMLBA is the page size on x86.
+        let address = if flags & SHM_RND != 0 { address & !(PAGE - 1) } else { address };
+        if flags & SHM_REMAP != 0 { Place::Fixed(address) } else { Place::Free(address) }
+    };
+    let mut access = if flags & SHM_RDONLY != 0 { prot::READ } else { prot::READ | prot::WRITE };
+    if flags & SHM_EXEC != 0 {
+        access |= prot::EXEC;
+    }
+    let request = Request {
+        place,
+        len: size,
+        prot: access,
+        flags: libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+        fd: -1,
+        offset: 0,
+        kind: mm::Kind::File,
+    };
+    // What is in the way is EINVAL here (shmat(2)).
+    let space = task.process.space.clone();
+    let start = space.map(&request).map_err(|e| if e == Errno::EEXIST { Errno::EINVAL } else { e })?;
+    let host = space.base().wrapping_add(start as usize);
+    let host_flags = flags & SHM_RDONLY | SHM_REMAP;
+    match task.syscall_host(libc::SYS_shmat, [int(id), host, host_flags as usize, 0, 0, 0]) {
+        Ok(_) => {
+            let len = size.next_multiple_of(PAGE);
+            task.process.engine.invalidate(start, len);
+            ATTACHED.lock().unwrap_or_else(PoisonError::into_inner).insert(start, len);
+            Ok(start)
+        }
+        Err(errno) => {
+            space.unmap(start, size.next_multiple_of(PAGE))?;
+            Err(errno)
+        }
+    }
+}
+
 /// `shmat(id, address, flags)`: the segment is attached where the address space finds room.
 pub fn shmat(task: &mut Task, a: [u64; 6]) -> SysResult {
     let mut info = Native::<x86_64::ShmidDs>::default();
     let args = [int(a[0]), IPC_STAT as usize | HOST_64, own_mut(&mut info), 0, 0, 0];
     task.syscall_host(libc::SYS_shmctl, args)?;
     let size = from_native::<x86_64::ShmidDs>(&info).shm_segsz;
-    mm::syscalls::attach_shm(task, a[0] as i32, a[1], a[2] as i32, size)
+    attach(task, a[0], a[1], a[2] as i32, size)
 }
 /// `shmdt(address)`.
 pub fn shmdt(task: &mut Task, a: [u64; 6]) -> SysResult {
-    mm::syscalls::detach_shm(task, a[0])
+    let attached = ATTACHED.lock().unwrap_or_else(PoisonError::into_inner).remove(&a[0]);
+    let len = attached.ok_or(Errno::EINVAL)?;
+    // Unmapping all of it detaches the segment, and leaves no moment at which the range is free on the host but not here.
+    task.process.space.unmap(a[0], len)?;
+    task.process.engine.invalidate(a[0], len);
+    Ok(0)
 }
 
 /// `ipc(operation, first, second, third, pointer, fifth)`, i386 only (ipc/syscall.c, `compat_ksys_ipc`).

@@ -53,8 +53,7 @@ fn process_memory(task: &mut Task, nr: libc::c_long, a: &[u64; 6], access: Acces
     let local = iov::load(task, a[1], a[2], access)?;
     // Guest and host addresses of another translated process are the same on 64-bit hosts.
     let remote = iov::load_foreign(task, a[3], a[4])?;
-    let args =
-        [int(a[0]), local.as_ptr() as usize, local.len(), remote.as_ptr() as usize, remote.len(), a[5] as usize];
+    let args = [int(a[0]), local.as_ptr() as usize, local.len(), remote.as_ptr() as usize, remote.len(), a[5] as usize];
     task.syscall_host(nr, args)
 }
 /// `process_vm_readv(pid, local, count, remote, count, flags)`.
@@ -68,11 +67,8 @@ pub fn process_vm_writev(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// `pidfd_send_signal(pidfd, signal, info, flags)`.
 pub fn pidfd_send_signal(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let info = if a[2] == 0 {
-        None
-    } else {
-        Some(Siginfo::from_guest(task.mem.read::<Raw>(a[2])?, task.abi).to_host())
-    };
+    let info =
+        if a[2] == 0 { None } else { Some(Siginfo::from_guest(task.mem.read::<Raw>(a[2])?, task.abi).to_host()) };
     let args = [int(a[0]), int(a[1]), info.as_ref().map_or(0, own), int(a[3]), 0, 0];
     task.syscall_host(libc::SYS_pidfd_send_signal, args)
 }

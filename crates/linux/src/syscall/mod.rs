@@ -160,11 +160,9 @@ pub fn dispatch(task: &mut Task, entry: SyscallEntry) -> SysResult {
     let gpr = &task.cpu.state.gpr;
     let low = |i: usize| gpr[i] & 0xffff_ffff;
     let (abi, nr, mut args) = match entry {
-        SyscallEntry::Syscall => (
-            Abi::X86_64,
-            gpr[reg::RAX] as u32,
-            [gpr[reg::RDI], gpr[reg::RSI], gpr[reg::RDX], gpr[10], gpr[8], gpr[9]],
-        ),
+        SyscallEntry::Syscall => {
+            (Abi::X86_64, gpr[reg::RAX] as u32, [gpr[reg::RDI], gpr[reg::RSI], gpr[reg::RDX], gpr[10], gpr[8], gpr[9]])
+        }
         SyscallEntry::Int80 | SyscallEntry::Sysenter => (
             Abi::I386,
             gpr[reg::RAX] as u32,
@@ -225,9 +223,14 @@ fn pass(
         let value = guest[i];
         let len_of = |index: u8| guest.get(usize::from(index)).map_or(0, |&len| len as usize);
         host[i] = match kind {
-            Kind::Int | Kind::Fd | Kind::AtFd | Kind::Signal | Kind::Whence | Kind::Clock | Kind::Family | Kind::Fcntl => {
-                value as i32 as isize as usize
-            }
+            Kind::Int
+            | Kind::Fd
+            | Kind::AtFd
+            | Kind::Signal
+            | Kind::Whence
+            | Kind::Clock
+            | Kind::Family
+            | Kind::Fcntl => value as i32 as isize as usize,
             Kind::Uint | Kind::Mode | Kind::AtFlags | Kind::Futex => value as u32 as usize,
             Kind::Long => args::long(task, value) as usize,
             Kind::Size | Kind::Hex | Kind::Ptr | Kind::Prot | Kind::MapFlags | Kind::CloneFlags => value as usize,

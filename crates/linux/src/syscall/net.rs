@@ -179,6 +179,8 @@ impl Message {
             task.mem.write_bytes(guest.msg_name, self.name.get(..len).unwrap_or_default())?;
             guest.msg_namelen = full as i32;
         }
+        // The C libraries disagree about the width of the length.
+        #[allow(clippy::unnecessary_cast)]
         let filled = self.control.get(..header.msg_controllen as usize).unwrap_or_default();
         let room = if guest.msg_control == 0 { 0 } else { guest.msg_controllen as usize };
         let (bytes, truncated) = control::to_guest(filled, task.word(), room);
@@ -254,7 +256,8 @@ fn receive_many(task: &mut Task, a: &[u64; 6], layout: Clock64) -> SysResult {
     let mut result = Ok(0);
     while received < count {
         let (header, length) = mmsg_entry(task, a[1], received);
-        result = receive_one(task, a[0], header, flags).and_then(|len| task.mem.write(length, &(len as u32)).map(|()| 0));
+        result =
+            receive_one(task, a[0], header, flags).and_then(|len| task.mem.write(length, &(len as u32)).map(|()| 0));
         if result.is_err() {
             break;
         }

@@ -29,11 +29,7 @@ fn read_mask(task: &Task, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
 }
 
 /// Runs `call` with the address of the signal mask that the host is to wait with, 0 for the current one.
-fn with_mask(
-    task: &mut Task,
-    mask: Option<u64>,
-    call: impl FnOnce(&mut Task, usize) -> SysResult,
-) -> SysResult {
+fn with_mask(task: &mut Task, mask: Option<u64>, call: impl FnOnce(&mut Task, usize) -> SysResult) -> SysResult {
     call(task, mask.as_ref().map_or(0, own))
 }
 

@@ -3,7 +3,7 @@
 //! The host is always asked by `statx`, whose structure is the same on all architectures and has all that any of the
 //! older structures has; each guest structure is then filled from it with the kernel's own overflow rules (fs/stat.c).
 
-use super::args::{int, input, output, own_mut};
+use super::args::{input, int, output, own_mut};
 use crate::abi::host::{Native, from_native};
 use crate::abi::{Wide, i386, x86_64};
 use crate::errno::{Errno, SysResult};
@@ -345,8 +345,7 @@ pub fn ustat(task: &mut Task, a: [u64; 6]) -> SysResult {
         .ok_or(Errno::EINVAL)?;
     let point = std::ffi::CString::new(point).map_err(|_| Errno::EINVAL)?;
     let info = host_statfs(task, true, point.as_ptr() as usize)?;
-    let out =
-        x86_64::Ustat { f_tfree: info.f_bfree as i32, f_tinode: info.f_ffree, ..Default::default() };
+    let out = x86_64::Ustat { f_tfree: info.f_bfree as i32, f_tinode: info.f_ffree, ..Default::default() };
     // The buffer is only written when it is there.
     input(task, a[1], 1)?;
     out.store(&task.mem, task.abi, a[1])?;
