@@ -1,6 +1,8 @@
 //! Structures of the i386 Linux ABI; fields are named as in the kernel's headers. A `u64` is aligned to 4 bytes there,
 //! hence the packing.
 #![allow(missing_docs)]
+// The structures do implement Debug; the derives of zerocopy bring hidden types that do not.
+#![allow(missing_debug_implementations)]
 
 use super::guest_structs;
 

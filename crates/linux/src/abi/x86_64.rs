@@ -1,6 +1,8 @@
 //! Structures of the x86-64 Linux ABI (`arch/x86/include/uapi/asm`, `include/uapi/linux`); fields are named as there.
 //! This is also the canonical form that handlers compute on: see [`super::Wide`].
 #![allow(missing_docs)]
+// The structures do implement Debug; the derives of zerocopy bring hidden types that do not.
+#![allow(missing_debug_implementations)]
 
 use super::guest_structs;
 

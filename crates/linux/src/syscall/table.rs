@@ -553,6 +553,10 @@ rows! {
     313 350 finit_module             [enosys] () missing "the host's modules are not x86";
     176 129 delete_module            [pass libc::SYS_delete_module] (Str, OpenFlags) full;
 
+    335   - uretprobe                [enosys] () missing "only the kernel itself puts this call into programs";
+    468 468 file_getattr             [enosys] () missing "not done yet";
+    469 469 file_setattr             [enosys] () missing "not done yet";
+
     // gone from Linux
     156 149 _sysctl                  [enosys] () missing "removed from Linux 5.5";
     134  86 uselib                   [enosys] () missing "a.out libraries are gone";
