@@ -554,6 +554,7 @@ rows! {
     176 129 delete_module            [pass libc::SYS_delete_module] (Str, OpenFlags) full;
 
     335   - uretprobe                [enosys] () missing "only the kernel itself puts this call into programs";
+    336   - uprobe                   [enosys] () missing "only the kernel itself puts this call into programs";
     468 468 file_getattr             [enosys] () missing "not done yet";
     469 469 file_setattr             [enosys] () missing "not done yet";
 
