@@ -525,7 +525,7 @@ rows! {
      97  76 getrlimit                [call info::getrlimit] (Int, Ptr) full;
       - 191 ugetrlimit               [call info::ugetrlimit] (Int, Ptr) full;
     160  75 setrlimit                [call info::setrlimit] (Int, Ptr) full;
-    302 340 prlimit64                [pass libc::SYS_prlimit64] (Int, Int, In, Out(16)) full;
+    302 340 prlimit64                [call info::prlimit64] (Int, Int, Ptr, Ptr) full;
      98  77 getrusage                [call info::getrusage] (Int, Ptr) full;
     170  74 sethostname              [pass libc::SYS_sethostname] (InBuf(1), Size) full;
     171 121 setdomainname            [pass libc::SYS_setdomainname] (InBuf(1), Size) full;
