@@ -63,21 +63,6 @@ fn host_limit(task: &Task, resource: u64, new: Option<Rlimit>) -> Result<Rlimit,
     task.syscall_host(libc::SYS_prlimit64, [0, int(resource), new, own_mut(&mut old), 0, 0])?;
     Ok(old)
 }
-/// `getrlimit(resource, limits)`; i386's knows no limits beyond 2 GiB (kernel/sys.c, `old_getrlimit`).
-pub fn getrlimit(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let mut limits = limit(task, a[0], None)?;
-    if task.abi == Abi::I386 {
-        limits.rlim_cur = limits.rlim_cur.min(0x7fff_ffff);
-        limits.rlim_max = limits.rlim_max.min(0x7fff_ffff);
-    }
-    limits.store(&task.mem, task.abi, a[1])?;
-    Ok(0)
-}
-/// `ugetrlimit(resource, limits)`, i386 only.
-pub fn ugetrlimit(task: &mut Task, a: [u64; 6]) -> SysResult {
-    limit(task, a[0], None)?.store(&task.mem, task.abi, a[1])?;
-    Ok(0)
-}
 /// Limits that would hit the translator's own memory are checked and remembered, but not given to the host; index 0 is
 /// `RLIMIT_DATA`, 1 is `RLIMIT_AS`. A child started by exec starts with the host's again.
 static OWN_LIMITS: [Mutex<Option<Rlimit>>; 2] = [const { Mutex::new(None) }; 2];
