@@ -1,0 +1,145 @@
+//! Guest memory for the interpreter: checked against the guest's address space, ordered as x86-TSO, faults as traps.
+//!
+//! Loads are acquire and stores release on every host, which gives TSO except for the store buffer that TSO allows; x86 hosts
+//! have it for free. A failed access becomes a page fault with what the host kernel said about it; the personality turns
+//! that into the signal that the guest sees.
+
+use demotic_host::guarded::{self, Fault};
+use demotic_ir::interp::{Atomic, Memory, Trap};
+use std::sync::atomic::{Ordering, fence};
+
+/// si_code of a protection fault (asm-generic/siginfo.h, SEGV_ACCERR).
+const SEGV_ACCERR: i32 = 2;
+
+/// The view of guest memory of one thread's interpreter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuestMemory {
+    /// Host address of guest address 0.
+    pub base: usize,
+    /// First guest address that is never mapped.
+    pub limit: u64,
+}
+
+impl GuestMemory {
+    /// Host address of an access, or the exception that an address outside user space raises.
+    #[inline(always)]
+    fn host(&self, addr: u64, bytes: u64, write: bool) -> Result<usize, Trap> {
+        // `limit` is never below 16.
+        if addr > self.limit - bytes {
+            return Err(outside(addr, write, self.limit));
+        }
+        Ok(self.base.wrapping_add(addr as usize))
+    }
+
+    #[cold]
+    fn trap(&self, fault: Fault, write: bool) -> Trap {
+        let address = fault.addr.wrapping_sub(self.base) as u64;
+        // On 32-bit hosts guest addresses have 32 bits, too.
+        let address = if usize::BITS == 32 { address & 0xffff_ffff } else { address };
+        Trap { host: Some((fault.signo, fault.code)), ..Trap::page(address, write, fault.code == SEGV_ACCERR) }
+    }
+}
+
+/// #GP for addresses that are not canonical, #PF for the kernel's half and what lies between limit and 2^47.
+#[cold]
+fn outside(addr: u64, write: bool, limit: u64) -> Trap {
+    let canonical = ((addr << 16) as i64 >> 16) as u64 == addr;
+    if limit <= 1 << 32 || canonical { Trap::page(addr, write, false) } else { Trap::new(13) }
+}
+
+macro_rules! plain {
+    ($($ty:ty, $bytes:literal, $load:ident $guarded_load:ident $store:ident $guarded_store:ident;)*) => {$(
+        #[inline(always)]
+        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
+            let host = self.host(addr, $bytes, false)?;
+            // SAFETY: the address is inside guest space, where no Rust object lives.
+            unsafe { guarded::$guarded_load(host) }.map_err(|f| self.trap(f, false))
+        }
+        #[inline(always)]
+        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
+            let host = self.host(addr, $bytes, true)?;
+            // SAFETY: as above.
+            unsafe { guarded::$guarded_store(host, v) }.map_err(|f| self.trap(f, true))
+        }
+    )*};
+}
+
+macro_rules! rmw {
+    ($self:ident, $op:ident, $host:ident, $a:ident, $b:ident, $ty:ty, $load:ident, $cas:ident, $xchg:ident) => {{
+        let (a, b) = ($a as $ty, $b as $ty);
+        // SAFETY: the address is inside guest space, where no Rust object lives.
+        let result = unsafe {
+            match $op {
+                Atomic::Xchg => guarded::$xchg($host, a),
+                Atomic::Cas => guarded::$cas($host, a, b),
+                _ => 'done: {
+                    let mut old = match guarded::$load($host) {
+                        Ok(v) => v,
+                        Err(f) => break 'done Err(f),
+                    };
+                    loop {
+                        let new = match $op {
+                            Atomic::Add => old.wrapping_add(a),
+                            Atomic::And => old & a,
+                            Atomic::Or => old | a,
+                            _ => old ^ a,
+                        };
+                        match guarded::$cas($host, old, new) {
+                            Ok(seen) if seen == old => break 'done Ok(old),
+                            Ok(seen) => old = seen,
+                            Err(f) => break 'done Err(f),
+                        }
+                    }
+                }
+            }
+        };
+        result.map(u64::from).map_err(|f| $self.trap(f, true))
+    }};
+}
+
+impl Memory for GuestMemory {
+    plain! {
+        u8, 1, load8 load8_acquire store8 store8_release;
+        u16, 2, load16 load16_acquire store16 store16_release;
+        u32, 4, load32 load32_acquire store32 store32_release;
+        u64, 8, load64 load64_acquire store64 store64_release;
+    }
+
+    #[inline(always)]
+    fn load128(&mut self, addr: u64) -> Result<[u64; 2], Trap> {
+        let host = self.host(addr, 16, false)?;
+        // SAFETY: the address is inside guest space, where no Rust object lives.
+        let v = unsafe { guarded::load128_acquire(host) }.map_err(|f| self.trap(f, false))?;
+        Ok([v as u64, (v >> 64) as u64])
+    }
+
+    #[inline(always)]
+    fn store128(&mut self, addr: u64, v: [u64; 2]) -> Result<(), Trap> {
+        let host = self.host(addr, 16, true)?;
+        let v = u128::from(v[1]) << 64 | u128::from(v[0]);
+        // SAFETY: as above.
+        unsafe { guarded::store128_release(host, v) }.map_err(|f| self.trap(f, true))
+    }
+
+    fn atomic(&mut self, op: Atomic, addr: u64, bytes: u32, a: u64, b: u64) -> Result<u64, Trap> {
+        let host = self.host(addr, u64::from(bytes), true)?;
+        match bytes {
+            1 => rmw!(self, op, host, a, b, u8, load8, cmpxchg8, xchg8),
+            2 => rmw!(self, op, host, a, b, u16, load16, cmpxchg16, xchg16),
+            4 => rmw!(self, op, host, a, b, u32, load32, cmpxchg32, xchg32),
+            _ => rmw!(self, op, host, a, b, u64, load64, cmpxchg64, xchg64),
+        }
+    }
+
+    fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap> {
+        let host = self.host(addr, 16, true)?;
+        let join = |v: [u64; 2]| u128::from(v[1]) << 64 | u128::from(v[0]);
+        // SAFETY: the address is inside guest space, where no Rust object lives.
+        let old = unsafe { guarded::cmpxchg128(host, join(expected), join(new)) }.map_err(|f| self.trap(f, true))?;
+        Ok([old as u64, (old >> 64) as u64])
+    }
+
+    fn fence(&mut self, _kind: u64) {
+        fence(Ordering::SeqCst);
+    }
+}

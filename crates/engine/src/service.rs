@@ -1,0 +1,118 @@
+//! What the executor answers between two instructions: processor identification, clocks, segment descriptors.
+
+use crate::GuestSpace;
+use demotic_ir::block::Service;
+use demotic_ir::interp::Trap;
+use demotic_ir::state::{Descriptor, GuestState, Mode, reg, seg};
+use demotic_x86::cpuid;
+use std::sync::OnceLock;
+
+/// Selectors of the flat user segments that 64-bit kernels set up (asm/segment.h).
+pub mod selector {
+    /// 32-bit code.
+    pub const USER32_CS: u16 = 0x23;
+    /// Data and stack.
+    pub const USER_DS: u16 = 0x2b;
+    /// 64-bit code.
+    pub const USER_CS: u16 = 0x33;
+    /// First of the three GDT entries for thread-local storage.
+    pub const TLS_FIRST: u16 = 12;
+}
+
+fn processors() -> u32 {
+    static COUNT: OnceLock<u32> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u32))
+}
+
+/// The time-stamp counter: nanoseconds of the monotonic clock, that is 1 GHz.
+fn tsc() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec for the call to fill.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)
+}
+
+fn current_cpu() -> u32 {
+    // SAFETY: no arguments; -1 on failure.
+    u32::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
+}
+
+fn set32(state: &mut GuestState, n: usize, v: u32) {
+    state.gpr[n] = u64::from(v);
+}
+
+/// Executes a service; on success `state.rip` is still to be set to the next instruction, except for far transfers.
+pub(crate) fn run(
+    what: Service,
+    args: [u64; 2],
+    next: u64,
+    state: &mut GuestState,
+    space: &dyn GuestSpace,
+) -> Result<(), Trap> {
+    match what {
+        Service::Cpuid => {
+            let (leaf, sub) = (state.gpr[reg::RAX] as u32, state.gpr[reg::RCX] as u32);
+            let r = cpuid::cpuid(leaf, sub, current_cpu(), processors());
+            for (n, v) in [reg::RAX, reg::RBX, reg::RCX, reg::RDX].into_iter().zip(r) {
+                set32(state, n, v);
+            }
+        }
+        Service::Rdtsc | Service::Rdtscp => {
+            let t = tsc();
+            set32(state, reg::RAX, t as u32);
+            set32(state, reg::RDX, (t >> 32) as u32);
+            if what == Service::Rdtscp {
+                set32(state, reg::RCX, current_cpu());
+            }
+        }
+        // Not advertised: the lifter gives #UD.
+        Service::Xgetbv | Service::Rdpid => return Err(Trap::new(6)),
+        Service::LoadSeg => load_segment(state, args[0] as usize, args[1] as u16, space)?,
+        Service::Far => {
+            let mode = match args[0] as u16 {
+                selector::USER32_CS => Mode::Compat32,
+                selector::USER_CS => Mode::Long,
+                s => return Err(Trap { code: u32::from(s & 0xfffc), ..Trap::new(13) }),
+            };
+            state.seg_sel[seg::CS] = args[0] as u16;
+            state.mode = mode;
+            state.rip = demotic_x86::unit::wrap(mode, args[1]);
+            return Ok(());
+        }
+    }
+    state.rip = next;
+    Ok(())
+}
+
+/// Loads a data segment register (SDM vol. 3, section 3.4): the base comes from the descriptor.
+fn load_segment(state: &mut GuestState, n: usize, sel: u16, space: &dyn GuestSpace) -> Result<(), Trap> {
+    let gp = Trap { code: u32::from(sel & 0xfffc), ..Trap::new(13) };
+    if n == seg::CS || n > seg::GS {
+        return Err(Trap::new(6));
+    }
+    let base = if sel & 0xfffc == 0 {
+        if n == seg::SS && state.mode != Mode::Long {
+            return Err(gp);
+        }
+        0
+    } else if n == seg::SS && sel & 3 != 3 {
+        return Err(gp);
+    } else if sel & 4 != 0 {
+        space.ldt(u32::from(sel >> 3)).ok_or(gp)?.base
+    } else {
+        match sel | 3 {
+            selector::USER_DS => 0,
+            selector::USER32_CS | selector::USER_CS if n != seg::SS => 0,
+            _ => {
+                let entry = (sel >> 3).wrapping_sub(selector::TLS_FIRST);
+                match state.tls.get(usize::from(entry)) {
+                    Some(d) if *d != Descriptor::default() => d.base,
+                    _ => return Err(gp),
+                }
+            }
+        }
+    };
+    state.seg_sel[n] = sel;
+    state.seg_base[n] = u64::from(base);
+    Ok(())
+}
