@@ -4,6 +4,7 @@
 //! Guest memory is only touched through [`uaccess::Mem`] (and the executor); a bad guest pointer is EFAULT, never a crash.
 //! One guest thread is one host thread ([`task::Task`]); one guest process is one host process ([`process::Process`]).
 
+pub mod abi;
 pub mod clone;
 pub mod errno;
 pub mod exec;
@@ -15,4 +16,3 @@ pub mod process;
 pub mod signal;
 pub mod task;
 pub mod uaccess;
-pub mod abi;

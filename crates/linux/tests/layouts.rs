@@ -49,7 +49,8 @@ fn check(compiler: &str, layouts: &[Layout]) {
     for layout in layouts {
         writeln!(source, "_Static_assert(sizeof({0}) == {1}, \"{0}\");", layout.c_name, layout.size).unwrap();
         for (field, offset) in layout.fields.iter().filter(|(field, _)| !field.starts_with("_pad")) {
-            writeln!(source, "_Static_assert(offsetof({0}, {field}) == {offset}, \"{0}.{field}\");", layout.c_name).unwrap();
+            writeln!(source, "_Static_assert(offsetof({0}, {field}) == {offset}, \"{0}.{field}\");", layout.c_name)
+                .unwrap();
         }
     }
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));

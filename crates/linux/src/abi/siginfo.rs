@@ -227,11 +227,21 @@ mod tests {
 
     #[test]
     fn i386_offsets() {
-        let raw = Siginfo { signo: libc::SIGCHLD, code: 1, pid: 9, uid: 3, status: 2, utime: 5, stime: 6, ..Default::default() }
-            .to_guest(Abi::I386);
+        let raw = Siginfo {
+            signo: libc::SIGCHLD,
+            code: 1,
+            pid: 9,
+            uid: 3,
+            status: 2,
+            utime: 5,
+            stime: 6,
+            ..Default::default()
+        }
+        .to_guest(Abi::I386);
         let word = |i: usize| i32::from_le_bytes(raw[4 * i..4 * i + 4].try_into().unwrap());
         assert_eq!((word(3), word(4), word(5), word(6), word(7)), (9, 3, 2, 5, 6));
-        let raw = Siginfo { signo: libc::SIGSEGV, code: 1, value: 0xdead_beef, ..Default::default() }.to_guest(Abi::I386);
+        let raw =
+            Siginfo { signo: libc::SIGSEGV, code: 1, value: 0xdead_beef, ..Default::default() }.to_guest(Abi::I386);
         assert_eq!(raw[12..16], 0xdead_beefu32.to_le_bytes());
     }
 }
