@@ -6,6 +6,7 @@
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arch/arm.rs")]
 pub mod arch;
+pub mod capture;
 pub mod guarded;
 pub mod log;
 pub mod signal;

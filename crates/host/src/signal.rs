@@ -244,3 +244,22 @@ pub fn install_altstack() -> io::Result<()> {
         Ok(())
     })
 }
+
+/// Gives a signal its default action, with SA_NOCLDSTOP or SA_NOCLDWAIT where they matter.
+pub fn set_default_with(signo: i32, flags: i32) {
+    let _ = set_action(signo, KernelAction { flags: flags as libc::c_ulong, ..KernelAction::default() });
+}
+
+/// Ends the process by a signal's default action, as if it had never had a handler; for signals whose default is to stop,
+/// returns after SIGCONT.
+pub fn die_of(signo: i32) {
+    set_default(signo);
+    // SAFETY: plain system calls; the signal goes to this thread and is opened right after.
+    unsafe {
+        let pid = crate::sys::syscall6(libc::SYS_getpid, [0; 6]) as usize;
+        let tid = crate::sys::gettid() as usize;
+        set_mask(!0);
+        crate::sys::syscall6(libc::SYS_tgkill, [pid, tid, signo as usize, 0, 0, 0]);
+    }
+    set_mask(!bit(signo));
+}

@@ -4,13 +4,18 @@
 //! Guest memory is only touched through [`uaccess::Mem`] (and the executor); a bad guest pointer is EFAULT, never a crash.
 //! One guest thread is one host thread ([`task::Task`]); one guest process is one host process ([`process::Process`]).
 
+pub mod abi;
 pub mod clone;
 pub mod errno;
 pub mod exec;
 pub mod exit;
+pub mod fs;
 pub mod futex;
+pub mod load;
 pub mod mm;
 pub mod process;
 pub mod signal;
+pub mod strace;
+pub mod syscall;
 pub mod task;
 pub mod uaccess;

@@ -25,10 +25,16 @@ pub struct Process {
     pub engine: Arc<Engine>,
     /// Its local descriptor table (modify_ldt(2)).
     pub ldt: crate::mm::tls::Ldt,
+    /// What is done with signals.
+    pub signals: crate::signal::Handlers,
+    /// Guest address of the page with the i386 signal return code, 0 in a 64-bit process.
+    pub trampolines: u64,
     /// Absolute path of the running program, as /proc/self/exe shows it.
     pub exe: PathBuf,
     /// The program's arguments, as /proc/self/cmdline shows them.
     pub args: Vec<OsString>,
+    /// The auxiliary vector's bytes, as /proc/self/auxv shows them.
+    pub auxv: Vec<u8>,
     /// True for an i386 program.
     pub is_32bit: bool,
     /// From the command line.

@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, SysResult};
 use crate::process::Process;
+use crate::signal::TaskSignals;
 use crate::uaccess::Mem;
 use demotic_engine::Cpu;
 use std::sync::Arc;
@@ -30,6 +31,14 @@ pub struct Task {
     pub process: Arc<Process>,
     /// Thread id, the same for guest and host.
     pub tid: i32,
+    /// Masks, alternate stack, pending signals.
+    pub signal: TaskSignals,
+    /// Where the kernel writes 0 and wakes a futex when the thread ends (set_tid_address(2)); 0 for nowhere.
+    pub clear_child_tid: u64,
+    /// Head of the thread's list of robust futexes (set_robust_list(2)); 0 without one.
+    pub robust_list: u64,
+    /// Set by exit(2): the thread's status; the run loop ends.
+    pub exiting: Option<i32>,
 }
 
 impl std::fmt::Debug for Task {
@@ -50,7 +59,15 @@ impl Task {
     /// delivers the signal and restarts the call or returns EINTR, by SA_RESTART. For calls that are never restarted
     /// (signal(7)) the caller maps ERESTARTSYS to [`Errno::ERESTARTNOHAND`] or [`Errno::EINTR`].
     pub fn syscall_blocking(&self, nr: libc::c_long, args: [usize; 6]) -> SysResult {
-        self.syscall_host(nr, args)
+        // SAFETY: as in `syscall_host`.
+        let ret = unsafe { demotic_host::sys::syscall_interruptible(&self.cpu.attention, nr, args) };
+        if ret == demotic_host::sys::NOT_ENTERED {
+            return Err(Errno::ERESTARTSYS);
+        }
+        match Errno::from_ret(ret) {
+            Err(Errno::EINTR) if self.signal.captured.any() => Err(Errno::ERESTARTSYS),
+            result => result,
+        }
     }
 
     /// The ABI's pointer and `long` size in bytes.

@@ -1,0 +1,180 @@
+//! Catching asynchronous signals for the guest. signal-safe (the handlers; `take` is for the thread's own code).
+//!
+//! Problem: a guest handler can only run at a guest instruction boundary, but the host's signal arrives anywhere. Approach:
+//! the host handler notes the siginfo in the thread's [`Captured`], asks the executor to come back, aborts a system call that
+//! has not been entered yet ([`crate::sys::abort_syscall`]) and returns with every signal blocked, so that exactly one signal
+//! is under way and the others keep their order and their queue in the kernel. Whoever delivers it sets the mask again.
+//!
+//! The synchronous signals stay open (see [`crate::signal::SYNCHRONOUS`]); when one of them was *sent*, it is captured, too.
+//! So a few entries suffice; if they are full, a signal is lost as standard signals are when they are pending already.
+
+use crate::signal::{self, SYNCHRONOUS};
+use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Bytes of siginfo_t on every Linux.
+pub const SIGINFO: usize = 128;
+const ROOM: usize = 8;
+
+/// A signal as the kernel described it: the raw siginfo_t.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct Info(pub [u8; SIGINFO]);
+
+impl std::fmt::Debug for Info {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Info(signal {}, code {})", self.signo(), self.code())
+    }
+}
+
+impl Info {
+    fn word(&self, at: usize) -> i32 {
+        i32::from_ne_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
+    }
+    /// si_signo.
+    pub fn signo(&self) -> i32 {
+        self.word(0)
+    }
+    /// si_code.
+    pub fn code(&self) -> i32 {
+        self.word(8)
+    }
+}
+
+/// Signals that arrived for one guest thread and are not delivered yet.
+pub struct Captured {
+    count: AtomicUsize,
+    entries: UnsafeCell<[Info; ROOM]>,
+    attention: Arc<AtomicBool>,
+}
+
+// SAFETY: the entries are only touched by the owning thread and the handlers that interrupt it.
+unsafe impl Send for Captured {}
+// SAFETY: as above; other threads only see the atomics.
+unsafe impl Sync for Captured {}
+
+impl std::fmt::Debug for Captured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Captured").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Captured> = const { Cell::new(std::ptr::null()) };
+}
+
+impl Captured {
+    /// Nothing captured; `attention` is set when something is.
+    pub fn new(attention: Arc<AtomicBool>) -> Arc<Captured> {
+        Arc::new(Captured {
+            count: AtomicUsize::new(0),
+            entries: UnsafeCell::new([Info([0; SIGINFO]); ROOM]),
+            attention,
+        })
+    }
+
+    /// True if [`Captured::take`] would return something.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes what was captured, in order. Only the owning thread may call this.
+    pub fn take(&self) -> Vec<Info> {
+        if !self.any() {
+            return Vec::new();
+        }
+        let old = signal::set_mask(!0);
+        // SAFETY: this is the owning thread, and no handler can run.
+        let infos = unsafe { (&*self.entries.get())[..self.count.load(Ordering::Relaxed)].to_vec() };
+        self.count.store(0, Ordering::Release);
+        signal::set_mask(old);
+        infos
+    }
+
+    /// Forgets everything: in a forked child, pending signals are the parent's.
+    pub fn clear(&self) {
+        self.count.store(0, Ordering::Release);
+    }
+
+    fn add(&self, info: &Info) {
+        let n = self.count.load(Ordering::Relaxed);
+        if n < ROOM {
+            // SAFETY: runs in a handler on the owning thread with all maskable signals blocked; `take` blocks all.
+            unsafe { (*self.entries.get())[n] = *info };
+            self.count.store(n + 1, Ordering::Release);
+        }
+        self.attention.store(true, Ordering::Release);
+    }
+}
+
+/// Makes signals that arrive on this thread go to `captured` until [`leave`]. Returns what was set before, for vfork children
+/// that borrow their parent's thread-local storage.
+///
+/// # Safety
+/// `captured` must stay alive until then.
+pub unsafe fn enter(captured: *const Captured) -> *const Captured {
+    CURRENT.replace(captured)
+}
+
+/// Signals that arrive on this thread are dropped from now on.
+pub fn leave() {
+    CURRENT.set(std::ptr::null());
+}
+
+/// Notes a signal and arranges for the thread to come to the delivery soon.
+fn capture(info: *const libc::siginfo_t, context: &mut libc::ucontext_t) {
+    let current = CURRENT.get();
+    if current.is_null() {
+        return;
+    }
+    // SAFETY: `enter`'s contract; the kernel's siginfo has 128 bytes.
+    unsafe { (*current).add(&*info.cast::<Info>()) };
+    crate::sys::abort_syscall(context);
+    signal::set_context_mask(context, !SYNCHRONOUS);
+}
+
+/// The handler to install for signals that the guest handles.
+pub extern "C" fn on_signal(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel's context of this handler.
+    capture(info, unsafe { &mut *context.cast() });
+}
+
+/// The hook for SIGSEGV and SIGBUS (see [`crate::guarded::set_hook`]): takes those that somebody sent.
+pub fn fault_hook(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
+    if info.si_code > 0 || CURRENT.get().is_null() {
+        return false;
+    }
+    capture(info, context);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_signal_is_captured_and_the_next_waits() {
+        let attention = Arc::new(AtomicBool::new(false));
+        let captured = Captured::new(attention.clone());
+        let old = signal::mask();
+        signal::install(libc::SIGRTMIN(), on_signal).unwrap();
+        // SAFETY: left below.
+        unsafe { enter(Arc::as_ptr(&captured)) };
+        // SAFETY: signals to this thread only.
+        unsafe {
+            for _ in 0..2 {
+                libc::syscall(libc::SYS_tgkill, std::process::id(), crate::sys::gettid(), libc::SIGRTMIN());
+            }
+        }
+        assert!(attention.swap(false, Ordering::SeqCst));
+        let first = captured.take();
+        assert_eq!(first.iter().map(|i| (i.signo(), i.code())).collect::<Vec<_>>(), [(libc::SIGRTMIN(), -6)]);
+        assert!(captured.take().is_empty());
+        assert_eq!(signal::pending(), signal::bit(libc::SIGRTMIN()));
+        signal::set_mask(old);
+        assert_eq!(captured.take().len(), 1);
+        leave();
+        signal::set_mask(old);
+    }
+}

@@ -1,0 +1,115 @@
+//! Calls that belong to no family.
+
+use super::args::{int, long, own};
+use super::iov;
+use crate::abi::siginfo::{Raw, Siginfo};
+use crate::errno::{Errno, SysResult};
+use crate::task::{Abi, Task};
+use crate::uaccess::Access;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The guest's execution domain; the host's own stays as it is, since it would change how host memory is laid out.
+static PERSONALITY: AtomicU32 = AtomicU32::new(0);
+
+/// The guest's execution domain (personality(2)).
+pub fn current_personality() -> u32 {
+    PERSONALITY.load(Ordering::Relaxed)
+}
+
+/// `personality(persona)`; 0xffffffff only asks.
+pub fn personality(_: &mut Task, a: [u64; 6]) -> SysResult {
+    let new = a[0] as u32;
+    let old = if new == u32::MAX { current_personality() } else { PERSONALITY.swap(new, Ordering::Relaxed) };
+    Ok(old.into())
+}
+
+/// `mbind`, `set_mempolicy`: placement is only a hint for speed.
+pub fn numa_ok(_: &mut Task, _: [u64; 6]) -> SysResult {
+    Ok(0)
+}
+
+/// `ioperm`, `iopl`: there are no x86 ports.
+pub fn not_permitted(_: &mut Task, _: [u64; 6]) -> SysResult {
+    Err(Errno::EPERM)
+}
+
+/// `pkey_mprotect(addr, len, prot, pkey)`: with key -1 it is `mprotect`.
+pub fn pkey_mprotect(task: &mut Task, a: [u64; 6]) -> SysResult {
+    if a[3] as i32 != -1 {
+        return Err(Errno::EINVAL);
+    }
+    crate::mm::syscalls::sys_mprotect(task, [a[0], a[1], a[2], 0, 0, 0])
+}
+/// `pkey_alloc(flags, rights)`: as on a CPU without protection keys.
+pub fn pkey_alloc(_: &mut Task, _: [u64; 6]) -> SysResult {
+    Err(Errno::ENOSPC)
+}
+/// `pkey_free(pkey)`: no key was ever given out.
+pub fn pkey_free(_: &mut Task, _: [u64; 6]) -> SysResult {
+    Err(Errno::EINVAL)
+}
+
+fn process_memory(task: &mut Task, nr: libc::c_long, a: &[u64; 6], access: Access) -> SysResult {
+    let local = iov::load(task, a[1], a[2], access)?;
+    // Guest and host addresses of another translated process are the same on 64-bit hosts.
+    let remote = iov::load_foreign(task, a[3], a[4])?;
+    let args = [int(a[0]), local.as_ptr() as usize, local.len(), remote.as_ptr() as usize, remote.len(), a[5] as usize];
+    task.syscall_host(nr, args)
+}
+/// `process_vm_readv(pid, local, count, remote, count, flags)`.
+pub fn process_vm_readv(task: &mut Task, a: [u64; 6]) -> SysResult {
+    process_memory(task, libc::SYS_process_vm_readv, &a, Access::Write)
+}
+/// `process_vm_writev(pid, local, count, remote, count, flags)`.
+pub fn process_vm_writev(task: &mut Task, a: [u64; 6]) -> SysResult {
+    process_memory(task, libc::SYS_process_vm_writev, &a, Access::Read)
+}
+
+/// `pidfd_send_signal(pidfd, signal, info, flags)`.
+pub fn pidfd_send_signal(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let info =
+        if a[2] == 0 { None } else { Some(Siginfo::from_guest(task.mem.read::<Raw>(a[2])?, task.abi).to_host()) };
+    let args = [int(a[0]), int(a[1]), info.as_ref().map_or(0, own), int(a[3]), 0, 0];
+    task.syscall_host(libc::SYS_pidfd_send_signal, args)
+}
+
+/// `keyctl(operation, ...)`: integers and pointers alike are words; operations with scatter lists are not for i386.
+pub fn keyctl(task: &mut Task, a: [u64; 6]) -> SysResult {
+    const INSTANTIATE_IOV: i32 = 20;
+    const DH_COMPUTE: i32 = 23;
+    const PKEY_FIRST: i32 = 24;
+    let operation = a[0] as i32;
+    if task.abi == Abi::I386 && (operation == INSTANTIATE_IOV || (DH_COMPUTE..=PKEY_FIRST + 4).contains(&operation)) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mut args = [0; 6];
+    for (to, &from) in args.iter_mut().zip(&a).take(5) {
+        // Key ids may be negative; pointers of i386 programs have no sign, but ids below zero are above any of them
+        // only in the special range.
+        let signed = long(task, from);
+        *to = if (-16..0).contains(&signed) { signed as usize } else { from as usize };
+    }
+    task.syscall_blocking(libc::SYS_keyctl, args)
+}
+
+/// `sysfs(option, ...)`: file system types by number (sysfs(2)), from /proc/filesystems.
+pub fn sysfs(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let text = std::fs::read_to_string("/proc/filesystems").map_err(|_| Errno::ENOSYS)?;
+    // Each line is "nodev" or nothing, a tab, the name.
+    let mut names = text.lines().filter_map(|line| line.split('\t').nth(1));
+    match a[0] as i32 {
+        1 => {
+            let wanted = task.mem.cstr(a[1])?;
+            let wanted = wanted.to_bytes();
+            names.position(|name| name.as_bytes() == wanted).map(|index| index as u64).ok_or(Errno::EINVAL)
+        }
+        2 => {
+            let name = names.nth(a[1] as u32 as usize).ok_or(Errno::EINVAL)?;
+            task.mem.write_bytes(a[2], name.as_bytes())?;
+            task.mem.write_bytes(a[2].wrapping_add(name.len() as u64), &[0])?;
+            Ok(0)
+        }
+        3 => Ok(names.count() as u64),
+        _ => Err(Errno::EINVAL),
+    }
+}
