@@ -230,6 +230,11 @@ impl Line {
     }
 
     fn print(&self, task: &Task, row: &Row, args: &[u64; 6], delivered: Option<u64>, result: &str) {
+        demotic_host::log::line(format_args!("{}", self.text(task, row, args, delivered, result)));
+    }
+
+    /// The whole line; `delivered` is the call's value if it succeeded.
+    pub(crate) fn text(&self, task: &Task, row: &Row, args: &[u64; 6], delivered: Option<u64>, result: &str) -> String {
         let mut text = String::with_capacity(160);
         let _ = write!(text, "[{}] {}(", task.tid, row.name);
         for (i, ((shown, &kind), &value)) in self.shown.iter().zip(row.args).zip(args).enumerate() {
@@ -246,7 +251,7 @@ impl Line {
             text.push_str(" = ");
             text.push_str(result);
         }
-        demotic_host::log::line(format_args!("{text}"));
+        text
     }
 }
 
