@@ -76,6 +76,10 @@ pub fn whole(insn: &Instruction, real: &Outcome, ours: &Outcome) -> bool {
         M::Popa | M::Popad => real.fault.is_some(),
         // #XM: whether the x87 stack was reset before.
         M::Cvtpi2ps | M::Cvtpi2pd | M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi => real.fault.is_some(),
+        // With both operands inaccessible, a repeated comparison reports either.
+        M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq if insn.has_rep_prefix() || insn.has_repne_prefix() => {
+            real.fault.is_some() && ours.fault.is_some()
+        }
         // Whether bytes that are not selected can fault.
         M::Maskmovq | M::Maskmovdqu => real.fault.is_some(),
         _ => false,
