@@ -73,7 +73,10 @@ fn verifier_messages() {
         assert!(error.contains(message), "{error}");
     };
     check("v0 = get.i64 g0\nv1 = const.i32 0x1\nv2 = add.i64 v0, v1\njump 0x1", "operand 1 (v1) has type i32");
-    check("v0 = const.i64 0x0\nset.i64 g0, v0\nv2 = ld.i64 0x0, v0\njump 0x1", "may fault after the instruction changed state");
+    check(
+        "v0 = const.i64 0x0\nset.i64 g0, v0\nv2 = ld.i64 0x0, v0\njump 0x1",
+        "may fault after the instruction changed state",
+    );
     check("v0 = const.i64 0x0\nset.i64 fcw, v0\njump 0x1", "slot fcw is narrower");
     check("v0 = const.i64 0x0\nbranch v0, 0x0, 0x1", "not i1");
 }

@@ -1,0 +1,216 @@
+//! The executor on small pieces of machine code, with a guest space of a code page, a data page and an inaccessible one.
+
+use demotic_engine::exit::{Exception, Exit, SyscallEntry};
+use demotic_engine::{Cpu, Descriptor, Engine, GuestSpace, GuestState, selector};
+use demotic_ir::state::{Mode, eflags, reg, seg};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const PAGE: usize = 4096;
+
+struct Space {
+    code: usize,
+    writable: bool,
+    protected: AtomicBool,
+    fetched: AtomicU64,
+}
+
+impl Space {
+    fn new(code: &[u8], writable: bool) -> Arc<Space> {
+        demotic_host::guarded::install().expect("handlers");
+        let low = if cfg!(target_arch = "x86_64") { 0x40 } else { 0 }; // MAP_32BIT
+        // SAFETY: fresh pages; code fits one; the third becomes inaccessible.
+        let p = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | low;
+            let p = libc::mmap(std::ptr::null_mut(), 3 * PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(p, libc::MAP_FAILED);
+            std::ptr::copy_nonoverlapping(code.as_ptr(), p.cast(), code.len());
+            libc::mprotect(p.cast::<u8>().add(2 * PAGE).cast(), PAGE, libc::PROT_NONE);
+            p
+        };
+        Arc::new(Space { code: p as usize, writable, protected: AtomicBool::new(false), fetched: AtomicU64::new(0) })
+    }
+    fn data(&self) -> u64 {
+        (self.code + PAGE) as u64
+    }
+    fn protect(&self, prot: i32) {
+        // SAFETY: the page belongs to this space.
+        unsafe { libc::mprotect(self.code as *mut _, PAGE, prot) };
+    }
+}
+
+impl GuestSpace for Space {
+    fn base(&self) -> usize {
+        0
+    }
+    fn limit(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        self.fetched.fetch_add(1, Ordering::Relaxed);
+        let (pc, end) = (pc as usize, self.code + PAGE);
+        if !(self.code..end).contains(&pc) {
+            return 0;
+        }
+        let n = buf.len().min(end - pc);
+        // SAFETY: inside the code page.
+        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
+        n
+    }
+    fn protect_code_page(&self, page: u64) {
+        if self.writable && page as usize == self.code {
+            self.protected.store(true, Ordering::SeqCst);
+            self.protect(libc::PROT_READ);
+        }
+    }
+    fn release_code_page(&self, addr: u64) -> bool {
+        let ours = addr as usize & !(PAGE - 1) == self.code && self.protected.swap(false, Ordering::SeqCst);
+        if ours {
+            self.protect(libc::PROT_READ | libc::PROT_WRITE);
+        }
+        ours
+    }
+}
+
+fn cpu(space: &Arc<Space>) -> Cpu {
+    let engine = Engine::new(space.clone());
+    Cpu::new(&engine, GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() })
+}
+
+#[test]
+fn loop_and_syscall() {
+    // mov ecx,1000; xor eax,eax; add eax,ecx; loop -4; syscall
+    let space = Space::new(&[0xb9, 0xe8, 3, 0, 0, 0x31, 0xc0, 0x01, 0xc8, 0xe2, 0xfc, 0x0f, 0x05], false);
+    let mut cpu = cpu(&space);
+    assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+    assert_eq!(cpu.state.gpr[reg::RAX], 500_500);
+    assert_eq!(cpu.state.rip, space.code as u64 + 13);
+    assert_eq!(cpu.state.gpr[reg::RCX], cpu.state.rip);
+    assert_eq!(cpu.state.gpr[11] as u32, cpu.state.eflags());
+}
+
+#[test]
+fn fault_state_is_exact_though_flags_were_deferred() {
+    // add al,1 (sets CF ZF AF PF); mov ebx,[rdi]; cmp ebx,7
+    let space = Space::new(&[0x04, 1, 0x8b, 0x1f, 0x83, 0xfb, 7], false);
+    let mut cpu = cpu(&space);
+    cpu.state.gpr[reg::RAX] = 0xff;
+    cpu.state.gpr[reg::RDI] = space.data() + PAGE as u64 + 5;
+    let Exit::Exception(e) = cpu.run() else { panic!("no fault") };
+    assert_eq!((e.vector, e.address, e.error_code & 6), (14, cpu.state.gpr[reg::RDI], 4));
+    assert_eq!(cpu.state.rip, space.code as u64 + 2);
+    assert_eq!(cpu.state.flags, eflags::CF | eflags::ZF | eflags::AF | eflags::PF);
+    assert_eq!(cpu.state.gpr[reg::RAX], 0);
+}
+
+#[test]
+fn traps_and_faults() {
+    let run = |code: &[u8]| {
+        let space = Space::new(code, false);
+        let mut cpu = cpu(&space);
+        let exit = cpu.run();
+        (exit, cpu.state.rip - space.code as u64)
+    };
+    assert_eq!(run(&[0xcc]), (Exit::Exception(Exception::new(3, 0)), 1), "int3 is a trap");
+    assert_eq!(run(&[0x0f, 0x0b]), (Exit::Exception(Exception::new(6, 0)), 0), "ud2 is a fault");
+    assert_eq!(run(&[0x90, 0xf4]), (Exit::Exception(Exception::new(13, 0)), 1), "hlt is privileged");
+    assert_eq!(run(&[0x31, 0xc9, 0xf7, 0xf1]), (Exit::Exception(Exception::new(0, 0)), 2), "division by zero");
+    assert_eq!(run(&[0xcd, 0x80]), (Exit::Syscall(SyscallEntry::Int80), 2));
+}
+
+#[test]
+fn fetch_fault_names_the_address() {
+    // jmp to the end of the page
+    let space = Space::new(&[0xe9, 0xfb, 0x0f, 0, 0], false);
+    let mut cpu = cpu(&space);
+    let Exit::Exception(e) = cpu.run() else { panic!("no fault") };
+    assert_eq!((e.vector, e.error_code, e.address), (14, 0x14, space.data()));
+    assert_eq!(cpu.state.rip, space.data());
+}
+
+#[test]
+fn single_step() {
+    let space = Space::new(&[0x90, 0x48, 0xff, 0xc0, 0x90], false);
+    let mut cpu = cpu(&space);
+    cpu.state.sys |= eflags::TF;
+    for at in [1, 4, 5] {
+        assert_eq!(cpu.run(), Exit::Exception(Exception::new(1, 1)));
+        assert_eq!(cpu.state.rip, space.code as u64 + at);
+    }
+    assert_eq!(cpu.state.gpr[reg::RAX], 1);
+}
+
+#[test]
+fn self_modifying_code_runs_new_bytes() {
+    // mov byte [rip+1],2 over the immediate of the next instruction, mov al,1; then syscall
+    let space = Space::new(&[0xc6, 0x05, 0x01, 0, 0, 0, 2, 0xb0, 1, 0x0f, 0x05], true);
+    let mut cpu = cpu(&space);
+    for _ in 0..3 {
+        cpu.state.rip = space.code as u64;
+        assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+        assert_eq!(cpu.state.gpr[reg::RAX] & 0xff, 2);
+    }
+}
+
+#[test]
+fn invalidation_takes_effect() {
+    // mov eax,1; syscall
+    let space = Space::new(&[0xb8, 1, 0, 0, 0, 0x0f, 0x05], false);
+    let mut cpu = cpu(&space);
+    cpu.run();
+    let fetched = space.fetched.load(Ordering::Relaxed);
+    cpu.state.rip = space.code as u64;
+    cpu.run();
+    assert_eq!(space.fetched.load(Ordering::Relaxed), fetched, "the second run uses the translation");
+    // SAFETY: inside the code page, which is writable on the host.
+    unsafe { *((space.code + 1) as *mut u8) = 9 };
+    cpu.engine.invalidate(space.code as u64, 1);
+    cpu.state.rip = space.code as u64;
+    cpu.run();
+    assert_eq!(cpu.state.gpr[reg::RAX], 9);
+}
+
+#[test]
+fn attention_leaves_a_tight_loop() {
+    let space = Space::new(&[0xeb, 0xfe], false);
+    let mut cpu = cpu(&space);
+    let attention = cpu.attention.clone();
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        attention.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(cpu.run(), Exit::Attention);
+    assert_eq!(cpu.state.rip, space.code as u64);
+    other.join().expect("joined");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn far_return_changes_mode() {
+    // 64-bit: push 0x23; push rbx; retfq. 32-bit at rbx: inc eax (40 is a prefix in 64-bit code); int 0x80
+    let space = Space::new(&[0x6a, 0x23, 0x53, 0x48, 0xcb, 0x40, 0xcd, 0x80], false);
+    let mut cpu = cpu(&space);
+    cpu.state.gpr[reg::RBX] = space.code as u64 + 5;
+    cpu.state.gpr[reg::RSP] = space.data() + 256;
+    assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Int80));
+    assert_eq!(cpu.state.mode, Mode::Compat32);
+    assert_eq!(cpu.state.seg_sel[seg::CS], selector::USER32_CS);
+    assert_eq!(cpu.state.gpr[reg::RAX], 1);
+    assert_eq!(cpu.state.gpr[reg::RSP], space.data() + 256);
+}
+
+#[test]
+fn segment_loads_look_into_the_tables() {
+    // mov gs,eax; mov ebx,gs:[0]; syscall
+    let space = Space::new(&[0x8e, 0xe8, 0x65, 0x8b, 0x1c, 0x25, 0, 0, 0, 0, 0x0f, 0x05], false);
+    let mut cpu = cpu(&space);
+    cpu.state.gpr[reg::RAX] = 0x63;
+    assert_eq!(cpu.run(), Exit::Exception(Exception::new(13, 0x60)), "an empty entry is #GP with the selector");
+    assert_eq!(cpu.state.rip, space.code as u64);
+    let Ok(base) = u32::try_from(space.data()) else { return };
+    cpu.state.tls[0] = Descriptor { base, limit: 0xfffff, flags: 0x51 };
+    // SAFETY: the data page is mapped.
+    unsafe { *(space.data() as usize as *mut u32) = 0x1234 };
+    assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+    assert_eq!(cpu.state.gpr[reg::RBX], 0x1234);
+}
