@@ -63,6 +63,13 @@ pub fn whole_programs(filter: &[&str]) -> Result<()> {
     succeed(command)
 }
 
+/// Unit tests of crates as another host.
+pub fn crates(arguments: &[&str]) -> Result<()> {
+    let Some((host, names)) = arguments.split_first() else { bail!("which host?") };
+    let names = if names.is_empty() { &["demotic-f80"] } else { names };
+    dist::crate_tests(host, names, |mut command| Ok(command.status()?.success()))?.then_some(()).context("tests fail")
+}
+
 /// Expected output from native runs.
 pub fn bless() -> Result<()> {
     let mut command = cargo(&["test", "-p", "demotic-tests", "--test", "guests"]);

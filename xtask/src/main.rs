@@ -16,6 +16,7 @@ cargo xtask TASK
   ci              everything that must hold before a change is taken in; ends with 'N passed, N failed'
   test [FILTER]   the whole-program tests, on the hosts that there are builds for
   dist [HOST...]  static release builds in target/dist: x86_64, aarch64, armv7 (all without arguments)
+  crates HOST [CRATE...]  unit tests of crates (demotic-f80 without arguments) as aarch64 or armv7, under the emulator
   guests          fetch the pinned guest programs into the cache
   bless           write the expected output of the guest programs from native runs (x86-64 machine)
   tidy            check the house rules that no compiler checks
@@ -29,6 +30,7 @@ fn main() -> Result<()> {
         Some("ci") => ci::ci(),
         Some("test") => ci::whole_programs(&rest),
         Some("dist") => dist::dist(&rest),
+        Some("crates") => ci::crates(&rest),
         Some("guests") => guests(),
         Some("bless") => ci::bless(),
         Some("tidy") => tidy::tidy(),

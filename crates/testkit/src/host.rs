@@ -54,6 +54,11 @@ impl Host {
         }
     }
 
+    /// The file of the emulator that this host's programs need here.
+    pub fn emulator_path(self) -> Option<PathBuf> {
+        self.emulator().map(|(name, _)| which(name).unwrap_or_else(|| PathBuf::from("/usr/bin").join(name)))
+    }
+
     /// Whether this host's programs run under an emulator here (and are slow).
     pub fn is_emulated(self) -> bool {
         self.emulator().is_some()

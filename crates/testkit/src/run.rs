@@ -75,7 +75,7 @@ pub fn run(mut command: Command, stdin: &[u8], limit: Duration) -> Result<Outcom
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {command:?}"))?;
-    let group = Pid::from_raw(child.id().cast_signed()).context("a process has an id")?;
+    let group = Pid::from_raw(child.id() as i32).context("a process has an id")?;
     let mut input = child.stdin.take().context("stdin is a pipe")?;
     let (stdout, stderr) = (child.stdout.take().context("a pipe")?, child.stderr.take().context("a pipe")?);
     std::thread::scope(|scope| {
