@@ -230,9 +230,19 @@ impl Line {
     }
 
     fn print(&self, task: &Task, row: &Row, args: &[u64; 6], delivered: Option<u64>, result: &str) {
+        demotic_host::log::line(format_args!("{}", self.text(task, row, args, delivered, result)));
+    }
+
+    /// The whole line; `delivered` is the call's value if it succeeded.
+    pub(crate) fn text(&self, task: &Task, row: &Row, args: &[u64; 6], delivered: Option<u64>, result: &str) -> String {
         let mut text = String::with_capacity(160);
         let _ = write!(text, "[{}] {}(", task.tid, row.name);
         for (i, ((shown, &kind), &value)) in self.shown.iter().zip(row.args).zip(args).enumerate() {
+            // The mode only counts for flags that create a file.
+            let flags = i.checked_sub(1).filter(|&last| row.args.get(last) == Some(&Kind::OpenFlags));
+            if kind == Kind::Mode && flags.is_some_and(|last| args[last] & 0o20000100 == 0) {
+                break;
+            }
             if i > 0 {
                 text.push_str(", ");
             }
@@ -246,7 +256,7 @@ impl Line {
             text.push_str(" = ");
             text.push_str(result);
         }
-        demotic_host::log::line(format_args!("{text}"));
+        text
     }
 }
 
@@ -328,7 +338,8 @@ fn argument(task: &Task, kind: Kind, value: u64, args: &[u64; 6], delivered: Opt
         Kind::Long => crate::syscall::args::long(task, value).to_string(),
         Kind::Size => value.to_string(),
         Kind::Hex => format!("{value:#x}"),
-        Kind::Mode => format!("{:#o}", value as u32),
+        Kind::Mode if value as u32 == 0 => "0".to_string(),
+        Kind::Mode => format!("0{:o}", value as u32),
         Kind::Path | Kind::Str if value == 0 => pointer(value),
         Kind::Path | Kind::Str => match task.mem.cstr_max(value, PATH) {
             Ok(text) => quote(text.to_bytes(), false),

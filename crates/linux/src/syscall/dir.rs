@@ -128,7 +128,7 @@ static POSITIONS: Mutex<Option<HashMap<u32, i64>>> = Mutex::new(None);
 const MAX_POSITIONS: usize = 1 << 20;
 
 /// The 31-bit form of a directory position for an i386 program.
-fn short_offset(offset: i64) -> u32 {
+pub fn short_offset(offset: i64) -> u32 {
     if let Ok(short) = u32::try_from(offset) {
         if short < 1 << 31 {
             return short;

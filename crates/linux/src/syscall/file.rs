@@ -216,6 +216,12 @@ fn seek(task: &Task, fd: u64, offset: i64, whence: u64) -> SysResult {
     }
 }
 
+/// The short form of a position beyond 31 bits, if `fd` is a directory.
+fn directory_position(task: &Task, fd: u64, position: u64) -> Option<u32> {
+    let info = stat::of_fd(task, fd).ok()?;
+    (u32::from(info.stx_mode) & libc::S_IFMT == libc::S_IFDIR).then(|| super::dir::short_offset(position as i64))
+}
+
 /// `lseek(fd, offset, whence)`.
 pub fn lseek(task: &mut Task, a: [u64; 6]) -> SysResult {
     let mut offset = long(task, a[1]);
@@ -224,7 +230,7 @@ pub fn lseek(task: &mut Task, a: [u64; 6]) -> SysResult {
     }
     let position = seek(task, a[0], offset, a[2])?;
     if task.abi == Abi::I386 && position > MAX_NON_LFS {
-        return Err(Errno::EOVERFLOW);
+        return Ok(directory_position(task, a[0], position).ok_or(Errno::EOVERFLOW)?.into());
     }
     Ok(position)
 }
@@ -235,7 +241,10 @@ pub fn llseek(task: &mut Task, a: [u64; 6]) -> SysResult {
     if a[4] as i32 == libc::SEEK_SET && a[1] as u32 == 0 {
         offset = super::dir::real_offset(a[2] as u32).unwrap_or(offset);
     }
-    let position = seek(task, a[0], offset, a[4])?;
+    let mut position = seek(task, a[0], offset, a[4])?;
+    if position > MAX_NON_LFS {
+        position = directory_position(task, a[0], position).map_or(position, u64::from);
+    }
     task.mem.write(a[3], &position)?;
     Ok(0)
 }

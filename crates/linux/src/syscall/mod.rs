@@ -27,6 +27,9 @@ pub mod stat;
 pub mod table;
 pub mod time;
 
+#[cfg(test)]
+mod tests;
+
 use crate::errno::{Errno, SysResult};
 use crate::strace;
 use crate::task::{Abi, Handler, Task};

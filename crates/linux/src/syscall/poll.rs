@@ -10,6 +10,7 @@ use super::kernel;
 use super::time::{Clock64, own_optional};
 use crate::abi::{Wide, host, x86_64};
 use crate::errno::{Errno, SysResult};
+use crate::signal::with_mask;
 use crate::task::{Abi, Task};
 use smallvec::SmallVec;
 use x86_64::{Timespec, Timeval};
@@ -26,11 +27,6 @@ fn read_mask(task: &Task, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
         return Err(Errno::EINVAL);
     }
     task.mem.read(addr).map(Some)
-}
-
-/// Runs `call` with the address of the signal mask that the host is to wait with, 0 for the current one.
-fn with_mask(task: &mut Task, mask: Option<u64>, call: impl FnOnce(&mut Task, usize) -> SysResult) -> SysResult {
-    call(task, mask.as_ref().map_or(0, own))
 }
 
 /// Interrupted waits with a timeout are not restarted when a handler ran (signal(7)).

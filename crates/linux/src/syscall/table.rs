@@ -283,20 +283,20 @@ rows! {
       - 102 socketcall               [call net::socketcall] (Int, Ptr) full;
 
     // System V and POSIX IPC
-      - 117 ipc                      [call ipc::ipc] (Uint, Int, Int, Hex, Ptr, Hex) full;
+      - 117 ipc                      [call ipc::ipc] (Uint, Int, Int, Hex, Ptr, Hex) partial "i386 without IPC_64 (16-bit structures) is refused";
      64 393 semget                   [pass libc::SYS_semget] (Int, Int, Hex) full;
      65   - semop                    [call ipc::semop] (Int, Ptr, Size) full;
     220   - semtimedop               [call ipc::semtimedop] (Int, Ptr, Size, Timespec) full;
       - 420 semtimedop_time64        [call ipc::semtimedop_time64] (Int, Ptr, Size, Timespec64) full;
-     66 394 semctl                   [call ipc::semctl] (Int, Int, Int, Hex) full;
+     66 394 semctl                   [call ipc::semctl] (Int, Int, Int, Hex) partial "i386 without IPC_64 (16-bit structures) is refused";
      68 399 msgget                   [pass libc::SYS_msgget] (Int, Hex) full;
      69 400 msgsnd                   [call ipc::msgsnd] (Int, Ptr, Size, Hex) full;
      70 401 msgrcv                   [call ipc::msgrcv] (Int, Ptr, Size, Long, Hex) full;
-     71 402 msgctl                   [call ipc::msgctl] (Int, Int, Ptr) full;
+     71 402 msgctl                   [call ipc::msgctl] (Int, Int, Ptr) partial "i386 without IPC_64 (16-bit structures) is refused";
      29 395 shmget                   [pass libc::SYS_shmget] (Int, Size, Hex) full;
      30 397 shmat                    [call ipc::shmat] (Int, Ptr, Hex) full;
      67 398 shmdt                    [call ipc::shmdt] (Ptr) full;
-     31 396 shmctl                   [call ipc::shmctl] (Int, Int, Ptr) full;
+     31 396 shmctl                   [call ipc::shmctl] (Int, Int, Ptr) partial "i386 without IPC_64 (16-bit structures) is refused";
     240 277 mq_open                  [call ipc::mq_open] (Str, OpenFlags, Mode, Ptr) full;
     241 278 mq_unlink                [pass libc::SYS_mq_unlink] (Str) full;
     242 279 mq_timedsend             [call ipc::mq_timedsend] (Fd, InBuf(2), Size, Uint, Timespec) full;
