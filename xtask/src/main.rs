@@ -1,2 +1,50 @@
-//! Build tasks.
-fn main() {}
+//! Build tasks: `cargo xtask TASK`.
+//!
+//! Everything that is done to this tree besides `cargo build` is a task here, so that people and continuous integration
+//! do the same thing. `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod dist;
+mod tidy;
+
+use anyhow::{Result, bail};
+use demotic_testkit::{packages, results};
+
+const HELP: &str = "\
+cargo xtask TASK
+  ci              everything that must hold before a change is taken in; ends with 'N passed, N failed'
+  test [FILTER]   the whole-program tests, on the hosts that there are builds for
+  dist [HOST...]  static release builds in target/dist: x86_64, aarch64, armv7 (all without arguments)
+  guests          fetch the pinned guest programs into the cache
+  bless           write the expected output of the guest programs from native runs (x86-64 machine)
+  tidy            check the house rules that no compiler checks
+  table           write the table of results into the README
+";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+    match arguments.first().map(String::as_str) {
+        Some("ci") => ci::ci(),
+        Some("test") => ci::whole_programs(&rest),
+        Some("dist") => dist::dist(&rest),
+        Some("guests") => guests(),
+        Some("bless") => ci::bless(),
+        Some("tidy") => tidy::tidy(),
+        Some("table") => results::update_readme(),
+        Some("help") | None => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => bail!("no task {other:?}\n{HELP}"),
+    }
+}
+
+fn guests() -> Result<()> {
+    for package in packages::PACKAGES {
+        package.fetch()?;
+        println!("{} {}: {}", package.name, package.abi.name(), package.program().display());
+    }
+    Ok(())
+}

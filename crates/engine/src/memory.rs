@@ -26,7 +26,7 @@ impl GuestMemory {
     fn host(&self, addr: u64, bytes: u64, write: bool) -> Result<usize, Trap> {
         // `limit` is never below 16.
         if addr > self.limit - bytes {
-            return Err(outside(addr, write, self.limit));
+            return Err(outside(addr, bytes, write, self.limit));
         }
         Ok(self.base.wrapping_add(addr as usize))
     }
@@ -40,11 +40,13 @@ impl GuestMemory {
     }
 }
 
-/// #GP for addresses that are not canonical, #PF for the kernel's half and what lies between limit and 2^47.
+/// #GP for addresses that are not canonical and for 32-bit accesses that cross the segment limit of 4 GiB; #PF for the kernel's
+/// half and what lies between limit and 2^47.
 #[cold]
-fn outside(addr: u64, write: bool, limit: u64) -> Trap {
+fn outside(addr: u64, bytes: u64, write: bool, limit: u64) -> Trap {
     let canonical = ((addr << 16) as i64 >> 16) as u64 == addr;
-    if limit <= 1 << 32 || canonical { Trap::page(addr, write, false) } else { Trap::new(13) }
+    let beyond = limit <= 1 << 32 && addr.saturating_add(bytes) > 1 << 32;
+    if beyond || !canonical { Trap::new(13) } else { Trap::page(addr, write, false) }
 }
 
 macro_rules! plain {

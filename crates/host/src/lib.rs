@@ -9,5 +9,6 @@ pub mod arch;
 pub mod capture;
 pub mod guarded;
 pub mod log;
+pub mod map;
 pub mod signal;
 pub mod sys;

@@ -253,24 +253,27 @@ ops! {
     Cond      "cond"     I1   (Fl)          Cond  PURE;
 
     // ---- memory -------------------------------------------------------------------------------------------------
-    /// Load. Immediate bit 0: #GP unless 16-byte aligned; bit 1: a stack access (#SS instead of #GP); bit 2: also needs write access.
+    /// Load. Immediate bit 0: #GP unless 16-byte aligned; bit 1: a stack access (#SS instead of #GP); bit 2: a fault counts as a write (the
+    /// load of a read-modify-write instruction).
     Ld        "ld"       T    (I64)         Num   READ;
     /// Store b at a. Immediate as for `ld`.
     St        "st"       None (I64 T)       Num   WRITE;
-    /// Store b at a unless c is 1; then memory is not touched.
-    StUnless  "stunless" None (I64 T I1)    No    WRITE;
-    /// Atomic exchange; the old value.
-    AXchg     "axchg"    T    (I64 T)       No    ATOMIC;
+    /// Store b at a unless c is 1; then memory is not changed, but with immediate 1 a fault at a is still raised.
+    StUnless  "stunless" None (I64 T I1)    Num   WRITE;
+    /// Faults like a store of type T at a would, and stores nothing: for instructions that check before they store.
+    ProbeW    "probew"   None (I64)         No    WRITE;
+    /// Atomic exchange; the old value. Immediate of the atomic operations: bit 1 as for `ld`.
+    AXchg     "axchg"    T    (I64 T)       Num   ATOMIC;
     /// Atomic addition; the old value.
-    AAdd      "aadd"     T    (I64 T)       No    ATOMIC;
+    AAdd      "aadd"     T    (I64 T)       Num   ATOMIC;
     /// Atomic and; the old value.
-    AAnd      "aand"     T    (I64 T)       No    ATOMIC;
+    AAnd      "aand"     T    (I64 T)       Num   ATOMIC;
     /// Atomic or; the old value.
-    AOr       "aor"      T    (I64 T)       No    ATOMIC;
+    AOr       "aor"      T    (I64 T)       Num   ATOMIC;
     /// Atomic exclusive or; the old value.
-    AXor      "axor"     T    (I64 T)       No    ATOMIC;
+    AXor      "axor"     T    (I64 T)       Num   ATOMIC;
     /// Atomic compare with b and, when equal, store c; the old value. v128 needs 16-byte alignment (#GP).
-    ACas      "acas"     T    (I64 T T)     No    ATOMIC;
+    ACas      "acas"     T    (I64 T T)     Num   ATOMIC;
     /// Raises #GP(0) unless a is 0.
     CheckGp   "checkgp"  None (I64)         No    FAULT;
     /// Memory fence: 0 full (mfence), 1 loads (lfence), 2 stores (sfence).
@@ -402,8 +405,8 @@ ops! {
     XSet      "x.set"    None (F80)         Num   SET;
     /// Decrements TOP and writes ST(0). Full: stack overflow (IE, SF, C1 = 1), the default NaN is pushed.
     XPush     "x.push"   None (F80)         No    STATE;
-    /// Marks ST(0) empty and increments TOP.
-    XPop      "x.pop"    None ()            No    SET;
+    /// Marks ST(0) empty and increments TOP, unless an unmasked exception holds it back (immediate 1: also OE and UE).
+    XPop      "x.pop"    None ()            Num   SET;
     /// Sum by control word; sets status bits.
     XAdd      "x.add"    F80  (F80 F80)     No    STATE;
     /// Difference.
@@ -414,8 +417,9 @@ ops! {
     XDiv      "x.div"    F80  (F80 F80)     No    STATE;
     /// Exact conversion of the signed integer of `immediate` bits.
     XFromInt  "x.fromint" F80 (Int)         Num   PURE;
-    /// Conversion of a binary32 or binary64 image (T is i32 or i64); sets status bits.
-    XFromF    "x.fromf"  F80  (T)           No    STATE;
+    /// Conversion of a binary32 or binary64 image (T is i32 or i64); sets status bits. Immediate 1: an operand of arithmetic,
+    /// whose denormal exception has to wait for the operation.
+    XFromF    "x.fromf"  F80  (T)           Num   STATE;
     /// Integer of type T by rounding control; immediate 1 truncates. The status bits are set by `x.toint.c`.
     XToInt    "x.toint"  T    (F80)         Num   GET;
     /// Sets the status bits of that conversion.
@@ -426,6 +430,9 @@ ops! {
     XToFC     "x.tof.c"  None (F80)         No    STATE;
     /// Comparison into C3 C2 C0; immediate 1: quiet (fucom). The flags of `fcomi` as a value too.
     XCmp      "x.cmp"    Fl   (F80 F80)     Num   STATE;
+    /// Whether an unmasked exception keeps a store of the value to memory from happening. Immediate: 0 none but an empty ST(0),
+    /// 1 conversion to integer T, 3 the same truncating, 4 to binary32 or binary64 T, 8 to packed decimal.
+    XNoStore  "x.nostore" I1  (F80)         Num   GET;
     /// Sets C3 C2 C0 from flags as `x.cmp` gave them.
     XSetCc    "x.setcc"  None (Fl)          No    STATE;
     /// One of the register-only instructions of [`X87Fn`].
@@ -448,8 +455,6 @@ ops! {
     XGetPhys  "x.getphys" F80 ()            Num   GET;
     /// The reverse; the tag is not changed.
     XSetPhys  "x.setphys" None (F80)        Num   SET;
-    /// MMX entry: TOP = 0, all tags valid; raises #MF when one is pending.
-    XMmx      "x.mmx"    None ()            No    STATE_FAULT;
 }
 
 impl Op {
@@ -573,6 +578,12 @@ numbered! {
         Fnclex,
         /// Empty the stack (MMX exit).
         Emms,
+        /// MMX entry: TOP = 0, all tags valid.
+        EnterMmx,
+        /// Check that a push has room: stack overflow otherwise.
+        WillPush,
+        /// Clear condition code C1.
+        ClearC1,
         /// Recompute the summary bits after a new control word.
         Fixup,
         /// Mark ST(0) empty.

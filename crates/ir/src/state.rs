@@ -88,6 +88,10 @@ pub struct X87 {
     pub sw: u16,
     /// Bit n is set when physical register n is not empty (the abridged tag byte of FXSAVE).
     pub valid: u8,
+    /// Whether the current instruction met a stack fault; not architectural, reset by each instruction.
+    pub stack_fault: bool,
+    /// Whether the current instruction read a denormal operand from memory; not architectural, reset by each instruction.
+    pub denormal_operand: bool,
     /// Last x87 opcode (11 bits).
     pub fop: u16,
     /// Selector of the last instruction.
@@ -103,7 +107,19 @@ pub struct X87 {
 impl Default for X87 {
     /// The state after FNINIT (SDM vol. 1, section 8.1.5): all masked, extended precision, empty.
     fn default() -> Self {
-        X87 { st: [F80::default(); 8], cw: 0x37f, sw: 0, valid: 0, fop: 0, fcs: 0, fds: 0, fip: 0, fdp: 0 }
+        X87 {
+            st: [F80::default(); 8],
+            cw: 0x37f,
+            sw: 0,
+            valid: 0,
+            stack_fault: false,
+            denormal_operand: false,
+            fop: 0,
+            fcs: 0,
+            fds: 0,
+            fip: 0,
+            fdp: 0,
+        }
     }
 }
 

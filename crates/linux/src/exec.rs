@@ -1,14 +1,386 @@
-//! Running another program.
+//! execve(2): running another program.
+//!
+//! The host process executes Demotic again, which loads the new program; so everything that execve(2) does to a process
+//! (threads, close-on-exec, timers, process name, vfork parents) is done by the host's kernel. What the guest must not see
+//! travels in the arguments: `demotic --internal-exec OPTIONS PATH ARGV...`, with the mask of blocked signals among the
+//! options, because Demotic itself keeps everything blocked meanwhile.
+//!
+//! Scripts (`#!`) are resolved here, as their interpreters are guest programs, too. Files that are no x86 programs are given
+//! to the host's kernel: native programs, and formats that it knows more about.
 
 use crate::errno::{Errno, SysResult};
+use crate::load::elf::{Header, Refusal, pt, read_at};
+use crate::process::Options;
 use crate::task::Task;
+use demotic_host::signal as host;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// First argument of a re-execution.
+pub const INTERNAL: &str = "--internal-exec";
+/// How many `#!` may lead to each other (BINPRM_MAX_RECURSION, fs/exec.c).
+const MAX_DEPTH: usize = 5;
+/// Longest `#!` line looked at (BINPRM_BUF_SIZE).
+const LINE: usize = 256;
+/// Most arguments and environment strings, and bytes in one (MAX_ARG_STRLEN).
+const MAX_STRINGS: usize = 1 << 20;
+const MAX_STRLEN: usize = 32 * 4096;
+
+/// A program file that was found.
+#[derive(Debug)]
+pub struct Target {
+    /// The path as the new program sees it in AT_EXECFN.
+    pub path: Vec<u8>,
+    /// The open file.
+    pub file: File,
+    /// Its absolute path.
+    pub exe: PathBuf,
+}
+
+/// Opens a file as execve(2) does: it must be a regular file that may be executed.
+fn open(path: &[u8]) -> Result<File, Errno> {
+    let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    // SAFETY: a terminated path.
+    let fd = unsafe { libc::open(c_path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the descriptor is ours.
+    let file = unsafe { File::from_raw_fd(fd) };
+    check_executable(&file)?;
+    Ok(file)
+}
+
+fn check_executable(file: &File) -> Result<(), Errno> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Errno::EACCES);
+    }
+    // SAFETY: an empty path with AT_EMPTY_PATH means the descriptor itself.
+    let access = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::X_OK,
+            libc::AT_EMPTY_PATH | libc::AT_EACCESS,
+        )
+    };
+    match if access < 0 { Errno::last() } else { return Ok(()) } {
+        // Kernels before 5.8 lack the call: any execute bit will do.
+        Errno::ENOSYS => {
+            use std::os::unix::fs::PermissionsExt;
+            if metadata.permissions().mode() & 0o111 != 0 { Ok(()) } else { Err(Errno::EACCES) }
+        }
+        e => Err(e),
+    }
+}
+
+/// Finds the program behind a path, following `#!` lines; `args` become those of the interpreter. With a descriptor, that is
+/// the file and the path only its name.
+///
+/// # Errors
+/// Those of execve(2).
+pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
+    let mut path = path.to_vec();
+    let mut file = match fd {
+        // SAFETY: the caller hands the descriptor over.
+        Some(fd) => unsafe { File::from_raw_fd(fd) },
+        None => open(&path)?,
+    };
+    for _ in 0..=MAX_DEPTH {
+        let start = read_at(&file, 0, LINE).map_err(refusal_errno)?;
+        let Some((interpreter, argument)) = script(&start)? else {
+            let exe = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+                .or_else(|_| std::fs::canonicalize(OsStr::from_bytes(&path)))
+                .unwrap_or_else(|_| PathBuf::from(OsStr::from_bytes(&path)));
+            return Ok(Target { path, file, exe });
+        };
+        // argv becomes: interpreter, its argument, the script's path, the old arguments without the first.
+        let mut new = vec![interpreter.clone()];
+        new.extend(argument);
+        new.push(path);
+        new.extend(args.drain(..).skip(1));
+        *args = new;
+        path = interpreter;
+        file = open(&path)?;
+    }
+    Err(Errno::ELOOP)
+}
+
+/// The interpreter and the optional argument of a `#!` line (load_script, fs/binfmt_script.c).
+fn script(start: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Errno> {
+    let Some(rest) = start.strip_prefix(b"#!") else { return Ok(None) };
+    let is_blank = |b: u8| b == b' ' || b == b'\t';
+    let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
+    let complete = end < rest.len() || start.len() < LINE;
+    let line = &rest[..rest[..end].iter().position(|&b| b == 0).unwrap_or(end)];
+    let Some(first) = line.iter().position(|&b| !is_blank(b)) else { return Err(Errno::ENOEXEC) };
+    let line = &line[first..];
+    let name_end = line.iter().position(|&b| is_blank(b)).unwrap_or(line.len());
+    if name_end == line.len() && !complete {
+        // The name itself may be cut short.
+        return Err(Errno::ENOEXEC);
+    }
+    let name = line[..name_end].to_vec();
+    let tail = &line[name_end..];
+    let argument = tail.iter().position(|&b| !is_blank(b)).map(|from| {
+        let to = tail.iter().rposition(|&b| !is_blank(b)).map_or(tail.len(), |at| at + 1);
+        tail[from..to].to_vec()
+    });
+    Ok(Some((name, argument)))
+}
+
+fn refusal_errno(refusal: Refusal) -> Errno {
+    match refusal {
+        Refusal::Io(n) => Errno(n as u16),
+        _ => Errno::ENOEXEC,
+    }
+}
+
+/// A descriptor of Demotic's own binary, for hosts (chroots) without /proc.
+static OWN_BINARY: AtomicI32 = AtomicI32::new(-1);
+/// Where guests rarely look: programs that close everything stop at the limit of descriptors, and this survives most.
+const OWN_FD_FROM: i32 = 900;
+
+/// Opens Demotic's own binary for later re-executions; to be called once at start-up.
+pub fn remember_own_binary() {
+    // SAFETY: a terminated path; the descriptors are ours.
+    unsafe {
+        let fd = libc::open(c"/proc/self/exe".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+        if fd < 0 {
+            return;
+        }
+        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM);
+        if high >= 0 {
+            libc::close(fd);
+            OWN_BINARY.store(high, Ordering::Relaxed);
+        } else {
+            OWN_BINARY.store(fd, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Executes Demotic again. Returns only on failure.
+fn execute_self(args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
+    // SAFETY: both arrays end with a null pointer and point to terminated strings.
+    unsafe {
+        libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args.as_ptr(), env.as_ptr());
+        let mut errno = Errno::last();
+        let fd = OWN_BINARY.load(Ordering::Relaxed);
+        if errno == Errno::ENOENT && fd >= 0 {
+            libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+            errno = Errno::last();
+        }
+        errno
+    }
+}
+
+/// The options of a re-execution as one argument.
+fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
+    let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
+    format!("strace={},log={},mask={mask:x}{fd}", u8::from(options.strace), u8::from(options.log))
+}
+
+/// What [`encode`] wrote: options, mask and descriptor. Unknown parts are ignored.
+pub fn decode(text: &str) -> (Options, host::Set, Option<i32>) {
+    let mut options = Options::default();
+    let (mut mask, mut fd) = (0, None);
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("strace", v)) => options.strace = v == "1",
+            Some(("log", v)) => options.log = v == "1",
+            Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
+            Some(("fd", v)) => fd = v.parse().ok(),
+            _ => {}
+        }
+    }
+    (options, mask, fd)
+}
+
+/// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
+fn strings(task: &Task, at: u64) -> Result<Vec<CString>, Errno> {
+    let mut list = Vec::new();
+    if at == 0 {
+        return Ok(list);
+    }
+    let word = task.word() as u64;
+    for i in 0..MAX_STRINGS as u64 {
+        let slot = at.wrapping_add(i * word);
+        let pointer = if word == 4 { u64::from(task.mem.read::<u32>(slot)?) } else { task.mem.read(slot)? };
+        if pointer == 0 {
+            return Ok(list);
+        }
+        list.push(task.mem.cstr_max(pointer, MAX_STRLEN).map_err(|e| match e {
+            Errno::ENAMETOOLONG => Errno::E2BIG,
+            e => e,
+        })?);
+    }
+    Err(Errno::E2BIG)
+}
+
+/// The interpreter must be there before the old program is gone.
+fn check_interpreter(file: &File, header: &Header) -> Result<(), Errno> {
+    let Some(segment) = header.find(pt::INTERP) else { return Ok(()) };
+    let len = usize::try_from(segment.filesz).ok().filter(|n| (2..=4096).contains(n)).ok_or(Errno::ENOEXEC)?;
+    let mut path = read_at(file, segment.offset, len).map_err(refusal_errno)?;
+    path.truncate(path.iter().position(|&b| b == 0).ok_or(Errno::ENOEXEC)?);
+    let interpreter = File::open(Path::new(OsStr::from_bytes(&path)))?;
+    Header::read(&interpreter).map(drop).map_err(|_| Errno::ELIBBAD)
+}
+
+/// Executes a file that is open: as a guest program if it is one, else by the host's kernel.
+fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, env: &[CString]) -> SysResult {
+    let file = match fd {
+        Some(file) => {
+            check_executable(&file)?;
+            file
+        }
+        None => open(path)?,
+    };
+    let given = args;
+    let mut args: Vec<Vec<u8>> = given.iter().map(|a| a.to_bytes().to_vec()).collect();
+    if args.is_empty() {
+        // Linux gives every program an argv[0] (since 5.18).
+        args.push(Vec::new());
+    }
+    // The file is looked at twice: here, so that errors are the guest's, and after the exec.
+    let by_fd = !path.starts_with(b"/") && path.is_empty();
+    let probe = file.try_clone().map_err(Errno::from)?;
+    let mut probe_args = args.clone();
+    let target = resolve(path, Some(probe.into_raw_fd()), &mut probe_args)?;
+    let native = match Header::read(&target.file) {
+        Ok(header) => {
+            check_interpreter(&target.file, &header)?;
+            false
+        }
+        Err(Refusal::Io(n)) => return Err(Errno(n as u16)),
+        Err(Refusal::Broken(_)) => return Err(Errno::ENOEXEC),
+        Err(Refusal::NotElf | Refusal::OtherMachine(_)) => true,
+    };
+    drop(target);
+
+    let env: Vec<*const libc::c_char> = env.iter().map(|e| e.as_ptr()).chain([std::ptr::null()]).collect();
+    let mask = task.signal.blocked;
+    // From here on nothing is captured any more; what was goes back to the kernel and survives the exec there.
+    let blocked = host::Blocked::new();
+    crate::signal::deliver::put_all_back(task);
+    task.process.signals.prepare_exec();
+    let errno = if native {
+        let list: Vec<*const libc::c_char> = given.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+        host::set_mask(mask);
+        // SAFETY: both arrays end with a null pointer and point to terminated strings.
+        unsafe {
+            let (fd, empty) = (file.as_raw_fd(), c"".as_ptr());
+            libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+        }
+        Errno::last()
+    } else {
+        let kept = by_fd.then(|| {
+            // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
+            unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, OWN_FD_FROM) }
+        });
+        let name = match kept {
+            // What the kernel calls it (do_open_execat): AT_EXECFN of fexecve.
+            Some(_) => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
+            None => path.to_vec(),
+        };
+        let mut words = vec![c"demotic".to_owned()];
+        words.extend(CString::new(INTERNAL));
+        words.extend(CString::new(encode(&task.process.options, mask, kept)));
+        words.extend(CString::new(name));
+        words.extend(args.into_iter().flat_map(CString::new));
+        let list: Vec<*const libc::c_char> = words.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+        let errno = execute_self(&list, &env);
+        if let Some(fd) = kept {
+            // SAFETY: ours, and not needed now.
+            unsafe { libc::close(fd) };
+        }
+        errno
+    };
+    task.process.signals.undo_exec();
+    drop(blocked);
+    task.signal.sync_host_mask();
+    Err(errno)
+}
 
 /// execve(2).
-pub fn sys_execve(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [path, argv, envp, ..] = args;
+    let path = crate::fs::path::read(task, path)?;
+    let argv = strings(task, argv)?;
+    let envp = strings(task, envp)?;
+    execute(task, path.to_bytes(), None, argv, &envp)
 }
 
 /// execveat(2).
-pub fn sys_execveat(_task: &mut Task, _args: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
+    let [dir, path, argv, envp, flags, _] = args;
+    let path = crate::fs::path::read(task, path)?;
+    let argv = strings(task, argv)?;
+    let envp = strings(task, envp)?;
+    let (dir, flags) = (dir as i32, flags as i32);
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let bytes = path.to_bytes();
+    if bytes.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
+    if (dir == libc::AT_FDCWD || bytes.starts_with(b"/")) && flags & libc::AT_SYMLINK_NOFOLLOW == 0 {
+        return execute(task, bytes, None, argv, &envp);
+    }
+    let open_flags =
+        libc::O_CLOEXEC | libc::O_RDONLY | if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
+    // SAFETY: a terminated path; the descriptor is ours.
+    let file = unsafe {
+        let fd = if bytes.is_empty() {
+            // A descriptor that was opened with O_PATH cannot be read; opening it again can.
+            let again = CString::new(format!("/proc/self/fd/{dir}")).map_err(|_| Errno::EINVAL)?;
+            libc::open(again.as_ptr(), libc::O_CLOEXEC | libc::O_RDONLY)
+        } else {
+            libc::openat(dir, path.as_ptr(), open_flags)
+        };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        File::from_raw_fd(fd)
+    };
+    execute(task, b"", Some(file), argv, &envp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_lines() {
+        let line = |text: &str| script(text.as_bytes()).map(|s| s.map(|(a, b)| (a, b.unwrap_or_default())));
+        let some = |a: &str, b: &str| Ok(Some((a.as_bytes().to_vec(), b.as_bytes().to_vec())));
+        assert_eq!(line("#!/bin/sh\necho"), some("/bin/sh", ""));
+        assert_eq!(line("#! /usr/bin/env  python3 -u \nx"), some("/usr/bin/env", "python3 -u"));
+        assert_eq!(line("#!/bin/sh"), some("/bin/sh", ""));
+        assert_eq!(line("#!  \n"), Err(Errno::ENOEXEC));
+        assert_eq!(line("\x7fELF"), Ok(None));
+        let long = format!("#!/{}", "x".repeat(300));
+        assert_eq!(script(&long.as_bytes()[..LINE]), Err(Errno::ENOEXEC));
+        let long = format!("#!/bin/sh {}", "x".repeat(300));
+        assert!(matches!(script(&long.as_bytes()[..LINE]), Ok(Some((name, Some(_)))) if name == b"/bin/sh"));
+    }
+
+    #[test]
+    fn options_travel() {
+        let options = Options { strace: true, log: false, argv0: None };
+        let (back, mask, fd) = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
+        assert!(back.strace && !back.log);
+        assert_eq!((mask, fd), (0x8000_0000_0000_0401, Some(905)));
+        assert_eq!(decode("").1, 0);
+    }
 }

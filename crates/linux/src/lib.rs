@@ -14,6 +14,7 @@ pub mod futex;
 pub mod load;
 pub mod mm;
 pub mod process;
+pub mod run;
 pub mod signal;
 pub mod strace;
 pub mod syscall;

@@ -1,8 +1,18 @@
-//! One guest process: what its threads share.
+//! One guest process: what its threads share, and how it starts.
 
-use crate::mm::AddressSpace;
-use demotic_engine::Engine;
+use crate::errno::Errno;
+use crate::exec::{self, Target};
+use crate::load::{self, Program};
+use crate::mm::{AddressSpace, Kind, Layout, Place, Request, prot};
+use crate::run;
+use crate::signal::{Handlers, TaskSignals, frame32};
+use crate::task::{Abi, Task};
+use crate::uaccess::{Mem, PAGE};
+use demotic_engine::{Cpu, Engine, GuestState};
+use demotic_host::{capture, guarded, signal as host};
+use demotic_x86::state::{Mode, reg, seg};
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,10 +33,8 @@ pub struct Process {
     pub space: Arc<AddressSpace>,
     /// Its translator.
     pub engine: Arc<Engine>,
-    /// Its local descriptor table (modify_ldt(2)).
-    pub ldt: crate::mm::tls::Ldt,
     /// What is done with signals.
-    pub signals: crate::signal::Handlers,
+    pub signals: Handlers,
     /// Guest address of the page with the i386 signal return code, 0 in a 64-bit process.
     pub trampolines: u64,
     /// Absolute path of the running program, as /proc/self/exe shows it.
@@ -45,4 +53,170 @@ impl std::fmt::Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Process").field("exe", &self.exe).finish_non_exhaustive()
     }
+}
+
+impl Process {
+    /// A child of vfork: the same memory, its own actions.
+    pub fn for_vfork(&self) -> Process {
+        Process {
+            space: self.space.clone(),
+            engine: self.engine.clone(),
+            signals: self.signals.duplicate(),
+            trampolines: self.trampolines,
+            exe: self.exe.clone(),
+            args: self.args.clone(),
+            auxv: self.auxv.clone(),
+            is_32bit: self.is_32bit,
+            options: self.options.clone(),
+        }
+    }
+}
+
+/// Why a program did not start, with the shell's exit status for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StartError {
+    /// 127: not found; 126: found, but cannot be run.
+    pub status: i32,
+    /// One line without newline.
+    pub message: String,
+}
+
+/// A program to be started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The file, with a slash if it is a path relative to the current directory.
+    pub program: OsString,
+    /// An open descriptor of it, for fexecve(3); it is closed.
+    pub fd: Option<i32>,
+    /// Arguments, `argv[0]` first.
+    pub args: Vec<OsString>,
+    /// Environment, `NAME=value`.
+    pub env: Vec<OsString>,
+    /// From the command line.
+    pub options: Options,
+    /// The initial mask of blocked signals; `None`: the one that this process has.
+    pub mask: Option<host::Set>,
+}
+
+fn page_size() -> i64 {
+    // SAFETY: no memory is involved.
+    #[allow(clippy::useless_conversion)]
+    i64::from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
+}
+
+/// Loads a program into this (host) process and runs its initial thread. Returns only if it could not be started; otherwise
+/// the process or the thread ends with the guest's.
+pub fn start(start: &Start) -> StartError {
+    match prepare(start) {
+        Ok(mut task) => {
+            let status = run::run(&mut task);
+            run::leave_thread(&mut task);
+            // Other threads may still use everything: nothing is torn down.
+            std::mem::forget(task);
+            crate::exit::thread_exit(status)
+        }
+        Err(e) => e,
+    }
+}
+
+fn prepare(start: &Start) -> Result<Task, StartError> {
+    let name = start.program.to_string_lossy().into_owned();
+    let fail = |status: i32, reason: String| StartError { status, message: format!("{name}: {reason}") };
+    if page_size() != PAGE as i64 {
+        return Err(fail(126, format!("hosts with pages of {} bytes are not supported yet", page_size())));
+    }
+    let from_errno = |e: Errno| fail(if e == Errno::ENOENT || e == Errno::ENOTDIR { 127 } else { 126 }, e.to_string());
+
+    let mut args: Vec<Vec<u8>> = start.args.iter().map(|a| a.as_bytes().to_vec()).collect();
+    let target = exec::resolve(start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
+    let Target { path, file, exe } = target;
+    let program = Program::new(file).map_err(|refusal| fail(126, refusal.to_string()))?;
+    let is_32bit = program.header.is_32bit;
+    if !is_32bit && usize::BITS == 32 {
+        return Err(fail(126, "x86-64 programs need a 64-bit host".to_owned()));
+    }
+
+    guarded::install().map_err(|e| fail(126, e.to_string()))?;
+    guarded::set_hook(capture::fault_hook);
+    let signals = Handlers::inherited();
+    let mask = start.mask.unwrap_or_else(host::mask);
+
+    let here = 0u8;
+    let layout = if is_32bit { Layout::i386() } else { Layout::x86_64(&raw const here as u64) };
+    let space = Arc::new(AddressSpace::new(0, layout));
+    let engine = Engine::new(space.clone());
+    let mem = Mem::new(space.clone(), engine.clone());
+    let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
+    let what =
+        load::Start { args: &args, env: &env, execfn: &path, secure: false, hwcap: demotic_x86::cpuid::FEATURES_EDX };
+    let loaded = load::load(&mem, &program, &what).map_err(|e| fail(126, e.to_string()))?;
+    let trampolines = if is_32bit { trampolines(&mem).map_err(|e| fail(126, e.to_string()))? } else { 0 };
+    drop(program);
+
+    let state = initial_state(is_32bit, &loaded);
+    let process = Arc::new(Process {
+        space,
+        engine: engine.clone(),
+        signals,
+        trampolines,
+        exe: exe.clone(),
+        args: args.into_iter().map(OsString::from_vec).collect(),
+        auxv: loaded.auxv,
+        is_32bit,
+        options: start.options.clone(),
+    });
+    let cpu = Cpu::new(&engine, state);
+    let signal = TaskSignals::new(&cpu.attention, mask);
+    let mut task = Task {
+        cpu,
+        mem,
+        abi: if is_32bit { Abi::I386 } else { Abi::X86_64 },
+        process,
+        tid: demotic_host::sys::gettid(),
+        signal,
+        clear_child_tid: 0,
+        robust_list: 0,
+        exiting: None,
+    };
+    set_name(&exe);
+    run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
+    Ok(task)
+}
+
+/// The thread's name is the program's, as execve(2) sets it.
+fn set_name(exe: &std::path::Path) {
+    let mut name = [0u8; 16];
+    let bytes = exe.file_name().map(|n| n.as_bytes()).unwrap_or_default();
+    let len = bytes.len().min(15);
+    name[..len].copy_from_slice(&bytes[..len]);
+    // SAFETY: a terminated string of ours.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// The page with the code that i386 handlers without restorer return to: sigreturn, then rt_sigreturn.
+fn trampolines(mem: &Mem) -> Result<u64, Errno> {
+    let space = mem.space();
+    let request = Request::anonymous(Place::Any, PAGE, prot::READ | prot::WRITE, Kind::Anonymous);
+    let page = space.map(&request)?;
+    mem.write_bytes(page, &[frame32::RETCODE, frame32::RT_RETCODE].concat())?;
+    space.protect(page, PAGE, prot::READ | prot::EXEC)?;
+    Ok(page)
+}
+
+/// Registers at the first instruction (ELF_PLAT_INIT, start_thread): zero but for stack, flags and selectors.
+fn initial_state(is_32bit: bool, loaded: &load::Loaded) -> GuestState {
+    use crate::signal::frame64::selector;
+    let mut state = GuestState { rip: loaded.entry, ..GuestState::default() };
+    state.gpr[reg::RSP] = loaded.sp;
+    state.seg_sel[seg::SS] = selector::DS;
+    if is_32bit {
+        state.mode = Mode::Compat32;
+        state.seg_sel[seg::CS] = selector::CS32;
+        state.seg_sel[seg::DS] = selector::DS;
+        state.seg_sel[seg::ES] = selector::DS;
+    } else {
+        state.mode = Mode::Long;
+        state.seg_sel[seg::CS] = selector::CS64;
+    }
+    state
 }

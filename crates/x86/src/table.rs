@@ -354,7 +354,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Fild => x87::load(l, true),
         M::Fbld => x87::load_bcd(l),
         M::Fst => x87::store(l, false),
-        M::Fstp | M::Fstpnce => x87::store(l, true),
+        M::Fstp => x87::store(l, true),
         M::Fist => x87::store_int(l, false, false),
         M::Fistp => x87::store_int(l, true, false),
         M::Fisttp => x87::store_int(l, true, true),

@@ -291,7 +291,13 @@ fn step<M: Memory>(
         Op::StUnless => {
             if s.get(inst.args[2]).lo == 0 {
                 store(mem, ty, s.get(a).lo, s.get(b), 0)?;
+            } else if inst.imm & 1 != 0 {
+                mem.atomic(Atomic::Or, s.get(a).lo, ty.bytes().min(8), 0, 0)?;
             }
+            return Ok(None);
+        }
+        Op::ProbeW => {
+            mem.atomic(Atomic::Or, s.get(a).lo, ty.bytes(), 0, 0)?;
             return Ok(None);
         }
         Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => atomic(mem, inst, s)?,
@@ -332,6 +338,7 @@ fn step<M: Memory>(
         | Op::XToF
         | Op::XToFC
         | Op::XCmp
+        | Op::XNoStore
         | Op::XSetCc
         | Op::XFn
         | Op::XToBcd
@@ -339,8 +346,7 @@ fn step<M: Memory>(
         | Op::XTagW
         | Op::XSetTagW
         | Op::XGetPhys
-        | Op::XSetPhys
-        | Op::XMmx => x87::run(inst, state, s)?,
+        | Op::XSetPhys => x87::run(inst, state, s)?,
         _ => int::pure(inst, s),
     };
     s.put(i, v);
@@ -407,6 +413,8 @@ fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
 pub const ATTR_ALIGN16: u64 = 1;
 /// Immediate bit of `ld` and `st`: a stack access.
 pub const ATTR_STACK: u64 = 2;
+/// Immediate bit of `ld`: the instruction writes there, too, so its fault is a write fault.
+pub const ATTR_RMW: u64 = 4;
 
 #[cold]
 fn stack_fault(trap: Trap) -> Trap {
@@ -430,7 +438,16 @@ fn load<M: Memory>(mem: &mut M, ty: Ty, addr: u64, attr: u64) -> Result<V, Trap>
         }),
         _ => Ok(V::default()),
     };
-    if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
+    if attr & (ATTR_STACK | ATTR_RMW) == 0 { r } else { r.map_err(|t| load_fault(t, attr)) }
+}
+
+#[cold]
+fn load_fault(trap: Trap, attr: u64) -> Trap {
+    let mut trap = if attr & ATTR_STACK != 0 { stack_fault(trap) } else { trap };
+    if attr & ATTR_RMW != 0 && trap.vector == 14 {
+        trap.code |= 2;
+    }
+    trap
 }
 
 #[inline(always)]
@@ -444,7 +461,11 @@ fn store<M: Memory>(mem: &mut M, ty: Ty, addr: u64, v: V, attr: u64) -> Result<(
         Ty::I32 => mem.store32(addr, v.lo as u32),
         Ty::I64 => mem.store64(addr, v.lo),
         Ty::V128 => mem.store128(addr, v.pair()),
-        Ty::F80 => mem.store16(addr.wrapping_add(8), v.hi as u16).and_then(|()| mem.store64(addr, v.lo)),
+        // The upper part first, so that a fault in it leaves nothing half stored; a fault in the lower part is reported first.
+        Ty::F80 => match mem.store16(addr.wrapping_add(8), v.hi as u16) {
+            Ok(()) => mem.store64(addr, v.lo),
+            Err(upper) => mem.atomic(Atomic::Or, addr, 8, 0, 0).and(Err(upper)),
+        },
         _ => Ok(()),
     };
     if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
@@ -466,5 +487,6 @@ fn atomic<M: Memory>(mem: &mut M, inst: &Inst, s: &Scratch) -> Result<V, Trap> {
         }
         return mem.cas128(addr.lo, a.pair(), b.pair()).map(V::from);
     }
-    mem.atomic(op, addr.lo, inst.ty.bytes(), a.lo, b.lo).map(V::from)
+    let r = mem.atomic(op, addr.lo, inst.ty.bytes(), a.lo, b.lo).map(V::from);
+    if inst.imm & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
 }

@@ -12,6 +12,9 @@ use crate::ty::Ty;
 use demotic_f80::{self as f80, Class, Constant, Env, F80, Ordering4, Rounding};
 
 const IE: u16 = 1;
+/// Exception flags as `Env` has them.
+const INVALID_OR_ZERO: u8 = 5;
+const DE: u8 = 2;
 const SF: u16 = 0x40;
 const ES_B: u16 = 0x8080;
 const C0: u16 = 0x100;
@@ -36,6 +39,10 @@ fn held(x: &X87) -> bool {
 }
 
 fn commit(x: &mut X87, env: &Env) {
+    // A stack fault is all that an instruction reports.
+    if x.stack_fault {
+        return;
+    }
     x.sw = x.sw & !C1 | u16::from(env.flags & 0x3f) | if env.c1 { C1 } else { 0 };
     summarise(x);
 }
@@ -49,6 +56,7 @@ fn phys(x: &X87, i: usize) -> usize {
 }
 
 fn stack_fault(x: &mut X87, overflow: bool) {
+    x.stack_fault = true;
     x.sw = x.sw & !C1 | IE | SF | if overflow { C1 } else { 0 };
     summarise(x);
 }
@@ -67,17 +75,23 @@ fn set(x: &mut X87, i: usize, v: F80) {
         return;
     }
     let n = phys(x, i);
-    x.st[n] = v;
+    // The masked response to a stack fault is the default NaN, whatever else was computed.
+    x.st[n] = if x.stack_fault { F80::INDEFINITE } else { v };
     x.valid |= 1 << n;
 }
 
 fn push(x: &mut X87, v: F80) {
+    // A load completes with an unmasked denormal exception.
+    let held = |x: &X87| x.sw & 0x80 != 0 && x.sw & !x.cw & IE != 0;
     if held(x) {
         return;
     }
     let n = phys(x, 7);
-    let mut v = v;
-    if x.valid >> n & 1 != 0 {
+    let mut v = if x.stack_fault { F80::INDEFINITE } else { v };
+    if !x.stack_fault {
+        x.sw &= !C1;
+    }
+    if x.valid >> n & 1 != 0 && !x.stack_fault {
         stack_fault(x, true);
         if held(x) {
             return;
@@ -89,8 +103,8 @@ fn push(x: &mut X87, v: F80) {
     x.valid |= 1 << n;
 }
 
-fn pop(x: &mut X87) {
-    if held(x) {
+fn pop(x: &mut X87, stores: bool) {
+    if held(x) || stores && x.sw & 0x80 != 0 && x.sw & !x.cw & 0x18 != 0 {
         return;
     }
     let top = x.top();
@@ -107,14 +121,20 @@ fn with_env<R>(x: &mut X87, f: impl FnOnce(&mut Env) -> R) -> R {
 }
 
 fn arith(x: &mut X87, a: F80, b: F80, f: fn(F80, F80, &mut Env) -> F80) -> V {
-    // C1 of a stack fault of this instruction must survive the operation on the default NaN.
-    let fault = x.sw & SF != 0 && x.sw & IE != 0;
-    let c1 = x.sw & C1;
-    let r = with_env(x, |env| f(a, b, env));
-    if fault && (a == F80::INDEFINITE || b == F80::INDEFINITE) {
-        x.sw = x.sw & !C1 | c1;
-    }
-    V::from(r)
+    let denormal = x.denormal_operand;
+    V::from(with_env(x, |env| {
+        let r = f(a, b, env);
+        // NaNs, invalid operations and divisions by zero take precedence over the denormal exception.
+        if denormal && env.flags & INVALID_OR_ZERO == 0 && !matches!(r.class(), Class::QNan) {
+            if env.masks & DE == 0 {
+                // Unmasked: the operation does not take place.
+                env.flags = 0;
+                env.c1 = false;
+            }
+            env.flags |= DE;
+        }
+        r
+    }))
 }
 
 fn to_int(ty: Ty, a: F80, truncate: bool, env: &mut Env) -> u64 {
@@ -127,6 +147,16 @@ fn to_int(ty: Ty, a: F80, truncate: bool, env: &mut Env) -> u64 {
 
 fn to_f(ty: Ty, a: F80, env: &mut Env) -> u64 {
     if ty == Ty::I32 { u64::from(f80::to_f32(a, env)) } else { f80::to_f64(a, env) }
+}
+
+/// A signalling NaN image as it is, so that the operation that uses it sees one and applies its own NaN rules.
+fn signalling(ty: Ty, image: u64) -> Option<F80> {
+    let (fraction, exponent, sign) = match ty {
+        Ty::I32 => (image << 41 >> 1, image >> 23 & 0xff == 0xff, image >> 31 & 1),
+        _ => (image << 12 >> 1, image >> 52 & 0x7ff == 0x7ff, image >> 63),
+    };
+    let quiet = fraction >> 62 & 1 != 0;
+    (exponent && fraction != 0 && !quiet).then_some(F80 { mant: 1 << 63 | fraction, se: (sign as u16) << 15 | 0x7fff })
 }
 
 fn to_bcd(a: F80, env: &mut Env) -> V {
@@ -143,13 +173,11 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
     let b = s.get(inst.args[1]);
     let i = (inst.imm & 7) as usize;
     Ok(match inst.op {
-        Op::XChk | Op::XMmx => {
+        Op::XChk => {
+            x.stack_fault = false;
+            x.denormal_operand = false;
             if x.sw & 0x80 != 0 {
                 return Err(Trap::new(MF));
-            }
-            if inst.op == Op::XMmx {
-                x.set_top(0);
-                x.valid = 0xff;
             }
             V::default()
         }
@@ -167,7 +195,7 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             V::default()
         }
         Op::XPop => {
-            pop(x);
+            pop(x, inst.imm & 1 != 0);
             V::default()
         }
         Op::XAdd => arith(x, a.f80(), b.f80(), f80::add),
@@ -175,11 +203,19 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
         Op::XMul => arith(x, a.f80(), b.f80(), f80::mul),
         Op::XDiv => arith(x, a.f80(), b.f80(), f80::div),
         Op::XFromF => {
-            let v = if inst.ty == Ty::I32 {
-                with_env(x, |e| f80::from_f32(a.lo as u32, e))
-            } else {
-                with_env(x, |e| f80::from_f64(a.lo, e))
-            };
+            let mut env = Env::from_cw(x.cw);
+            if inst.imm & 1 != 0 {
+                if let Some(nan) = signalling(inst.ty, a.lo) {
+                    return Ok(V::from(nan));
+                }
+            }
+            let v =
+                if inst.ty == Ty::I32 { f80::from_f32(a.lo as u32, &mut env) } else { f80::from_f64(a.lo, &mut env) };
+            if inst.imm & 1 != 0 {
+                x.denormal_operand = env.flags & DE != 0;
+                env.flags &= !DE;
+            }
+            commit(x, &env);
             V::from(v)
         }
         Op::XToInt => V::from(to_int(inst.ty, a.f80(), inst.imm & 1 != 0, &mut Env::from_cw(x.cw))),
@@ -198,13 +234,43 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             V::default()
         }
         Op::XCmp => {
-            let order = with_env(x, |e| f80::compare(a.f80(), b.f80(), e, inst.imm & 1 != 0));
+            // C1 stays as it is: `x.setcc` clears it for the instructions that do.
+            let c1 = x.sw & C1;
+            let denormal = x.denormal_operand;
+            let order = with_env(x, |e| {
+                let order = f80::compare(a.f80(), b.f80(), e, inst.imm & 1 != 0);
+                if denormal && order != Ordering4::Unordered {
+                    e.flags |= DE;
+                }
+                order
+            });
+            x.sw |= c1;
+            let order = if x.stack_fault { Ordering4::Unordered } else { order };
             V::from(u64::from(match order {
                 Ordering4::Greater => 0,
                 Ordering4::Less => eflags::CF,
                 Ordering4::Equal => eflags::ZF,
                 Ordering4::Unordered => eflags::CF | eflags::PF | eflags::ZF,
             }))
+        }
+        Op::XNoStore => {
+            let mut env = Env::from_cw(x.cw);
+            let (a, ty) = (a.f80(), inst.ty);
+            match inst.imm {
+                1 | 3 => {
+                    to_int(ty, a, inst.imm & 2 != 0, &mut env);
+                }
+                4 => {
+                    to_f(ty, a, &mut env);
+                }
+                8 => {
+                    to_bcd(a, &mut env);
+                }
+                _ => {}
+            }
+            let empty = x.valid >> x.top() & 1 == 0;
+            let raised = u16::from(env.flags) | if empty { IE } else { 0 };
+            V::from(raised & !x.cw & 0x19 != 0)
         }
         Op::XSetCc => {
             let f = a.lo as u32;
@@ -259,7 +325,7 @@ fn binary_pop(x: &mut X87, f: fn(F80, F80, &mut Env) -> F80) {
     let (a, b) = (get(x, 0), get(x, 1));
     let r = with_env(x, |e| f(b, a, e));
     set(x, 1, r);
-    pop(x);
+    pop(x, false);
 }
 
 fn constant(x: &mut X87, which: Constant) {
@@ -279,13 +345,23 @@ fn trig(x: &mut X87, f: fn(F80, &mut Env) -> Option<F80>) {
     }
 }
 
+/// For instructions that replace ST(0) and push: a full stack makes both results the default NaN.
+fn no_room(x: &mut X87) -> bool {
+    if x.valid >> phys(x, 7) & 1 == 0 {
+        return false;
+    }
+    if !x.stack_fault {
+        stack_fault(x, true);
+    }
+    set(x, 0, F80::INDEFINITE);
+    push(x, F80::INDEFINITE);
+    true
+}
+
 fn trig_push(x: &mut X87, f: fn(F80, &mut Env) -> Option<(F80, F80)>) {
     let a = get(x, 0);
-    if x.valid >> phys(x, 7) & 1 != 0 {
-        stack_fault(x, true);
+    if no_room(x) {
         x.sw &= !C2;
-        set(x, 0, F80::INDEFINITE);
-        push(x, F80::INDEFINITE);
         return;
     }
     let r = with_env(x, |e| f(a, e));
@@ -303,6 +379,11 @@ fn remainder(x: &mut X87, f: fn(F80, F80, &mut Env) -> (F80, u8, bool)) {
     let (a, b) = (get(x, 0), get(x, 1));
     let (r, q, incomplete) = with_env(x, |e| f(a, b, e));
     set(x, 0, r);
+    // Invalid operations and NaNs leave C0 and C3 alone.
+    if x.stack_fault || matches!(r.class(), Class::QNan) {
+        x.sw &= !C2;
+        return;
+    }
     let bit = |n: u8, c: u16| if q >> n & 1 != 0 { c } else { 0 };
     set_cc(x, bit(0, C1) | bit(1, C3) | bit(2, C0) | if incomplete { C2 } else { 0 });
 }
@@ -354,6 +435,9 @@ fn function(x: &mut X87, kind: X87Fn) {
         }
         X87Fn::Fxtract => {
             let a = get(x, 0);
+            if no_room(x) {
+                return;
+            }
             let (exponent, significand) = with_env(x, |e| f80::extract(a, e));
             set(x, 0, exponent);
             push(x, significand);
@@ -387,19 +471,34 @@ fn function(x: &mut X87, kind: X87Fn) {
             *x = X87 { st, ..X87::default() };
         }
         X87Fn::Fnclex => x.sw &= !(0x7f | ES_B),
-        X87Fn::Emms => x.valid = 0,
+        X87Fn::Emms => {
+            x.valid = 0;
+            x.set_top(0);
+        }
+        X87Fn::EnterMmx => {
+            x.set_top(0);
+            x.valid = 0xff;
+        }
         X87Fn::Fixup => summarise(x),
+        X87Fn::WillPush => {
+            if x.valid >> phys(x, 7) & 1 != 0 {
+                stack_fault(x, true);
+            }
+        }
+        X87Fn::ClearC1 if !x.stack_fault => x.sw &= !C1,
+        X87Fn::ClearC1 => {}
         _ => {
             let n = kind as usize;
             if (X87Fn::Ffree0 as usize..=X87Fn::Ffree7 as usize).contains(&n) {
                 let reg = phys(x, n - X87Fn::Ffree0 as usize);
+                x.sw &= !C1;
                 x.valid &= !(1 << reg);
             } else {
                 let i = (n - X87Fn::Fxch0 as usize) & 7;
+                x.sw &= !C1;
                 let (a, b) = (get(x, 0), get(x, i));
-                if x.sw & SF == 0 {
-                    x.sw &= !C1;
-                }
+                // Here an empty register becomes the default NaN and the other operand keeps its value.
+                x.stack_fault = false;
                 set(x, 0, b);
                 set(x, i, a);
             }

@@ -114,6 +114,8 @@ pub struct AddressSpace {
     base: usize,
     layout: Layout,
     read_implies_exec: std::sync::atomic::AtomicBool,
+    /// The local descriptor table (modify_ldt(2)).
+    pub ldt: super::tls::Ldt,
     inner: Mutex<Inner>,
 }
 
@@ -137,7 +139,7 @@ fn host_prot(guest: u8) -> usize {
 impl AddressSpace {
     /// An empty space, guest address 0 standing at host address `base`.
     pub fn new(base: usize, layout: Layout) -> AddressSpace {
-        AddressSpace { base, layout, read_implies_exec: false.into(), inner: Mutex::default() }
+        AddressSpace { base, layout, read_implies_exec: false.into(), ldt: Default::default(), inner: Mutex::default() }
     }
 
     /// Where things go.
@@ -455,6 +457,10 @@ impl GuestSpace for AddressSpace {
 
     fn limit(&self) -> u64 {
         self.layout.limit
+    }
+
+    fn ldt(&self, index: u32) -> Option<demotic_engine::Descriptor> {
+        self.ldt.get(index)
     }
 
     fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {

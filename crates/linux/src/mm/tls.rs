@@ -2,7 +2,7 @@
 //!
 //! A 64-bit kernel gives each thread three GDT entries, 12 to 14 (arch/x86/include/asm/segment.h). They live in the guest
 //! state, where the executor finds them when guest code loads a selector. The local descriptor table belongs to the address
-//! space; the executor asks [`Ldt::get`].
+//! space; the executor asks for it through the space.
 
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
@@ -68,10 +68,6 @@ impl Ldt {
             table.resize(index as usize + 1, None);
         }
         table[index as usize] = descriptor;
-    }
-    /// A copy for a child process.
-    pub fn duplicate(&self) -> Ldt {
-        Ldt(RwLock::new(self.0.read().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 }
 
@@ -161,7 +157,7 @@ pub fn sys_arch_prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// modify_ldt(2).
 pub fn sys_modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [func, ptr, bytes, ..] = args;
-    let ldt = &task.process.ldt;
+    let ldt = &task.process.space.ldt;
     // The return type is int in both ABIs; a negative errno must be sign-extended, which the run loop does.
     match func {
         0 => {

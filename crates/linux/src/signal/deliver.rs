@@ -65,6 +65,14 @@ pub fn pending(task: &mut Task, interrupted: Option<Interrupted>) {
     task.signal.sync_host_mask();
 }
 
+/// Before an exec: what was captured goes back into the kernel's queue, where the new program finds it. Everything must be
+/// blocked on the host.
+pub fn put_all_back(task: &mut Task) {
+    for info in task.signal.captured.take() {
+        put_back(task, info);
+    }
+}
+
 /// A signal that was captured, but has been blocked since.
 fn put_back(task: &mut Task, info: Info) {
     if bit(info.signo()) & SYNCHRONOUS != 0 {

@@ -182,7 +182,7 @@ fn load_segment(task: &mut Task, segment: usize, selector: u16) {
     }
     let index = u32::from(selector >> 3);
     let base = if selector & 4 != 0 {
-        task.process.ldt.get(index).map_or(0, |d| d.base)
+        task.process.space.ldt.get(index).map_or(0, |d| d.base)
     } else {
         let tls = index.wrapping_sub(crate::mm::tls::GDT_TLS_MIN) as usize;
         task.cpu.state.tls.get(tls).map_or(0, |d| d.base)

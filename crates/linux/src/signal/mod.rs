@@ -92,6 +92,20 @@ impl Handlers {
         Handlers(Mutex::new(*self.lock()))
     }
 
+    /// CLONE_CLEAR_SIGHAND: handlers become the default, what is ignored stays so.
+    pub fn reset(&self) {
+        for signo in 1..=64 {
+            if self.get(signo).handler > SIG_IGN {
+                self.set(signo, Action::default());
+            }
+        }
+    }
+
+    /// The same for the record only: the host's handlers stay, and what they capture meets the default action.
+    pub fn forget(&self) {
+        self.lock().iter_mut().filter(|a| a.handler > SIG_IGN).for_each(|a| *a = Action::default());
+    }
+
     fn lock(&self) -> MutexGuard<'_, [Action; 64]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -60,7 +60,7 @@ fn compute(l: &mut Lifter, kind: Kind, ty: Ty, a: Val, b: Val, c: Option<Val>) -
 
 /// add, adc, sub, sbb, cmp, and, or, xor, test.
 pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
-    let dst = l.place(0);
+    let dst = if matches!(kind, Kind::Cmp | Kind::Test) { l.place(0) } else { l.place_rw(0) };
     let ty = l.ty(0);
     let c = matches!(kind, Kind::Adc | Kind::Sbb).then(|| l.carry());
     if l.insn.has_lock_prefix() {
@@ -84,7 +84,7 @@ pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
             Kind::Or => (Op::AOr, operand),
             _ => (Op::AXor, operand),
         };
-        let old = l.b.op(op, ty, &[addr, operand]);
+        let old = l.atomic(op, ty, &[addr, operand]);
         let (_, fl) = compute(l, kind, ty, old, b, c);
         l.b.setfl(ALL, fl);
         return Flow::Next;
@@ -101,14 +101,14 @@ pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
 
 /// inc and dec: all flags but CF.
 pub fn inc_dec(l: &mut Lifter, dec: bool) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let one = l.b.c(ty, 1);
     let kind = if dec { Kind::Sub } else { Kind::Add };
     if l.insn.has_lock_prefix() {
         let Place::Mem(addr, ..) = dst else { return Flow::Undefined };
         let d = l.b.c(ty, if dec { u64::MAX } else { 1 });
-        let old = l.b.op(Op::AAdd, ty, &[addr, d]);
+        let old = l.atomic(Op::AAdd, ty, &[addr, d]);
         let (_, fl) = compute(l, kind, ty, old, one, None);
         l.b.setfl(NO_CF, fl);
         return Flow::Next;
@@ -122,7 +122,7 @@ pub fn inc_dec(l: &mut Lifter, dec: bool) -> Flow {
 
 /// neg: DEST := 0 - DEST.
 pub fn neg(l: &mut Lifter) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let z = l.b.c(ty, 0);
     let a = l.load(dst);
@@ -140,7 +140,7 @@ pub fn neg(l: &mut Lifter) -> Flow {
 /// Replaces `old` by `new` atomically; starts the instruction again when memory has changed meanwhile.
 pub fn locked_store(l: &mut Lifter, addr: Val, old: Val, new: Val) {
     let ty = l.b.ty(old);
-    let seen = l.b.op(Op::ACas, ty, &[addr, old, new]);
+    let seen = l.atomic(Op::ACas, ty, &[addr, old, new]);
     let same = l.b.eq(seen, old);
     let changed = l.b.not(same);
     l.b.exitif(changed, l.pc);
@@ -148,12 +148,12 @@ pub fn locked_store(l: &mut Lifter, addr: Val, old: Val, new: Val) {
 
 /// not: no flags.
 pub fn not(l: &mut Lifter) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     if l.insn.has_lock_prefix() {
         let Place::Mem(addr, ..) = dst else { return Flow::Undefined };
         let ones = l.b.c(ty, u64::MAX);
-        l.b.op(Op::AXor, ty, &[addr, ones]);
+        l.atomic(Op::AXor, ty, &[addr, ones]);
         return Flow::Next;
     }
     let a = l.load(dst);

@@ -9,13 +9,13 @@ use demotic_ir::ty::Ty;
 
 /// cmpxchg: if rAX = DEST then DEST := SRC else rAX := DEST.
 pub fn cmpxchg(l: &mut Lifter) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let src = l.read(1);
     let acc = l.gpr(reg::RAX, ty);
     let locked = l.insn.has_lock_prefix();
     let old = match dst {
-        Place::Mem(addr, ..) if locked => l.b.op(Op::ACas, ty, &[addr, acc, src]),
+        Place::Mem(addr, ..) if locked => l.atomic(Op::ACas, ty, &[addr, acc, src]),
         _ => l.load(dst),
     };
     let same = l.b.eq(acc, old);
@@ -27,9 +27,7 @@ pub fn cmpxchg(l: &mut Lifter) -> Flow {
             Place::Gpr(n, Ty::I32) if l.long() => {
                 let wide_src = l.b.zext(Ty::I64, src);
                 let before = l.gpr(n, Ty::I64);
-                let kept = l.b.zext(Ty::I64, old);
-                let _ = before;
-                let v = l.b.sel(same, wide_src, kept);
+                let v = l.b.sel(same, wide_src, before);
                 l.set_gpr(n, v);
             }
             _ => {
@@ -66,7 +64,7 @@ pub fn cmpxchg_pair(l: &mut Lifter, half: Ty) -> Flow {
         };
         let expected = join(l, lo, hi);
         let new = join(l, new_lo, new_hi);
-        let old = l.b.op(Op::ACas, Ty::I64, &[addr, expected, new]);
+        let old = l.atomic(Op::ACas, Ty::I64, &[addr, expected, new]);
         let same = l.b.eq(old, expected);
         let old_hi = l.b.shri(old, 32);
         for (n, v) in [(reg::RAX, old), (reg::RDX, old_hi)] {
@@ -86,7 +84,7 @@ pub fn cmpxchg_pair(l: &mut Lifter, half: Ty) -> Flow {
     };
     let expected = join(l, lo, hi);
     let new = join(l, new_lo, new_hi);
-    let old = l.b.op(Op::ACas, Ty::V128, &[addr, expected, new]);
+    let old = l.atomic(Op::ACas, Ty::V128, &[addr, expected, new]);
     let old_lo = l.b.op_imm(Op::VExt, Ty::I64, &[old], 0);
     let old_hi = l.b.op_imm(Op::VExt, Ty::I64, &[old], 1);
     let same_lo = l.b.eq(old_lo, lo);

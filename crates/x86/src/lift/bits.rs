@@ -22,7 +22,7 @@ pub enum Kind {
 /// bt family: CF := bit. With a register bit offset and a memory operand the offset reaches beyond the operand: the address
 /// moves by whole operands (SDM vol. 2, BT).
 pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
-    let mut dst = l.place(0);
+    let mut dst = if kind == Kind::Test { l.place(0) } else { l.place_rw(0) };
     let ty = match dst {
         Place::Mem(_, ty, _) => ty,
         _ => l.ty(0),
@@ -31,15 +31,17 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
         Place::Imm(n, _) => l.b.c(ty, n & u64::from(ty.bits() - 1)),
         p => {
             let off = l.load(p);
-            if let Place::Mem(addr, ty, attr) = dst {
+            if let Place::Mem(_, ty, attr) = dst {
                 let n = l.b.c(Ty::I8, u64::from(ty.bits().trailing_zeros()));
                 let units = l.b.shift(Op::Sar, off, n);
                 let units = l.b.sext(Ty::I64, units);
                 let bytes = l.b.shli(units, ty.bytes().trailing_zeros());
-                let mut at = l.b.add(addr, bytes);
-                if !l.long() {
-                    at = l.b.andi(at, 0xffff_ffff);
-                }
+                // The sum wraps in the address size, like every effective address.
+                let offset = l.ea_offset();
+                let sum = l.b.add(offset, bytes);
+                let mask = l.address_ty().mask();
+                let sum = if l.insn.is_ip_rel_memory_operand() { sum } else { l.b.andi(sum, mask) };
+                let at = l.linear(l.insn.memory_segment(), sum);
                 dst = Place::Mem(at, ty, attr);
             }
             l.b.andi(off, u64::from(ty.bits() - 1))
@@ -52,10 +54,10 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
         let old = match kind {
             Kind::Reset => {
                 let mask = l.b.not(bit);
-                l.b.op(Op::AAnd, ty, &[addr, mask])
+                l.atomic(Op::AAnd, ty, &[addr, mask])
             }
-            Kind::Complement => l.b.op(Op::AXor, ty, &[addr, bit]),
-            _ => l.b.op(Op::AOr, ty, &[addr, bit]),
+            Kind::Complement => l.atomic(Op::AXor, ty, &[addr, bit]),
+            _ => l.atomic(Op::AOr, ty, &[addr, bit]),
         };
         return set_carry(l, old, bit);
     }
@@ -138,12 +140,12 @@ pub fn popcnt(l: &mut Lifter) -> Flow {
 
 /// xadd: exchange and add.
 pub fn xadd(l: &mut Lifter) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let src = l.place(1);
     let ty = l.ty(0);
     let b = l.load(src);
     if let (true, Place::Mem(addr, ..)) = (l.insn.has_lock_prefix(), dst) {
-        let old = l.b.op(Op::AAdd, ty, &[addr, b]);
+        let old = l.atomic(Op::AAdd, ty, &[addr, b]);
         let fl = l.b.fl_add(old, b);
         l.store(src, old);
         l.b.setfl(ALL, fl);

@@ -34,8 +34,10 @@ pub fn scalar(l: &mut Lifter, to: Ty) -> Flow {
 
 /// Packed conversions between vectors, from or to MMX registers.
 pub fn packed(l: &mut Lifter, kind: PackedCvt) -> Flow {
-    let v = sse_int::source(l, 1, true);
+    sse_int::check_mmx(l);
+    let v = sse_int::source_plain(l, 1);
     let r = l.b.op_imm(Op::FCvtP, Ty::V128, &[v], kind as u64);
+    sse_int::reset_mmx(l);
     if kind == PackedCvt::PiToPs {
         // Only the low half of the destination changes.
         let x = l.b.op_imm(Op::VExt, Ty::I64, &[r], 0);

@@ -20,7 +20,7 @@ pub mod x87;
 
 use demotic_ir::block::{Term, Val};
 use demotic_ir::build::Builder;
-use demotic_ir::interp::{ATTR_ALIGN16, ATTR_STACK};
+use demotic_ir::interp::{ATTR_ALIGN16, ATTR_RMW, ATTR_STACK};
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::{Mode, eflags, seg};
@@ -165,20 +165,52 @@ impl<'a> Lifter<'a> {
         }
     }
 
+    /// The place of an operand that is read and written: a fault of the read counts as one of the write.
+    pub fn place_rw(&mut self, i: u32) -> Place {
+        match self.place(i) {
+            Place::Mem(addr, ty, attr) => Place::Mem(addr, ty, attr | ATTR_RMW),
+            p => p,
+        }
+    }
+
     /// Whether operand `i` is in memory.
     pub fn is_mem(&self, i: u32) -> bool {
         self.insn.op_kind(i) == OpKind::Memory
     }
 
-    /// Attributes of a memory operand through SS.
-    fn stack_attr(&self) -> u64 {
-        if self.insn.memory_segment() == Register::SS { ATTR_STACK } else { 0 }
+    /// Attributes of a memory operand through SS. 64-bit code has no segment overrides but FS and GS: the base register decides.
+    pub fn stack_attr(&self) -> u64 {
+        let base = self.insn.memory_base().full_register();
+        let stack = match self.mode {
+            Mode::Long => matches!(base, Register::RSP | Register::RBP) && !self.insn.has_segment_prefix(),
+            _ => self.insn.memory_segment() == Register::SS,
+        };
+        if stack { ATTR_STACK } else { 0 }
+    }
+
+    /// An atomic operation on the memory operand.
+    pub fn atomic(&mut self, op: Op, ty: Ty, args: &[Val]) -> Val {
+        let attr = self.stack_attr();
+        self.b.op_imm(op, ty, args, attr)
     }
 
     /// Linear address of the memory operand.
     pub fn ea(&mut self) -> Val {
         let offset = self.ea_offset();
         self.linear(self.insn.memory_segment(), offset)
+    }
+
+    /// Address size of the memory operand.
+    pub fn address_ty(&self) -> Ty {
+        let regs = [self.insn.memory_base(), self.insn.memory_index()];
+        let size = regs.iter().map(|r| r.size()).max().unwrap_or(0);
+        let size = if size > 0 { size } else { self.insn.memory_displ_size() as usize };
+        match size {
+            2 => Ty::I16,
+            4 => Ty::I32,
+            8 => Ty::I64,
+            _ => self.word(),
+        }
     }
 
     /// Offset of the memory operand within its segment, zero-extended to 64 bits (what `lea` gives).
@@ -188,14 +220,7 @@ impl<'a> Lifter<'a> {
             return self.b.c(Ty::I64, insn.ip_rel_memory_address());
         }
         let (base, index) = (insn.memory_base(), insn.memory_index());
-        let size = [base, index]
-            .iter()
-            .map(|r| r.size())
-            .max()
-            .filter(|n| *n > 0)
-            .unwrap_or(insn.memory_displ_size() as usize);
-        let size = if size == 0 { self.word().bytes() as usize } else { size };
-        let ty = Self::int_ty(size.max(2));
+        let ty = self.address_ty();
         let mut sum: Option<Val> = None;
         if base != Register::None {
             sum = Some(self.b.get(ty, Slot::gpr(base.number())));
@@ -268,7 +293,7 @@ impl<'a> Lifter<'a> {
                 let f = self.b.op(Op::XFrom, Ty::F80, &[w]);
                 self.b.op_imm(Op::XSetPhys, Ty::F80, &[f], n as u64);
             }
-            Place::Mem(addr, _, attr) => self.b.st(addr, v, attr),
+            Place::Mem(addr, _, attr) => self.b.st(addr, v, attr & !ATTR_RMW),
             Place::Imm(..) | Place::Seg(_) => {}
         }
     }

@@ -9,6 +9,10 @@ use iced_x86::{OpKind, Register};
 
 /// mov, movnti.
 pub fn mov(l: &mut Lifter) -> Flow {
+    let privileged = |r: Register| r.is_cr() || r.is_dr() || r.is_tr();
+    if privileged(l.insn.op_register(0)) || privileged(l.insn.op_register(1)) {
+        return l.fault(13);
+    }
     let dst = l.place(0);
     match dst {
         Place::Seg(n) => return load_segment(l, n, 1),
@@ -89,7 +93,7 @@ pub fn xchg(l: &mut Lifter) -> Flow {
     match (p0, p1) {
         (Place::Mem(addr, ty, _), other) | (other, Place::Mem(addr, ty, _)) => {
             let v = l.load(other);
-            let old = l.b.op(Op::AXchg, ty, &[addr, v]);
+            let old = l.atomic(Op::AXchg, ty, &[addr, v]);
             l.store(other, old);
         }
         _ => {

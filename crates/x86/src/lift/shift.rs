@@ -24,7 +24,7 @@ fn old_flags(l: &mut Lifter, known: Option<u64>) -> Val {
 
 /// shl, shr, sar.
 pub fn shift(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let a = l.load(dst);
     let (n, known) = count(l, 1, ty);
@@ -40,7 +40,7 @@ pub fn shift(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
 
 /// rol, ror: only CF and OF.
 pub fn rotate(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let a = l.load(dst);
     let (n, known) = count(l, 1, ty);
@@ -56,7 +56,7 @@ pub fn rotate(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
 
 /// rcl, rcr: through the carry.
 pub fn rotate_carry(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let a = l.load(dst);
     let (n, known) = count(l, 1, ty);
@@ -73,7 +73,7 @@ pub fn rotate_carry(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
 
 /// shld, shrd.
 pub fn double(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
-    let dst = l.place(0);
+    let dst = l.place_rw(0);
     let ty = l.ty(0);
     let a = l.load(dst);
     let b = l.read(1);

@@ -1,45 +1,61 @@
 //! SSE2 and MMX integer instructions, moves and shuffles.
 //!
 //! MMX registers are vectors whose upper half is zero. The first MMX access of an instruction resets the x87 stack
-//! (`x.mmx`), which may raise #MF, so memory operands are read before it.
+//! (`x.fn`), so memory operands are read before it; a pending #MF is raised first.
 
-use super::{Flow, Lifter, Place, x87::is_mm};
+use super::{Flow, Lifter, Place};
 use demotic_ir::block::Val;
 use demotic_ir::interp::ATTR_ALIGN16;
-use demotic_ir::ops::Op;
-use demotic_ir::slot::Slot;
+use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
-use iced_x86::Register;
 
 /// Whether the instruction works on MMX registers.
 fn mmx(l: &Lifter) -> bool {
     (0..l.count()).any(|i| l.insn.op_register(i).is_mm())
 }
 
-fn enter_mmx(l: &mut Lifter) {
+/// Raises a pending #MF before an MMX instruction does anything.
+pub fn check_mmx(l: &mut Lifter) {
     if mmx(l) {
-        l.b.op(Op::XMmx, Ty::None, &[]);
+        l.b.op(Op::XChk, Ty::None, &[]);
     }
 }
 
-/// Reads a vector source operand; `align` for legacy SSE memory operands of 16 bytes.
+/// Resets the x87 stack, as every MMX instruction does; to come behind everything that can fault.
+pub fn reset_mmx(l: &mut Lifter) {
+    if mmx(l) {
+        l.b.op_imm(Op::XFn, Ty::None, &[], X87Fn::EnterMmx as u64);
+    }
+}
+
+fn enter_mmx(l: &mut Lifter) {
+    check_mmx(l);
+    reset_mmx(l);
+}
+
+/// Reads a vector source operand; `align` for legacy SSE memory operands of 16 bytes. Enters MMX state behind the load.
 pub fn source(l: &mut Lifter, i: u32, align: bool) -> Val {
-    match l.place(i) {
-        Place::Mem(addr, Ty::V128, attr) => {
-            let v = l.b.ld(Ty::V128, addr, if align { attr | ATTR_ALIGN16 } else { attr });
-            enter_mmx(l);
-            v
-        }
+    let p = l.place(i);
+    let v = load_vector(l, p, align);
+    enter_mmx(l);
+    v
+}
+
+/// The same (aligned) without entering MMX state.
+pub fn source_plain(l: &mut Lifter, i: u32) -> Val {
+    let p = l.place(i);
+    load_vector(l, p, true)
+}
+
+fn load_vector(l: &mut Lifter, p: Place, align: bool) -> Val {
+    match p {
+        Place::Mem(addr, Ty::V128, attr) => l.b.ld(Ty::V128, addr, if align { attr | ATTR_ALIGN16 } else { attr }),
         Place::Mem(addr, ty, attr) => {
             let v = l.b.ld(ty, addr, attr);
-            enter_mmx(l);
             l.b.op(Op::VZext, ty, &[v])
         }
-        p => {
-            enter_mmx(l);
-            l.load(p)
-        }
+        p => l.load(p),
     }
 }
 
@@ -142,7 +158,7 @@ fn store_mm(l: &mut Lifter, addr: Val) -> Flow {
     let v = l.read(1);
     let x = l.b.op_imm(Op::VExt, Ty::I64, &[v], 0);
     l.b.st(addr, x, 0);
-    enter_mmx(l);
+    reset_mmx(l);
     Flow::Next
 }
 
@@ -160,7 +176,7 @@ pub fn movd(l: &mut Lifter) -> Flow {
             let v = l.read(1);
             let x = l.b.op_imm(Op::VExt, ty, &[v], 0);
             l.b.st(addr, x, 0);
-            enter_mmx(l);
+            reset_mmx(l);
         }
         Place::Gpr(n, _) => {
             enter_mmx(l);
@@ -277,7 +293,7 @@ pub fn masked(l: &mut Lifter) -> Flow {
         let a = l.b.addi(base, k as i64);
         l.b.op(Op::StUnless, Ty::I8, &[a, x, none]);
     }
-    enter_mmx(l);
+    reset_mmx(l);
     Flow::Next
 }
 
@@ -371,14 +387,4 @@ pub fn duplicate(l: &mut Lifter, ty: Ty, sel: u64) -> Flow {
 /// lddqu, movdqu: unaligned load.
 pub fn lddqu(l: &mut Lifter) -> Flow {
     move_all(l, false)
-}
-
-/// The slot of a vector register operand, if it is one.
-pub fn xmm_slot(r: Register) -> Option<Slot> {
-    r.is_xmm().then(|| Slot::xmm(r.number()))
-}
-
-/// Whether operand 0 is an MMX register.
-pub fn to_mmx(l: &mut Lifter) -> bool {
-    is_mm(l.place(0))
 }

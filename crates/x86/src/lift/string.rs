@@ -61,6 +61,8 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
     let dest = (kind != Kind::Lods).then(|| pointer(l, reg::RDI, at, Register::ES));
 
     // Everything that can fault.
+    // cmps reads its second operand first, except when repeated.
+    let early = (kind == Kind::Cmps && !repeated).then(|| dest.map(|(_, addr)| l.b.ld(ty, addr, 0))).flatten();
     let loaded = source.map(|(_, addr)| l.b.ld(ty, addr, 0));
     let mut fl = None;
     match (kind, dest) {
@@ -72,7 +74,10 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
             l.b.st(addr, v, 0);
         }
         (_, Some((_, addr))) => {
-            let b = l.b.ld(ty, addr, 0);
+            let b = match early {
+                Some(b) => b,
+                None => l.b.ld(ty, addr, 0),
+            };
             let a = match loaded {
                 Some(v) => v,
                 None => l.gpr(reg::RAX, ty),
@@ -98,20 +103,20 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
             l.set_gpr(n, v);
         }
     }
-    if let Some(c) = count {
+    let left = count.map(|c| {
         let left = l.b.addi(c, -1);
         l.set_gpr(reg::RCX, left);
-    }
+        left
+    });
     if let Some(fl) = fl {
         l.b.setfl(ALL, fl);
     }
-    if !repeated {
-        return Flow::Next;
-    }
+    let Some(left) = left else { return Flow::Next };
     if let (true, Some(fl)) = (compares, fl) {
         // repe stops at a difference, repne at an equality.
         let stop = l.b.cond(if repe { CC_E | 1 } else { CC_E }, fl);
         l.b.exitif(stop, l.next);
     }
-    Flow::End(Term::Jump(Edge::to(l.pc)))
+    let cond = l.b.is_zero(left);
+    Flow::End(Term::Branch { cond, taken: Edge::to(l.next), fall: Edge::to(l.pc) })
 }

@@ -93,6 +93,10 @@ pub fn umip(l: &mut Lifter) -> Flow {
 pub fn fxsave(l: &mut Lifter, wide: bool) -> Flow {
     let addr = l.ea();
     check_aligned(l, addr);
+    // Here processors look at the last byte first.
+    let last = l.b.addi(addr, 511);
+    l.b.op(Op::ProbeW, Ty::I8, &[last]);
+    l.b.op(Op::ProbeW, Ty::I8, &[addr]);
     let put = |l: &mut Lifter, at: i64, v: Val| {
         let a = l.b.addi(addr, at);
         l.b.st(a, v, 0);
@@ -145,11 +149,17 @@ pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
         let a = l.b.addi(addr, at);
         l.b.ld(ty, a, 0)
     };
+    let last = l.b.addi(addr, 511);
+    l.b.ld(Ty::I8, last, 0);
     let mut sets = Vec::new();
     for (at, slot, ty) in
         [(0, Slot::FCW, Ty::I16), (2, Slot::FSW, Ty::I16), (4, Slot::FTAG, Ty::I8), (6, Slot::FOP, Ty::I16)]
     {
-        sets.push((slot, get(l, at, ty)));
+        let mut v = get(l, at, ty);
+        if slot == Slot::FCW {
+            v = super::x87::control_word(l, v);
+        }
+        sets.push((slot, v));
     }
     for (at, slot, sel) in [(8, Slot::FIP, Slot::FCS), (16, Slot::FDP, Slot::FDS)] {
         if wide {

@@ -2,7 +2,7 @@
 //!
 //! Stores to memory convert first without side effects, store (which may fault), and only then set the status bits.
 
-use super::{ALL, Flow, Lifter, Place};
+use super::{ALL, Flow, Lifter};
 use demotic_ir::block::Val;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
@@ -41,7 +41,12 @@ fn set_st(l: &mut Lifter, i: u64, v: Val) {
 }
 
 fn pop(l: &mut Lifter) {
-    l.b.op(Op::XPop, Ty::None, &[]);
+    l.b.op_imm(Op::XPop, Ty::None, &[], 0);
+}
+
+/// The pop of a store to memory, which an unmasked overflow or underflow holds back, too.
+fn pop_stored(l: &mut Lifter) {
+    l.b.op_imm(Op::XPop, Ty::None, &[], 1);
 }
 
 /// Number of the stack register that operand `i` names.
@@ -58,11 +63,12 @@ fn load_raw(l: &mut Lifter) -> Val {
         8 => Ty::I64,
         _ => Ty::F80,
     };
-    l.b.ld(ty, addr, 0)
+    let attr = l.stack_attr();
+    l.b.ld(ty, addr, attr)
 }
 
-/// A raw memory operand as an extended real.
-fn convert(l: &mut Lifter, raw: Val, integer: bool) -> Val {
+/// A raw memory operand as an extended real; `operand` when it is used by arithmetic and not just loaded.
+fn convert(l: &mut Lifter, raw: Val, integer: bool, operand: bool) -> Val {
     let ty = l.b.ty(raw);
     if ty == Ty::F80 {
         return raw;
@@ -70,7 +76,7 @@ fn convert(l: &mut Lifter, raw: Val, integer: bool) -> Val {
     if integer {
         return l.b.op_imm(Op::XFromInt, Ty::F80, &[raw], u64::from(ty.bits()));
     }
-    l.b.op(Op::XFromF, ty, &[raw])
+    l.b.op_imm(Op::XFromF, ty, &[raw], u64::from(operand))
 }
 
 /// fld, fild.
@@ -78,7 +84,8 @@ pub fn load(l: &mut Lifter, integer: bool) -> Flow {
     chk(l);
     let v = if l.is_mem(0) {
         let raw = load_raw(l);
-        convert(l, raw, integer)
+        quiet(l, X87Fn::WillPush);
+        convert(l, raw, integer, false)
     } else {
         let i = st_number(l, 0);
         st(l, i)
@@ -92,6 +99,7 @@ pub fn store(l: &mut Lifter, pops: bool) -> Flow {
     chk(l);
     if !l.is_mem(0) {
         let v = st(l, 0);
+        quiet(l, X87Fn::ClearC1);
         let i = st_number(l, 0);
         set_st(l, i, v);
         if pops {
@@ -104,19 +112,22 @@ pub fn store(l: &mut Lifter, pops: bool) -> Flow {
     let v = peek(l);
     match l.insn.memory_size().size() {
         10 => {
-            l.b.st(addr, v, 0);
+            let no = l.b.op_imm(Op::XNoStore, Ty::F80, &[v], 0);
+            l.b.op_imm(Op::StUnless, Ty::F80, &[addr, v, no], 1);
             st(l, 0);
+            quiet(l, X87Fn::ClearC1);
         }
         n => {
             let ty = Lifter::int_ty(n);
             let image = l.b.op(Op::XToF, ty, &[v]);
-            l.b.st(addr, image, 0);
+            let no = l.b.op_imm(Op::XNoStore, ty, &[v], 4);
+            l.b.op_imm(Op::StUnless, ty, &[addr, image, no], 1);
             let v = st(l, 0);
             l.b.op(Op::XToFC, ty, &[v]);
         }
     }
     if pops {
-        pop(l);
+        pop_stored(l);
     }
     Flow::Next
 }
@@ -133,11 +144,12 @@ pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
     let ty = Lifter::int_ty(l.insn.memory_size().size());
     let v = peek(l);
     let image = l.b.op_imm(Op::XToInt, ty, &[v], u64::from(truncate));
-    l.b.st(addr, image, 0);
+    let no = l.b.op_imm(Op::XNoStore, ty, &[v], 1 | u64::from(truncate) << 1);
+    l.b.op_imm(Op::StUnless, ty, &[addr, image, no], 1);
     let v = st(l, 0);
     l.b.op_imm(Op::XToIntC, ty, &[v], u64::from(truncate));
     if pops {
-        pop(l);
+        pop_stored(l);
     }
     Flow::Next
 }
@@ -160,10 +172,11 @@ pub fn store_bcd(l: &mut Lifter) -> Flow {
     let v = peek(l);
     let bits = l.b.op(Op::XToBcd, Ty::V128, &[v]);
     let raw = l.b.op(Op::XFrom, Ty::F80, &[bits]);
-    l.b.st(addr, raw, 0);
+    let no = l.b.op_imm(Op::XNoStore, Ty::F80, &[v], 8);
+    l.b.op_imm(Op::StUnless, Ty::F80, &[addr, raw, no], 1);
     let v = st(l, 0);
     l.b.op(Op::XToBcdC, Ty::None, &[v]);
-    pop(l);
+    pop_stored(l);
     Flow::Next
 }
 
@@ -185,7 +198,7 @@ pub fn arith(l: &mut Lifter, kind: Arith, pops: bool, integer: bool) -> Flow {
     if l.count() > 0 && l.is_mem(0) {
         let raw = load_raw(l);
         let a = st(l, 0);
-        let b = convert(l, raw, integer);
+        let b = convert(l, raw, integer, true);
         let r = compute(l, kind, a, b);
         set_st(l, 0, r);
         return Flow::Next;
@@ -207,7 +220,7 @@ pub fn compare(l: &mut Lifter, quiet: bool, pops: u32, integer: bool) -> Flow {
     let (a, b) = if l.count() > 0 && l.is_mem(0) {
         let raw = load_raw(l);
         let a = st(l, 0);
-        (a, convert(l, raw, integer))
+        (a, convert(l, raw, integer, true))
     } else {
         let i = if l.count() == 0 { 1 } else { st_number(l, l.count() - 1) };
         (st(l, 0), st(l, i))
@@ -268,7 +281,7 @@ pub fn numbered(l: &mut Lifter, first: X87Fn, pops: bool) -> Flow {
     let i = st_number(l, l.count().saturating_sub(1));
     l.b.op_imm(Op::XFn, Ty::None, &[], first as u64 + i);
     if pops {
-        quiet(l, X87Fn::Fincstp);
+        pop(l);
     }
     Flow::Next
 }
@@ -287,13 +300,17 @@ pub fn fldcw(l: &mut Lifter) -> Flow {
     Flow::Next
 }
 
-/// Bit 6 of the control word reads as 1; the reserved upper ones as 0 except infinity control.
 fn set_cw(l: &mut Lifter, v: Val) {
-    let v = l.b.andi(v, 0x1f7f);
-    let six = l.b.c(Ty::I16, 0x40);
-    let v = l.b.or(v, six);
+    let v = control_word(l, v);
     l.b.set(Slot::FCW, v);
     fixup(l);
+}
+
+/// A control word as it is kept: bit 6 reads as 1, the reserved upper bits as 0 except infinity control.
+pub fn control_word(l: &mut Lifter, v: Val) -> Val {
+    let v = l.b.andi(v, 0x1f7f);
+    let six = l.b.c(Ty::I16, 0x40);
+    l.b.or(v, six)
 }
 
 /// fnstcw (fstcw behind a wait).
@@ -360,6 +377,21 @@ fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
     unit * 7
 }
 
+/// Checks the first word, then the last byte of the memory operand for writing, as processors do before they store any.
+fn probe_write(l: &mut Lifter, addr: Val) {
+    let short = l.insn.memory_size().size() == 14 || l.insn.memory_size().size() == 94;
+    l.b.op(Op::ProbeW, if short { Ty::I16 } else { Ty::I32 }, &[addr]);
+    let last = l.b.addi(addr, l.insn.memory_size().size() as i64 - 1);
+    l.b.op(Op::ProbeW, Ty::I8, &[last]);
+}
+
+/// The same for reading.
+fn probe_read(l: &mut Lifter, addr: Val) {
+    l.b.ld(Ty::I32, addr, 0);
+    let last = l.b.addi(addr, l.insn.memory_size().size() as i64 - 1);
+    l.b.ld(Ty::I8, last, 0);
+}
+
 /// Loads an environment; returns its size and what is to be set when nothing can fault any more.
 fn get_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>, Val) {
     let unit = if short { 2 } else { 4 };
@@ -372,9 +404,7 @@ fn get_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>, Va
         .collect();
     let as16 = |l: &mut Lifter, k: usize| l.b.zext(Ty::I16, words[k]);
     let cw = as16(l, 0);
-    let cw = l.b.andi(cw, 0x1f7f);
-    let six = l.b.c(Ty::I16, 0x40);
-    let cw = l.b.or(cw, six);
+    let cw = control_word(l, cw);
     let (sw, tag, fcs, fds) = (as16(l, 1), as16(l, 2), as16(l, 4), as16(l, 6));
     let fip = l.b.zext(Ty::I64, words[3]);
     let fdp = l.b.zext(Ty::I64, words[5]);
@@ -392,6 +422,7 @@ fn get_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>, Va
 pub fn fnstenv(l: &mut Lifter) -> Flow {
     let addr = l.ea();
     let s = short(l, [14, 28]);
+    probe_write(l, addr);
     put_env(l, addr, s);
     let cw = l.b.get(Ty::I16, Slot::FCW);
     let mask = l.b.c(Ty::I16, 0x3f);
@@ -406,6 +437,7 @@ pub fn fldenv(l: &mut Lifter) -> Flow {
     chk(l);
     let addr = l.ea();
     let s = short(l, [14, 28]);
+    probe_read(l, addr);
     let (_, sets, tag) = get_env(l, addr, s);
     for (slot, v) in sets {
         l.b.set(slot, v);
@@ -419,6 +451,7 @@ pub fn fldenv(l: &mut Lifter) -> Flow {
 pub fn fnsave(l: &mut Lifter) -> Flow {
     let addr = l.ea();
     let s = short(l, [94, 108]);
+    probe_write(l, addr);
     let at = put_env(l, addr, s);
     for i in 0..8 {
         let v = l.b.op_imm(Op::XGetPhys, Ty::F80, &[], 8 + i as u64);
@@ -433,6 +466,7 @@ pub fn frstor(l: &mut Lifter) -> Flow {
     chk(l);
     let addr = l.ea();
     let s = short(l, [94, 108]);
+    probe_read(l, addr);
     let (at, sets, tag) = get_env(l, addr, s);
     let regs: Vec<Val> = (0..8)
         .map(|i| {
@@ -454,9 +488,4 @@ pub fn frstor(l: &mut Lifter) -> Flow {
 /// emms.
 pub fn emms(l: &mut Lifter) -> Flow {
     function(l, X87Fn::Emms)
-}
-
-/// Whether a place is an MMX register.
-pub fn is_mm(p: Place) -> bool {
-    matches!(p, Place::Mm(_))
 }

@@ -1,0 +1,79 @@
+//! The thread loop: run guest code, answer what it asks for, deliver signals.
+
+use crate::abi::Abi;
+use crate::errno::Errno;
+use crate::signal::deliver::{self, Interrupted};
+use crate::syscall;
+use crate::task::Task;
+use demotic_engine::exit::{Exit, SyscallEntry};
+use demotic_host::capture;
+use demotic_host::signal as host;
+use demotic_x86::state::reg;
+use std::sync::Arc;
+
+/// Runs a thread until it calls exit(2); its status.
+pub fn run(task: &mut Task) -> i32 {
+    loop {
+        let mut interrupted = None;
+        match task.cpu.run() {
+            Exit::Syscall(entry) => interrupted = system_call(task, entry),
+            Exit::Exception(exception) => deliver::exception(task, &exception),
+            Exit::Attention => {}
+        }
+        if let Some(status) = task.exiting {
+            return status;
+        }
+        if interrupted.is_some() || task.signal.needs_delivery() {
+            deliver::pending(task, interrupted);
+        }
+    }
+}
+
+/// One system call. Returns what is to be restarted or to become EINTR.
+fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
+    let abi = if entry == SyscallEntry::Syscall { Abi::X86_64 } else { Abi::I386 };
+    let number = task.cpu.state.gpr[reg::RAX];
+    let value = match syscall::dispatch(task, entry) {
+        Ok(value) => value,
+        Err(errno) if errno.0 >= Errno::ERESTARTSYS.0 => {
+            return Some(Interrupted { errno, number, abi });
+        }
+        Err(errno) => errno.to_ret(),
+    };
+    task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
+    None
+}
+
+/// Makes the calling host thread the task's: signals go to it from now on. Ends with the guest's mask in force.
+///
+/// # Errors
+/// When the host gives no alternate signal stack.
+pub fn adopt_thread(task: &mut Task) -> std::io::Result<()> {
+    demotic_host::guarded::install()?;
+    // SAFETY: the task outlives its stay on this thread: `leave_thread` is called before it is dropped.
+    unsafe { capture::enter(Arc::as_ptr(&task.signal.captured)) };
+    task.signal.sync_host_mask();
+    Ok(())
+}
+
+/// The end of a guest thread: what the kernel does in exit(2) besides ending it. All signals stay blocked afterwards.
+pub fn leave_thread(task: &mut Task) {
+    host::set_mask(!host::SYNCHRONOUS);
+    capture::leave();
+    // Signals to the process that this thread had taken are for the others; those to the thread are lost with it.
+    for info in task.signal.captured.take() {
+        if info.code() != libc::SI_TKILL {
+            // SAFETY: getpid has no arguments.
+            let pid = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as usize;
+            let args = [pid, info.signo() as usize, &raw const info as usize, 0, 0, 0];
+            let _ = task.syscall_host(libc::SYS_rt_sigqueueinfo, args);
+        }
+    }
+    crate::futex::release_robust(task);
+    if task.clear_child_tid != 0 {
+        let at = task.clear_child_tid;
+        if task.mem.write(at, &0u32).is_ok() {
+            crate::futex::wake(task, at, 1);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The silicon as the oracle: random instructions and states executed by the real processor and by lifter + interpreter.
+//!
+//! [`case`] is one test with its one-line text form, [`generate`] makes random ones, [`native`] runs one on the processor,
+//! [`model`] in Demotic, [`compare`] tells the difference except for what [`undefined`] lists, [`shrink`] reduces a failure.
+
+pub mod case;
+pub mod generate;
+pub mod model;
+#[cfg(target_arch = "x86_64")]
+pub mod native;
+pub mod undefined;
+
+use case::{CODE, Case, GPR, Outcome};
+use demotic_ir::state::eflags;
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic as M};
+
+/// The instruction of a case.
+pub fn decode(case: &Case) -> Instruction {
+    Decoder::with_ip(case.mode.bits(), &case.bytes, CODE, DecoderOptions::NONE).decode()
+}
+
+/// Text of a case's instruction.
+pub fn disassemble(case: &Case) -> String {
+    let mut text = String::new();
+    iced_x86::FastFormatter::new().format(&decode(case), &mut text);
+    text
+}
+
+/// What differs between processor and model; empty when they agree.
+pub fn compare(case: &Case, real: &Outcome, ours: &Outcome) -> Vec<String> {
+    let insn = decode(case);
+    if undefined::whole(&insn, real, ours) {
+        return Vec::new();
+    }
+    let mut diff = Vec::new();
+    let mut check = |name: &str, a: u64, b: u64| {
+        if a != b {
+            diff.push(format!("{name}: processor {a:x}, model {b:x}"));
+        }
+    };
+    let fault = |o: &Outcome| {
+        // The present bit depends on what is mapped around the window, and #GP error codes of bad addresses are 0.
+        o.fault.map_or(0, |(v, e, _)| 0x100 | u64::from(v) | u64::from(e & !1) << 16)
+    };
+    check("fault", fault(real), fault(ours));
+    check("fault address", real.fault.map_or(0, |f| f.2), ours.fault.map_or(0, |f| f.2));
+    let (r, o) = (&real.state, &ours.state);
+    check("rip", r.rip, o.rip);
+    let skip_dest = undefined::destination(&insn, case);
+    let approximate = undefined::approximate(&insn);
+    if !skip_dest {
+        for n in 0..16 {
+            check(GPR[n], r.gpr[n], o.gpr[n]);
+        }
+        // The MXCSR mask of the host's processor may have more bits.
+        let mask = |a: u8, b: u8| matches!(insn.mnemonic(), M::Fxsave | M::Fxsave64) && (a, b) == (2, 0);
+        if let Some(at) = real.data.iter().zip(&ours.data).position(|(a, b)| a != b && !mask(*a, *b)) {
+            check(&format!("memory +{at:x}"), u64::from(real.data[at]), u64::from(ours.data[at]));
+        }
+    }
+    // A fault leaves all flags as they were.
+    let mask = if real.fault.is_some() { eflags::ARITH } else { eflags::ARITH & !undefined::flags(&insn, case) };
+    check("flags", u64::from(r.flags & mask), u64::from(o.flags & mask));
+    check("system flags", u64::from(r.sys), u64::from(o.sys));
+    if !approximate {
+        for n in 0..16 {
+            for half in 0..2 {
+                check(&format!("xmm{n}[{half}]"), r.xmm[n][half], o.xmm[n][half]);
+            }
+        }
+        for n in 0..8 {
+            // What an empty register holds is invisible except to fsave.
+            if r.x87.valid >> n & 1 != 0 {
+                check(&format!("r{n} significand"), r.x87.st[n].mant, o.x87.st[n].mant);
+                check(&format!("r{n} exponent"), u64::from(r.x87.st[n].se), u64::from(o.x87.st[n].se));
+            }
+        }
+        check("x87 status", u64::from(r.x87.sw), u64::from(o.x87.sw));
+    }
+    check("mxcsr", u64::from(r.mxcsr), u64::from(o.mxcsr));
+    check("x87 control", u64::from(r.x87.cw), u64::from(o.x87.cw));
+    check("x87 valid", u64::from(r.x87.valid), u64::from(o.x87.valid));
+    diff
+}
+
+/// Greedily makes a failing case smaller while `fails` holds.
+pub fn shrink(case: &Case, mut fails: impl FnMut(&Case) -> bool) -> Case {
+    let mut best = case.clone();
+    let mut attempt = |best: &mut Case, change: &dyn Fn(&mut Case)| {
+        let mut next = best.clone();
+        change(&mut next);
+        if next.line() != best.line() && fails(&next) {
+            *best = next;
+        }
+    };
+    attempt(&mut best, &|c| c.mem.clear());
+    for n in 0..16 {
+        attempt(&mut best, &move |c| c.state.gpr[n] = 0);
+        attempt(&mut best, &move |c| c.state.gpr[n] &= 0xff);
+        attempt(&mut best, &move |c| c.state.xmm[n] = [0; 2]);
+    }
+    attempt(&mut best, &|c| c.state.mxcsr = 0x1f80);
+    attempt(&mut best, &|c| c.state.x87.cw = 0x37f);
+    attempt(&mut best, &|c| c.state.x87.sw &= 0x3800);
+    attempt(&mut best, &|c| c.state.x87.sw = 0);
+    attempt(&mut best, &|c| c.state.x87.valid = 0xff);
+    attempt(&mut best, &|c| c.state.x87.valid = 0);
+    for n in 0..8 {
+        attempt(&mut best, &move |c| c.state.x87.st[n] = Default::default());
+    }
+    attempt(&mut best, &|c| c.state.flags = 0);
+    attempt(&mut best, &|c| c.state.sys &= !eflags::DF);
+    let mut at = 0;
+    while at < best.mem.len() {
+        let before = best.mem.len();
+        attempt(&mut best, &move |c| {
+            c.mem.remove(at);
+        });
+        if best.mem.len() == before {
+            at += 1;
+        }
+    }
+    best
+}

@@ -1,0 +1,87 @@
+//! The one list of what the manuals leave undefined, and so is not compared.
+
+use crate::case::{Case, Outcome};
+use demotic_ir::state::eflags::{AF, CF, OF, PF, SF, ZF};
+use iced_x86::{Instruction, Mnemonic as M};
+
+/// Flags that are undefined after `insn` (SDM vol. 2, the instruction's "Flags Affected").
+pub fn flags(insn: &Instruction, case: &Case) -> u32 {
+    let width = insn.op_register(0).size().max(insn.memory_size().size()) as u32 * 8;
+    let count = || {
+        let last = insn.op_count().saturating_sub(1);
+        let n = insn.try_immediate(last).unwrap_or(case.state.gpr[1]) as u32;
+        n & if width == 64 { 63 } else { 31 }
+    };
+    let beyond_one = |f: u32| if count() > 1 { f } else { 0 };
+    match insn.mnemonic() {
+        M::And | M::Or | M::Xor | M::Test => AF,
+        M::Shl | M::Sal | M::Shr => AF | beyond_one(OF) | if count() >= width { CF } else { 0 },
+        M::Sar => AF | beyond_one(OF),
+        M::Rol | M::Ror | M::Rcl | M::Rcr => beyond_one(OF),
+        M::Shld | M::Shrd if count() > width => CF | PF | AF | ZF | SF | OF,
+        M::Shld | M::Shrd => AF | beyond_one(OF),
+        M::Mul | M::Imul => SF | ZF | AF | PF,
+        M::Div | M::Idiv => CF | PF | AF | ZF | SF | OF,
+        M::Bsf | M::Bsr => CF | OF | SF | AF | PF,
+        M::Bt | M::Bts | M::Btr | M::Btc => OF | SF | AF | PF,
+        M::Aaa | M::Aas => OF | SF | ZF | PF,
+        M::Daa | M::Das => OF,
+        M::Aam | M::Aad => OF | AF | CF,
+        M::Lzcnt | M::Tzcnt => OF | SF | PF | AF,
+        _ => 0,
+    }
+}
+
+/// Whether the destination of `insn` is undefined in this case.
+pub fn destination(insn: &Instruction, case: &Case) -> bool {
+    match insn.mnemonic() {
+        M::Shld | M::Shrd => {
+            let n = insn.try_immediate(2).unwrap_or(case.state.gpr[1]) as u32 & 31;
+            insn.op_register(1).size() == 2 && n > 16
+        }
+        // 16-bit operands: documented as undefined.
+        M::Bswap => insn.op_register(0).size() == 2,
+        _ => false,
+    }
+}
+
+/// Whether the results of `insn` are approximations that differ between processors (checked for accuracy elsewhere).
+pub fn approximate(insn: &Instruction) -> bool {
+    matches!(
+        insn.mnemonic(),
+        M::Rcpss
+            | M::Rcpps
+            | M::Rsqrtss
+            | M::Rsqrtps
+            | M::Fsin
+            | M::Fcos
+            | M::Fsincos
+            | M::Fptan
+            | M::Fpatan
+            | M::F2xm1
+            | M::Fyl2x
+            | M::Fyl2xp1
+    )
+}
+
+/// Whether nothing is compared at all: cases that differ between processors, or that hit the harness's own pages.
+pub fn whole(insn: &Instruction, real: &Outcome, ours: &Outcome) -> bool {
+    // Code page and signal stack of the harness are mapped for the processor only.
+    let own = |a: u64| (0x1fff_f000..0x2000_2000).contains(&a) || (0x2fff_f000..0x3001_1000).contains(&a);
+    if ours.fault.is_some_and(|(v, _, a)| v == 14 && own(a)) {
+        return true;
+    }
+    match insn.mnemonic() {
+        // A fault in the middle may have loaded some registers already.
+        M::Popa | M::Popad => real.fault.is_some(),
+        // #XM: whether the x87 stack was reset before.
+        M::Cvtpi2ps | M::Cvtpi2pd | M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi => real.fault.is_some(),
+        // With both operands inaccessible, a repeated comparison reports either.
+        M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq if insn.has_rep_prefix() || insn.has_repne_prefix() => {
+            real.fault.is_some() && ours.fault.is_some()
+        }
+        // Whether bytes that are not selected can fault.
+        M::Maskmovq | M::Maskmovdqu => real.fault.is_some(),
+        _ => false,
+    }
+}

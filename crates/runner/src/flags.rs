@@ -1,0 +1,153 @@
+//! The command line: one table of flags, which parsing and `--help` are made from.
+
+use lexopt::prelude::*;
+use std::ffi::OsString;
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `argv[0]` for the program.
+    pub argv0: Option<OsString>,
+    /// Print system calls.
+    pub strace: bool,
+    /// Print the log.
+    pub log: bool,
+    /// Changes to the environment, in order: set (with `=`) or unset.
+    pub env: Vec<Change>,
+    /// Program and arguments.
+    pub command: Vec<OsString>,
+}
+
+/// One change to the program's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `NAME=value`.
+    Set(OsString),
+    /// `NAME`.
+    Unset(OsString),
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Run a program.
+    Run(Flags),
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// What a flag does to the result.
+enum Effect {
+    Help,
+    Version,
+    Argv0,
+    Strace,
+    Log,
+    Set,
+    Unset,
+}
+
+/// One flag: short and long name, name of its value, what it is for, what it does.
+struct Flag(Option<char>, &'static str, Option<&'static str>, &'static str, Effect);
+
+const FLAGS: &[Flag] = &[
+    Flag(None, "argv0", Some("NAME"), "start the program with NAME as its argv[0]", Effect::Argv0),
+    Flag(Some('E'), "env", Some("VAR=VALUE"), "set a variable in the program's environment", Effect::Set),
+    Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
+    Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
+    Flag(None, "log", None, "print what is not supported on standard error, each time", Effect::Log),
+    Flag(Some('h'), "help", None, "print this text", Effect::Help),
+    Flag(Some('V'), "version", None, "print the version", Effect::Version),
+];
+
+/// The help text.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Runs a program for i386 or x86-64 Linux on this machine.\n\nUsage: demotic [OPTIONS] [--] PROGRAM [ARGS...]\n\n\
+         A PROGRAM without a slash is searched for in PATH.\n\nOptions:\n",
+    );
+    for Flag(short, long, value, what, _) in FLAGS {
+        let short = short.map_or("    ".to_owned(), |c| format!("-{c}, "));
+        let value = value.map_or(String::new(), |v| format!(" {v}"));
+        text.push_str(&format!("  {:<26} {what}\n", format!("{short}--{long}{value}")));
+    }
+    text.push_str(
+        "\nExit status: the program's. 127 if it was not found, 126 if it cannot be run, 125 for a wrong command line;\n\
+         if the program dies of a signal, demotic dies of the same signal.\n",
+    );
+    text
+}
+
+/// Parses the arguments without `argv[0]`.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
+    let mut flags = Flags::default();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
+        let flag = match arg {
+            Short(c) => FLAGS.iter().find(|f| f.0 == Some(c)),
+            Long(name) => FLAGS.iter().find(|f| f.1 == name),
+            Value(program) => {
+                flags.command.push(program);
+                flags.command.extend(parser.raw_args().map_err(|e| e.to_string())?);
+                return Ok(Request::Run(flags));
+            }
+        };
+        let Some(Flag(_, _, _, _, effect)) = flag else { return Err(arg.unexpected().to_string()) };
+        let mut value = || parser.value().map_err(|e| e.to_string());
+        match effect {
+            Effect::Help => return Ok(Request::Help),
+            Effect::Version => return Ok(Request::Version),
+            Effect::Argv0 => flags.argv0 = Some(value()?),
+            Effect::Strace => flags.strace = true,
+            Effect::Log => flags.log = true,
+            Effect::Set => {
+                let value = value()?;
+                if !value.as_encoded_bytes().contains(&b'=') {
+                    return Err(format!("{}: expected VAR=VALUE", value.to_string_lossy()));
+                }
+                flags.env.push(Change::Set(value));
+            }
+            Effect::Unset => flags.env.push(Change::Unset(value()?)),
+        }
+    }
+    Err("no program to run (see --help)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<Request, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn options_stop_at_the_program() {
+        let Ok(Request::Run(flags)) = run(&["--strace", "--argv0", "x", "-EA=1", "-U", "B", "prog", "--help", "-x"])
+        else {
+            panic!()
+        };
+        assert!(flags.strace && !flags.log);
+        assert_eq!(flags.argv0, Some("x".into()));
+        assert_eq!(flags.env, [Change::Set("A=1".into()), Change::Unset("B".into())]);
+        assert_eq!(flags.command, ["prog", "--help", "-x"]);
+        let Ok(Request::Run(flags)) = run(&["--", "--log"]) else { panic!() };
+        assert_eq!(flags.command, ["--log"]);
+    }
+
+    #[test]
+    fn wrong_command_lines() {
+        assert_eq!(run(&["--help", "x"]), Ok(Request::Help));
+        assert_eq!(run(&["-V"]), Ok(Request::Version));
+        assert!(run(&[]).is_err());
+        assert!(run(&["--nonsense"]).is_err());
+        assert!(run(&["--argv0"]).is_err());
+        assert!(run(&["-E", "A"]).is_err());
+        assert!(help().contains("--unset-env VAR"));
+    }
+}

@@ -1,0 +1,1 @@
+import { missing } from "./math"; const x: number = ; export default x

@@ -1,0 +1,40 @@
+//! What the test programs of this folder share: a trial that runs a guest on a host and notes the result.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use demotic_testkit::guest::Abi;
+use demotic_testkit::host::Host;
+use demotic_testkit::results;
+use demotic_testkit::run::Outcome;
+use libtest_mimic::{Failed, Trial};
+
+/// How long a guest may take: an emulated host interprets an interpreter.
+pub fn limit(host: Host) -> Duration {
+    Duration::from_secs(if host.is_emulated() { 600 } else { 120 })
+}
+
+/// A trial named `host::abi::program::case` whose result goes into the table under `program@case`.
+pub fn trial(
+    host: Host,
+    abi: Abi,
+    program: &str,
+    case: &str,
+    body: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Trial {
+    let (key, name) = (format!("{program}@{case}"), format!("{}::{}::{program}::{case}", host.name(), abi.name()));
+    Trial::test(name, move || {
+        let result = if host.is_available() {
+            body()
+        } else {
+            Err(format!("no Demotic for this host: {} (cargo xtask dist)", host.demotic().display()))
+        };
+        results::record(&key, abi, host, result.is_ok());
+        result.map_err(Failed::from)
+    })
+}
+
+/// An error with what the program said on standard error.
+pub fn with_complaint(outcome: &Outcome, error: &str) -> String {
+    format!("{error}\nafter {:.1} s, standard error:\n{}", outcome.time.as_secs_f32(), outcome.complaint())
+}

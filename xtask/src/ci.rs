@@ -1,0 +1,159 @@
+//! Continuous integration: one command that does everything, goes on after a failure, and ends with the sum.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use demotic_testkit::{packages, results, root};
+
+use crate::{dist, tidy};
+
+/// Tests counted so far and steps that failed.
+#[derive(Default)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    steps: Vec<String>,
+}
+
+/// Everything.
+pub fn ci() -> Result<()> {
+    let mut sum = Sum::default();
+    sum.command("format", cargo(&["fmt", "--all", "--check"]))?;
+    sum.command("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    sum.step("tidy", tidy::tidy());
+    let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
+    let unit: &[&str] = if nextest {
+        &["nextest", "run", "--workspace", "--exclude", "demotic-tests", "--no-fail-fast"]
+    } else {
+        &["test", "--workspace", "--exclude", "demotic-tests", "--no-fail-fast"]
+    };
+    sum.command("tests of the crates", cargo(unit))?;
+    for package in packages::PACKAGES {
+        sum.step(&format!("fetch {} for {}", package.name, package.abi.name()), package.fetch());
+    }
+    for host in ["x86_64", "aarch64", "armv7"] {
+        sum.step(&format!("build for {host}"), dist::dist(&[host]));
+    }
+    for host in ["aarch64", "armv7"] {
+        let title = format!("floating point on {host}");
+        let done = dist::crate_tests(host, &["demotic-f80"], |command| sum.run(command));
+        sum.step(&title, done.and_then(|ok| if ok { Ok(()) } else { bail!("tests fail") }));
+    }
+    results::clear()?;
+    let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
+    tests.env("DEMOTIC_HOSTS", "x86_64,aarch64,armv7").env("DEMOTIC_REQUIRE_GUESTS", "1");
+    sum.command("whole programs on every host", tests)?;
+    println!("\n{}", results::table().unwrap_or_default());
+    for step in &sum.steps {
+        println!("step failed: {step}");
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    if sum.failed > 0 || !sum.steps.is_empty() {
+        bail!("not everything holds");
+    }
+    Ok(())
+}
+
+/// The whole-program tests alone.
+pub fn whole_programs(filter: &[&str]) -> Result<()> {
+    let mut command = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast", "--"]);
+    command.args(filter);
+    succeed(command)
+}
+
+/// Expected output from native runs.
+pub fn bless() -> Result<()> {
+    let mut command = cargo(&["test", "-p", "demotic-tests", "--test", "guests"]);
+    command.env("BLESS", "1").env("DEMOTIC_HOSTS", "native");
+    succeed(command)
+}
+
+fn succeed(mut command: Command) -> Result<()> {
+    if !command.status()?.success() {
+        bail!("{command:?} failed");
+    }
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+impl Sum {
+    fn step(&mut self, title: &str, result: Result<()>) {
+        if let Err(e) = result {
+            println!("{title}: {e:#}");
+            self.steps.push(title.to_owned());
+        }
+    }
+
+    fn command(&mut self, title: &str, command: Command) -> Result<()> {
+        println!("\n== {title}");
+        let start = Instant::now();
+        let ok = self.run(command)?;
+        println!("== {title}: {} after {} s", if ok { "ok" } else { "FAILED" }, start.elapsed().as_secs());
+        self.step(title, if ok { Ok(()) } else { Err(anyhow::anyhow!("failed")) });
+        Ok(())
+    }
+
+    /// Runs a command, shows what it prints, and counts the tests it reports.
+    fn run(&mut self, command: Command) -> Result<bool> {
+        // Standard error joins standard output in the shell: std's own pipes are too new for the oldest supported rustc.
+        let mut joined = Command::new("sh");
+        joined.args(["-c", r#"exec "$@" 2>&1"#, "sh"]).arg(command.get_program()).args(command.get_args());
+        if let Some(dir) = command.get_current_dir() {
+            joined.current_dir(dir);
+        }
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => joined.env(key, value),
+                None => joined.env_remove(key),
+            };
+        }
+        let mut child =
+            joined.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("{command:?}"))?;
+        let reader = child.stdout.take().context("stdout is a pipe")?;
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            println!("{line}");
+            self.count(&line);
+        }
+        Ok(child.wait()?.success())
+    }
+
+    /// `test result: ok. 3 passed; 0 failed; ...` of libtest, `Summary [...] 3 tests run: 3 passed, 0 failed` of nextest.
+    fn count(&mut self, line: &str) {
+        let line = strip_colours(line);
+        if !line.starts_with("test result:") && !line.trim_start().starts_with("Summary [") {
+            return;
+        }
+        let words: Vec<&str> =
+            line.split(|c: char| c.is_whitespace() || c == ';' || c == ',').filter(|w| !w.is_empty()).collect();
+        for pair in words.windows(2) {
+            if let Ok(n) = pair[0].parse::<u64>() {
+                match pair[1] {
+                    "passed" => self.passed += n,
+                    "failed" => self.failed += n,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn strip_colours(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            chars.by_ref().find(|c| c.is_ascii_alphabetic());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
