@@ -225,6 +225,9 @@ pub fn shmctl(task: &mut Task, a: [u64; 6]) -> SysResult {
     }
 }
 
+/// Alignment in bytes that the host wants of attached segments.
+const HOST_SHMLBA: u64 = if cfg!(target_arch = "arm") { 4 * PAGE } else { PAGE };
+
 /// Attached segments of this process: address and length in bytes, for `shmdt`.
 static ATTACHED: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
 
@@ -248,9 +251,11 @@ fn attach(task: &mut Task, id: u64, address: u64, flags: i32, size: u64) -> SysR
     if flags & SHM_EXEC != 0 {
         access |= prot::EXEC;
     }
+    // 32-bit ARM kernels attach at multiples of four pages only (SHMLBA): more room is taken, the rest given back.
+    let slack = if place == Place::Any { HOST_SHMLBA - PAGE } else { 0 };
     let request = Request {
         place,
-        len: size,
+        len: size.checked_add(slack).ok_or(Errno::ENOMEM)?,
         prot: access,
         flags: libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
         fd: -1,
@@ -259,7 +264,18 @@ fn attach(task: &mut Task, id: u64, address: u64, flags: i32, size: u64) -> SysR
     };
     // What is in the way is EINVAL here (shmat(2)).
     let space = task.process.space.clone();
-    let start = space.map(&request).map_err(|e| if e == Errno::EEXIST { Errno::EINVAL } else { e })?;
+    let mut start = space.map(&request).map_err(|e| if e == Errno::EEXIST { Errno::EINVAL } else { e })?;
+    if slack != 0 {
+        let (len, aligned) = (size.next_multiple_of(PAGE), start.next_multiple_of(HOST_SHMLBA));
+        if aligned > start {
+            space.unmap(start, aligned - start)?;
+        }
+        let rest = start + slack - aligned;
+        if rest > 0 {
+            space.unmap(aligned + len, rest)?;
+        }
+        start = aligned;
+    }
     let host = space.base().wrapping_add(start as usize);
     let host_flags = flags & SHM_RDONLY | SHM_REMAP;
     match task.syscall_host(libc::SYS_shmat, [int(id), host, host_flags as usize, 0, 0, 0]) {

@@ -4,6 +4,7 @@
 //! older structures has; each guest structure is then filled from it with the kernel's own overflow rules (fs/stat.c).
 
 use super::args::{input, int, output, own_mut};
+#[cfg(target_pointer_width = "64")]
 use crate::abi::host::{Native, from_native};
 use crate::abi::{Wide, i386, x86_64};
 use crate::errno::{Errno, SysResult};
