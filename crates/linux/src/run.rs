@@ -5,10 +5,10 @@ use crate::errno::Errno;
 use crate::signal::deliver::{self, Interrupted};
 use crate::syscall;
 use crate::task::Task;
-use demotic_engine::exit::{Exit, SyscallEntry};
+use demotic_engine::exit::{Exception, Exit, SyscallEntry};
 use demotic_host::capture;
 use demotic_host::signal as host;
-use demotic_x86::state::reg;
+use demotic_x86::state::{Mode, reg};
 use std::sync::Arc;
 
 /// Runs a thread until it calls exit(2); its status.
@@ -17,6 +17,7 @@ pub fn run(task: &mut Task) -> i32 {
         let mut interrupted = None;
         match task.cpu.run() {
             Exit::Syscall(entry) => interrupted = system_call(task, entry),
+            Exit::Exception(exception) if vsyscall(task, &exception) => {}
             Exit::Exception(exception) => deliver::exception(task, &exception),
             Exit::Attention => {}
         }
@@ -42,6 +43,31 @@ fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
     };
     task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
     None
+}
+
+/// The legacy vsyscall page of x86-64 (arch/x86/entry/vsyscall/vsyscall_64.c): a call to one of its three entries is a
+/// system call and a return. Programs without a vDSO parser, like Go before 1.9 when it finds no vDSO, still use it.
+fn vsyscall(task: &mut Task, exception: &Exception) -> bool {
+    const FETCH: u32 = 16;
+    let number = match exception.address {
+        0xffff_ffff_ff60_0000 => 96,  // gettimeofday
+        0xffff_ffff_ff60_0400 => 201, // time
+        0xffff_ffff_ff60_0800 => 309, // getcpu
+        _ => return false,
+    };
+    let state = &task.cpu.state;
+    if exception.vector != 14 || exception.error_code & FETCH == 0 || state.mode != Mode::Long {
+        return false;
+    }
+    let stack = state.gpr[reg::RSP];
+    let Ok(back) = task.mem.read::<u64>(stack) else { return false };
+    task.cpu.state.gpr[reg::RAX] = number;
+    let value = syscall::dispatch(task, SyscallEntry::Syscall).unwrap_or_else(Errno::to_ret);
+    let state = &mut task.cpu.state;
+    state.gpr[reg::RAX] = value;
+    state.rip = back;
+    state.gpr[reg::RSP] = stack.wrapping_add(8);
+    true
 }
 
 /// Makes the calling host thread the task's: signals go to it from now on. Ends with the guest's mask in force.
