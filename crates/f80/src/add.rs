@@ -1,7 +1,7 @@
 //! Addition, subtraction, comparison (FADD, FSUB, FSUBR, FCOM, FUCOM, FCOMI, FTST).
 
 use crate::round::{jam, round_pack};
-use crate::unpack::{Num, nan2};
+use crate::unpack::{Num, nan2, normals};
 use crate::{Class, DE, Env, F80, IE, Ordering4, Rounding};
 
 /// `a + b`.
@@ -16,7 +16,17 @@ pub fn sub(a: F80, b: F80, env: &mut Env) -> F80 {
     add_signed(a, b, true, env)
 }
 
+#[inline]
 fn add_signed(a: F80, b: F80, negate: bool, env: &mut Env) -> F80 {
+    match normals(a, b) {
+        Some((x, y)) => sum(x, Num { sign: y.sign != negate, ..y }, env),
+        None => add_special(a, b, negate, env),
+    }
+}
+
+/// An operand is a zero, denormal, infinity, NaN or unsupported.
+#[cold]
+fn add_special(a: F80, b: F80, negate: bool, env: &mut Env) -> F80 {
     if let Some(nan) = nan2(a, b, env) {
         return nan;
     }
@@ -36,6 +46,10 @@ fn add_signed(a: F80, b: F80, negate: bool, env: &mut Env) -> F80 {
         _ => {}
     }
     let (x, y) = (Num::of(a, env), Num::of(b, env));
+    sum(x, y, env)
+}
+
+fn sum(x: Num, y: Num, env: &mut Env) -> F80 {
     let (x, y) = if (x.exp, x.mant) >= (y.exp, y.mant) { (x, y) } else { (y, x) };
     // One bit of headroom for the carry, 63 bits below for guard and sticky.
     let big = u128::from(x.mant) << 63;

@@ -2,11 +2,20 @@
 
 use crate::add::denormal_operands;
 use crate::round::round_pack;
-use crate::unpack::{Num, nan1, nan2};
+use crate::unpack::{Num, nan1, nan2, normals};
 use crate::{Class, Env, F80, ZE};
 
 /// `a / b`.
 pub fn div(a: F80, b: F80, env: &mut Env) -> F80 {
+    match normals(a, b) {
+        Some((x, y)) => ratio(x, y, env),
+        None => div_special(a, b, env),
+    }
+}
+
+/// An operand is a zero, denormal, infinity, NaN or unsupported.
+#[cold]
+fn div_special(a: F80, b: F80, env: &mut Env) -> F80 {
     if let Some(nan) = nan2(a, b, env) {
         return nan;
     }
@@ -28,8 +37,12 @@ pub fn div(a: F80, b: F80, env: &mut Env) -> F80 {
         _ => {}
     }
     let (x, y) = (Num::of(a, env), Num::of(b, env));
+    ratio(x, y, env)
+}
+
+fn ratio(x: Num, y: Num, env: &mut Env) -> F80 {
     let (mant, exp) = quotient(x.mant, y.mant, x.exp - y.exp);
-    round_pack(sign, exp, mant, env)
+    round_pack(x.sign != y.sign, exp, mant, env)
 }
 
 /// Quotient of two normalised significands as a 128-bit one with a sticky bit, and its exponent.

@@ -2,11 +2,20 @@
 
 use crate::add::denormal_operands;
 use crate::round::round_pack;
-use crate::unpack::{Num, nan2};
+use crate::unpack::{Num, nan2, normals};
 use crate::{Class, Env, F80};
 
 /// `a * b`.
 pub fn mul(a: F80, b: F80, env: &mut Env) -> F80 {
+    match normals(a, b) {
+        Some((x, y)) => product(x, y, env),
+        None => mul_special(a, b, env),
+    }
+}
+
+/// An operand is a zero, denormal, infinity, NaN or unsupported.
+#[cold]
+fn mul_special(a: F80, b: F80, env: &mut Env) -> F80 {
     if let Some(nan) = nan2(a, b, env) {
         return nan;
     }
@@ -24,7 +33,11 @@ pub fn mul(a: F80, b: F80, env: &mut Env) -> F80 {
         _ => {}
     }
     let (x, y) = (Num::of(a, env), Num::of(b, env));
+    product(x, y, env)
+}
+
+fn product(x: Num, y: Num, env: &mut Env) -> F80 {
     let product = u128::from(x.mant) * u128::from(y.mant);
     let lz = product.leading_zeros();
-    round_pack(sign, x.exp + y.exp + 1 - lz as i32, product << lz, env)
+    round_pack(x.sign != y.sign, x.exp + y.exp + 1 - lz as i32, product << lz, env)
 }

@@ -20,6 +20,19 @@ pub(crate) fn jam(x: u128, n: u32) -> u128 {
 /// Rounds `mant * 2^(exp - 127)` (top bit of `mant` set) as the control word says.
 #[inline]
 pub(crate) fn round_pack(sign: bool, exp: i32, mant: u128, env: &mut Env) -> F80 {
+    // The usual case: 64 bits, to nearest, well inside the exponent range.
+    if env.precision == Precision::Extended64
+        && env.rounding == Rounding::Nearest
+        && (-BIAS + 1..BIAS).contains(&exp)
+        && !env.stopped()
+    {
+        let (high, rest) = ((mant >> 64) as u64, mant as u64);
+        let up = rest > 1 << 63 || (rest == 1 << 63 && high & 1 != 0);
+        env.c1 = up;
+        env.flags |= if rest != 0 { PE } else { 0 };
+        let (m, carry) = high.overflowing_add(u64::from(up));
+        return F80::new(sign, (exp + BIAS + i32::from(carry)) as u16, if carry { 1 << 63 } else { m });
+    }
     round_to(sign, exp, mant, env.precision, env)
 }
 

@@ -34,6 +34,14 @@ impl Num {
     }
 }
 
+/// Two ordinary numbers, unpacked without further ado: the usual case of every operation.
+#[inline]
+pub(crate) fn normals(a: F80, b: F80) -> Option<(Num, Num)> {
+    let normal = |x: F80| x.exp_field().wrapping_sub(1) < 0x7FFE && x.mant >> 63 != 0;
+    let num = |x: F80| Num { sign: x.is_negative(), exp: i32::from(x.exp_field()) - BIAS, mant: x.mant };
+    if normal(a) && normal(b) { Some((num(a), num(b))) } else { None }
+}
+
 /// Result of an operation with one operand when that is a NaN or unsupported.
 #[inline]
 pub(crate) fn nan1(a: F80, env: &mut Env) -> Option<F80> {

@@ -187,7 +187,7 @@ impl Report {
     }
 }
 
-const CASES: usize = 600_000;
+const CASES: usize = 300_000;
 
 /// A two-operand instruction with its result in ST(0).
 fn binary(seed: u64, hw: fn(F80, F80, u16, &mut [u8; 16]) -> Saved, sw: fn(F80, F80, &mut Env) -> F80) {
