@@ -311,10 +311,17 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     Err(errno)
 }
 
+/// A path argument; /proc/self/exe is the guest's program, not Demotic.
+fn program_path(task: &Task, dir: i32, at: u64) -> Result<CString, Errno> {
+    let path = crate::fs::path::read(task, at)?;
+    let own = crate::fs::proc::exe_target(task, dir as u64, &path);
+    Ok(own.unwrap_or(path))
+}
+
 /// execve(2).
 pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [path, argv, envp, ..] = args;
-    let path = crate::fs::path::read(task, path)?;
+    let path = program_path(task, libc::AT_FDCWD, path)?;
     let argv = strings(task, argv)?;
     let envp = strings(task, envp)?;
     execute(task, path.to_bytes(), None, argv, &envp)
@@ -323,7 +330,7 @@ pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// execveat(2).
 pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [dir, path, argv, envp, flags, _] = args;
-    let path = crate::fs::path::read(task, path)?;
+    let path = program_path(task, dir as i32, path)?;
     let argv = strings(task, argv)?;
     let envp = strings(task, envp)?;
     let (dir, flags) = (dir as i32, flags as i32);
