@@ -315,6 +315,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
 pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [path, argv, envp, ..] = args;
     let path = crate::fs::path::read(task, path)?;
+    let path = crate::fs::proc::exe_target(task, libc::AT_FDCWD as u64, &path).unwrap_or(path);
     let argv = strings(task, argv)?;
     let envp = strings(task, envp)?;
     execute(task, path.to_bytes(), None, argv, &envp)
@@ -324,6 +325,7 @@ pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
 pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [dir, path, argv, envp, flags, _] = args;
     let path = crate::fs::path::read(task, path)?;
+    let path = crate::fs::proc::exe_target(task, dir, &path).unwrap_or(path);
     let argv = strings(task, argv)?;
     let envp = strings(task, envp)?;
     let (dir, flags) = (dir as i32, flags as i32);

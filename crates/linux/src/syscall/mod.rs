@@ -255,8 +255,12 @@ fn pass(
     call(task, host)
 }
 
-/// Says once per number that a system call is not there.
+/// Says once per number that a system call is not there. Those that are known to be missing are asked for by C libraries
+/// that do without, so they are only worth a line in the log.
 fn unknown(task: &Task, nr: u32, row: Option<&Row>) {
+    if row.is_some() && !task.process.options.log {
+        return;
+    }
     static SEEN: [[AtomicU64; 8]; 2] = [const { [const { AtomicU64::new(0) }; 8] }; 2];
     let abi = task.abi;
     if let Some(word) = SEEN[usize::from(abi == Abi::I386)].get(nr as usize / 64) {
