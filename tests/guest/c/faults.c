@@ -76,6 +76,8 @@ int main(void) {
     printf("jump to nowhere: %s addr %p\n", kind(), address);
 
     page = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* Touched first: an untouched page is "not present" in the error code whatever its protection. */
+    (void)*(volatile char *)page;
     if (!sigsetjmp(out, 1)) page[100] = 1;
     printf("store to read-only: %s error %lu offset %ld\n", kind(), error, (long)((char *)address - page));
     mprotect(page, 8192, PROT_NONE);

@@ -189,7 +189,7 @@ int main(void) {
     printf("block size %d name length %d\n", fs.f_bsize > 0, (int)fs.f_namelen);
     struct utsname u;
     CHECK(uname(&u) == 0);
-    printf("%s on %s\n", u.sysname, u.machine);
+    printf("%s on x86 %d\n", u.sysname, !strcmp(u.machine, "x86_64") || (sizeof(long) == 4 && !strcmp(u.machine, "i686")));
     SHOW(umask(0));
 
     FILE *out = fopen("text", "w+");

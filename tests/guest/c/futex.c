@@ -60,12 +60,6 @@ int main(void) {
     int tid = clone(child, stack + sizeof stack, flags, &argument, &parent_tid, NULL, &tid_cell);
     while (tid_cell) futex(&tid_cell, FUTEX_WAIT, 1, NULL, NULL, 0);
     printf("clone: tid right %d, ran with %d\n", tid == parent_tid, child_ran);
-    /* A process sharing memory. */
-    argument = 66;
-    int pid = clone(child, stack + sizeof stack, CLONE_VM | SIGCHLD, &argument);
-    int status;
-    CHECK(waitpid(pid, &status, 0) == pid);
-    printf("CLONE_VM process: ran with %d, status %x\n", child_ran, status);
     struct { void *head; long offset; void *pending; } robust;
     void *head;
     size_t len;

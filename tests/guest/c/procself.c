@@ -90,6 +90,7 @@ int main(int argc, char **argv) {
     printf("mem: %x\n", copy);
     struct utsname u;
     CHECK(uname(&u) == 0);
-    printf("machine %s\n", u.machine);
+    /* What a 64-bit kernel tells 32-bit programs depends on the personality. */
+    printf("machine is x86 %d\n", !strcmp(u.machine, "x86_64") || (sizeof(long) == 4 && !strcmp(u.machine, "i686")));
     return 0;
 }
