@@ -17,8 +17,40 @@ struct Sum {
     steps: Vec<String>,
 }
 
+/// The hosts that this machine builds for and tests: its own, and on x86-64 the ARM ones under the emulator.
+fn hosts() -> Result<&'static [&'static str]> {
+    Ok(match std::env::consts::ARCH {
+        "x86_64" => &["x86_64", "aarch64", "armv7"],
+        "aarch64" => &["aarch64"],
+        other => bail!("the tests run on x86-64 and aarch64 machines, not on {other}"),
+    })
+}
+
+/// Programs that the tests call; what is missing is said once, with the packages that bring it.
+fn tools() -> Result<()> {
+    let x86: &[(&str, &str)] = &[
+        ("gcc", "gcc libc6-dev"),
+        ("i686-linux-gnu-gcc", "gcc-i686-linux-gnu libc6-dev-i386-cross"),
+        ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
+        ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
+        ("qemu-aarch64-static", "qemu-user-static"),
+    ];
+    let everywhere: &[(&str, &str)] =
+        &[("tmux", "tmux"), ("python3", "python3 python3-pip"), ("npm", "npm"), ("curl", "curl ca-certificates"), ("xz", "xz-utils")];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    let wanted = if cfg!(target_arch = "x86_64") { x86 } else { &[] };
+    let missing: Vec<&str> = wanted.iter().chain(everywhere).filter(|(tool, _)| !there(tool)).map(|(_, p)| *p).collect();
+    if !missing.is_empty() {
+        bail!("install what the tests need: sudo apt-get install --no-install-recommends {}", missing.join(" "));
+    }
+    Ok(())
+}
+
 /// Everything.
 pub fn ci() -> Result<()> {
+    tools()?;
+    let hosts = hosts()?;
     let mut sum = Sum::default();
     sum.command("format", cargo(&["fmt", "--all", "--check"]))?;
     sum.command("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -33,17 +65,17 @@ pub fn ci() -> Result<()> {
     for package in packages::PACKAGES {
         sum.step(&format!("fetch {} for {}", package.name, package.abi.name()), package.fetch());
     }
-    for host in ["x86_64", "aarch64", "armv7"] {
+    for host in hosts {
         sum.step(&format!("build for {host}"), dist::dist(&[host]));
     }
-    for host in ["aarch64", "armv7"] {
+    for host in hosts.iter().filter(|h| **h != std::env::consts::ARCH) {
         let title = format!("floating point on {host}");
         let done = dist::crate_tests(host, &["demotic-f80"], |command| sum.run(command));
         sum.step(&title, done.and_then(|ok| if ok { Ok(()) } else { bail!("tests fail") }));
     }
     results::clear()?;
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
-    tests.env("DEMOTIC_HOSTS", "x86_64,aarch64,armv7").env("DEMOTIC_REQUIRE_GUESTS", "1");
+    tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");
     sum.command("whole programs on every host", tests)?;
     println!("\n{}", results::table().unwrap_or_default());
     for step in &sum.steps {

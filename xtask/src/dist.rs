@@ -84,7 +84,8 @@ fn cargo(target: &Target) -> Result<Command> {
     command.current_dir(root()).env_remove("RUSTFLAGS");
     let key = |what: &str| format!("CARGO_TARGET_{}_{what}", target.triple.to_uppercase().replace('-', "_"));
     command.env(key("RUSTFLAGS"), target.flags);
-    if let Some(cc) = target.cc {
+    // On its own kind of machine a host's build needs no cross compiler.
+    if let Some(cc) = target.cc.filter(|_| std::env::consts::ARCH != target.host) {
         let cross = cross()?;
         // Separate from the host's build: another rustc, other build scripts.
         command

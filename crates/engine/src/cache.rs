@@ -55,6 +55,13 @@ impl Cache {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Runs `f` while no other thread holds the lock, so that a forked child finds it in order. The exclusive lock, because
+    /// readers that do not come along would be counted for ever.
+    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _guard = self.write();
+        f()
+    }
+
     /// Changes whenever an entry was dropped.
     #[inline]
     pub fn epoch(&self) -> u64 {

@@ -67,6 +67,11 @@ impl Engine {
         Arc::new(Engine { space, cache: Cache::default(), limits: Limits::default() })
     }
 
+    /// Runs `f` (a fork of the host process) while no other thread is changing the engine.
+    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.cache.locked(f)
+    }
+
     /// Drops all translations that were made from guest bytes in `start..start+len`, in every thread: to be called after
     /// munmap, mprotect, mmap over old mappings, and writes by system calls into code pages.
     pub fn invalidate(&self, start: u64, len: u64) {

@@ -6,8 +6,8 @@
 //!   The parent thread sleeps in the kernel until the child has called exec or exit, so the child can borrow its thread-local
 //!   storage; the parent blocks signals around it and takes the storage back.
 //!
-//! A process that shares memory without CLONE_VFORK would need thread-local storage of its own; that is refused (EINVAL, one
-//! line in the log).
+//! - A process that shares memory without CLONE_VFORK (CLONE_VM alone) runs beside its parent and so needs thread-local
+//!   storage of its own: a host thread of ours is started, makes the child by vfork as above, and sleeps in the parent's place.
 
 use crate::abi::Abi;
 use crate::errno::{Errno, SysResult};
@@ -157,12 +157,6 @@ fn do_clone(task: &mut Task, request: Request) -> SysResult {
     if has(flag::THREAD) {
         return thread(task, &request);
     }
-    if has(flag::VM) && !has(flag::VFORK) {
-        demotic_host::log::line(format_args!(
-            "demotic: clone with shared memory and neither CLONE_THREAD nor CLONE_VFORK is not supported"
-        ));
-        return Err(Errno::EINVAL);
-    }
     if has(flag::VM) { vfork(task, &request) } else { fork(task, &request) }
 }
 
@@ -308,7 +302,7 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
         // SAFETY: without CLONE_VM and a new stack the child returns here in a copy of this memory.
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) })
     };
-    let pid = process.space.locked(|| process.signals.locked(host_fork))?;
+    let pid = process.engine.locked(|| process.space.locked(|| process.signals.locked(host_fork)))?;
     if pid != 0 {
         drop(blocked);
         if request.flags & flag::PARENT_SETTID != 0 {
@@ -340,6 +334,8 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
 struct VforkStart {
     task: Task,
     request: Request,
+    /// Gets the child's process id before it runs, when somebody else than its maker waits for that.
+    tell: Option<mpsc::Sender<i32>>,
 }
 
 extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
@@ -348,6 +344,9 @@ extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
     let task = &mut start.task;
     task.tid = sys::gettid();
     write_tids(task, &start.request, true);
+    if let Some(tell) = start.tell.take() {
+        let _ = tell.send(task.tid);
+    }
     // SAFETY: left before the task is dropped; the parent sets its own back.
     unsafe { capture::enter(Arc::as_ptr(&task.signal.captured)) };
     task.signal.sync_host_mask();
@@ -364,35 +363,55 @@ fn vfork(task: &mut Task, request: &Request) -> SysResult {
         process.signals.forget();
     }
     let child = child_task(task, request, process)?;
-    let start = Box::into_raw(Box::new(VforkStart { task: child, request: *request }));
-    let stack = demotic_host::map::Stack::new(STACK).map_err(Errno::from)?;
     let blocked = host::Blocked::new();
-    let mine = Arc::as_ptr(&task.signal.captured);
-    let host_flags = request.flags
-        & !(flag::PARENT_SETTID
-            | flag::CHILD_SETTID
-            | flag::CHILD_CLEARTID
-            | flag::SETTLS
-            | flag::PIDFD
-            | flag::CLEAR_SIGHAND
-            | flag::DETACHED);
-    let flags = (host_flags | request.exit_signal) as libc::c_int;
+    let pid = if request.flags & flag::VFORK != 0 {
+        let mine = Arc::as_ptr(&task.signal.captured);
+        let pid = spawn_sharing(child, *request, None);
+        // The child has gone by exec or exit: the thread-local storage is ours again.
+        // SAFETY: the task's own, as `adopt_thread` set it.
+        unsafe { capture::enter(mine) };
+        pid?
+    } else {
+        let (tell, told) = mpsc::channel();
+        let request = *request;
+        let maker = move || {
+            // Faults of the child are caught on this thread's alternate stack.
+            if guarded::install().is_ok() {
+                let _ = spawn_sharing(child, request, Some(tell));
+                capture::leave();
+            }
+        };
+        std::thread::Builder::new().stack_size(STACK).spawn(maker).map_err(|_| Errno::EAGAIN)?;
+        told.recv().map_err(|_| Errno::EAGAIN)?
+    };
+    drop(blocked);
+    store_pidfd(task, request, pid as u64)?;
+    Ok(pid as u64)
+}
+
+/// Makes a process that shares this one's memory and, until it is done with it, this thread's thread-local storage. Returns
+/// its id then. All signals must be blocked.
+fn spawn_sharing(child: Task, request: Request, tell: Option<mpsc::Sender<i32>>) -> Result<i32, Errno> {
+    let stack = demotic_host::map::Stack::new(STACK).map_err(Errno::from)?;
+    let start = Box::into_raw(Box::new(VforkStart { task: child, request, tell }));
+    let own = flag::PARENT_SETTID
+        | flag::CHILD_SETTID
+        | flag::CHILD_CLEARTID
+        | flag::SETTLS
+        | flag::PIDFD
+        | flag::CLEAR_SIGHAND
+        | flag::DETACHED;
+    // Never CLONE_SIGHAND: the child's actions are its own here. CLONE_FS and CLONE_FILES are the host's.
+    let flags = (request.flags & !own & !flag::SIGHAND | flag::VFORK | request.exit_signal) as libc::c_int;
     // SAFETY: the stack is large enough and stays until the child is done with it; CLONE_VFORK makes this thread wait.
     let pid = unsafe { libc::clone(vfork_child, stack.top(), flags, start.cast()) };
-    // The child has gone by exec or exit: the thread-local storage is ours again.
-    // SAFETY: the task's own, as `adopt_thread` set it.
-    unsafe { capture::enter(mine) };
     if pid < 0 {
         let errno = Errno::last();
         // SAFETY: no child took it.
         drop(unsafe { Box::from_raw(start) });
-        drop(blocked);
         return Err(errno);
     }
-    drop(blocked);
-    drop(stack);
-    store_pidfd(task, request, pid as u64)?;
-    Ok(pid as u64)
+    Ok(pid)
 }
 
 /// set_tid_address(2).

@@ -145,6 +145,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let layout = if is_32bit { Layout::i386() } else { Layout::x86_64(&raw const here as u64) };
     let space = Arc::new(AddressSpace::new(0, layout));
     let engine = Engine::new(space.clone());
+    space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
     let what =

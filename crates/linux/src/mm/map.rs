@@ -42,6 +42,8 @@ pub struct Vma {
     pub kind: Kind,
     /// Offset in the file in bytes, for [`Kind::File`].
     pub offset: u64,
+    /// Device and inode, for shared file mappings: to find other views of the same bytes.
+    pub file: Option<(u64, u64)>,
 }
 
 impl Vma {
@@ -221,7 +223,7 @@ mod tests {
     use super::*;
 
     fn area(start: u64, end: u64, prot: u8) -> Vma {
-        Vma { start, end, prot, shared: false, kind: Kind::Anonymous, offset: 0 }
+        Vma { start, end, prot, shared: false, kind: Kind::Anonymous, offset: 0, file: None }
     }
 
     fn list(map: &Map) -> Vec<(u64, u64, u8)> {

@@ -4,11 +4,11 @@
 use super::map::{Kind, Map, Vma, prot};
 use crate::errno::Errno;
 use crate::uaccess::PAGE;
-use demotic_engine::GuestSpace;
+use demotic_engine::{Engine, GuestSpace};
 use demotic_host::{guarded, sys};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 const MAP_FIXED: i32 = libc::MAP_FIXED;
 const MAP_FIXED_NOREPLACE: i32 = 0x10_0000;
@@ -104,6 +104,8 @@ pub(super) struct Inner {
     pub(super) map: Map,
     /// Pages that are write-protected on the host because of translations.
     code_pages: BTreeSet<u64>,
+    /// Ranges whose translations are to be dropped once the lock is open.
+    stale: Vec<Range<u64>>,
     /// Start of the heap and current break; the break may lie inside a page.
     pub(super) brk: Range<u64>,
 }
@@ -116,6 +118,7 @@ pub struct AddressSpace {
     read_implies_exec: std::sync::atomic::AtomicBool,
     /// The local descriptor table (modify_ldt(2)).
     pub ldt: super::tls::Ldt,
+    engine: OnceLock<Weak<Engine>>,
     inner: Mutex<Inner>,
 }
 
@@ -136,10 +139,36 @@ fn host_prot(guest: u8) -> usize {
     host as usize
 }
 
+/// Device and inode of an open file.
+fn file_id(fd: i32) -> Option<(u64, u64)> {
+    // SAFETY: the structure is ours; all zeros is a valid value of it.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        #[allow(clippy::unnecessary_cast)]
+        (libc::fstat(fd, &mut stat) == 0).then_some((stat.st_dev as u64, stat.st_ino as u64))
+    }
+}
+
 impl AddressSpace {
     /// An empty space, guest address 0 standing at host address `base`.
     pub fn new(base: usize, layout: Layout) -> AddressSpace {
-        AddressSpace { base, layout, read_implies_exec: false.into(), ldt: Default::default(), inner: Mutex::default() }
+        AddressSpace {
+            base,
+            layout,
+            read_implies_exec: false.into(),
+            ldt: Default::default(),
+            engine: OnceLock::new(),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Tells the space who keeps translations of its code.
+    pub fn set_engine(&self, engine: &Arc<Engine>) {
+        let _ = self.engine.set(Arc::downgrade(engine));
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.get().and_then(Weak::upgrade)
     }
 
     /// Where things go.
@@ -178,6 +207,16 @@ impl AddressSpace {
     /// The mapping that holds `addr`.
     pub fn find(&self, addr: u64) -> Option<Vma> {
         self.lock().map.find(addr).copied()
+    }
+
+    /// Whether the page at `addr` has memory behind it now (the present bit of /proc/self/pagemap; false if the
+    /// host does not tell).
+    pub fn is_populated(&self, addr: u64) -> bool {
+        use std::os::unix::fs::FileExt;
+        let mut entry = [0; 8];
+        std::fs::File::open("/proc/self/pagemap")
+            .and_then(|file| file.read_exact_at(&mut entry, self.host(addr) as u64 / PAGE * 8))
+            .is_ok_and(|()| u64::from_le_bytes(entry) >> 63 == 1)
     }
 
     pub(super) fn host(&self, guest: u64) -> usize {
@@ -227,13 +266,18 @@ impl AddressSpace {
         let gaps = inner.map.gaps(range.clone());
         for (i, gap) in gaps.iter().enumerate() {
             if let Err(e) = self.sys_mmap(gap.start, gap.end - gap.start, 0, CLAIM, -1, 0) {
-                gaps[..i].iter().for_each(|gap| {
-                    let _ = self.sys_munmap(gap);
-                });
+                self.give_back(&gaps[..i]);
                 return Err(if e == Errno::EEXIST { Errno::ENOMEM } else { e });
             }
         }
         Ok(())
+    }
+
+    /// Unmaps what was only claimed. Nothing can be done about errors, and none are possible but ENOMEM.
+    pub(super) fn give_back(&self, claimed: &[Range<u64>]) {
+        for range in claimed {
+            let _ = self.sys_munmap(range);
+        }
     }
 
     /// Finds a free place and claims it (PROT_NONE on the host). Where memory of Demotic's is met, the search goes on
@@ -285,7 +329,13 @@ impl AddressSpace {
     /// Those of mmap(2).
     pub fn map(&self, request: &Request) -> Result<u64, Errno> {
         let mut inner = self.lock();
-        self.map_locked(&mut inner, request)
+        let result = self.map_locked(&mut inner, request);
+        let stale = std::mem::take(&mut inner.stale);
+        drop(inner);
+        if let Some(engine) = self.engine() {
+            stale.iter().for_each(|range| engine.invalidate(range.start, range.end - range.start));
+        }
+        result
     }
 
     pub(super) fn map_locked(&self, inner: &mut Inner, request: &Request) -> Result<u64, Errno> {
@@ -327,20 +377,24 @@ impl AddressSpace {
         if let Err(e) = result {
             // What was only claimed goes back. Old guest mappings are still there: a failing mmap(2) with MAP_FIXED may
             // have unmapped them on real kernels, but does so only after its checks.
-            inner.map.gaps(range).iter().for_each(|gap| {
-                let _ = self.sys_munmap(gap);
-            });
+            self.give_back(&inner.map.gaps(range));
             return Err(e);
         }
         self.forget_code(inner, &range);
+        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
+        let file = if shared && request.fd >= 0 { file_id(request.fd) } else { None };
         inner.map.insert(Vma {
             start,
             end: range.end,
             prot: request.prot,
-            shared: request.flags & libc::MAP_TYPE == libc::MAP_SHARED || request.flags & libc::MAP_TYPE == 3,
+            shared,
             kind: request.kind,
             offset: request.offset,
+            file,
         });
+        if file.is_some() && request.prot & prot::WRITE != 0 {
+            self.release_views(inner, &range, file, request.offset);
+        }
         Ok(start)
     }
 
@@ -406,6 +460,28 @@ impl AddressSpace {
         inner.code_pages.remove(&page);
         if let Some(vma) = inner.map.find(page).copied() {
             let _ = self.sys_mprotect(&(page..page + PAGE), host_prot(vma.prot));
+        }
+    }
+
+    /// The other pages that show the same page of a shared file mapping.
+    fn views(&self, inner: &Inner, page: u64) -> Vec<u64> {
+        let Some(vma) = inner.map.find(page) else { return Vec::new() };
+        let Some(file) = vma.file else { return Vec::new() };
+        let offset = vma.offset.wrapping_add(page - vma.start);
+        let same = inner.map.iter().filter(|v| v.file == Some(file) && v.offset <= offset);
+        same.filter_map(|v| v.start.checked_add(offset - v.offset).filter(|&at| at < v.end && at != page)).collect()
+    }
+
+    /// A writable view of a shared file was mapped: code that was translated from other views is not protected against it.
+    /// These pages become writable, and their translations are dropped, so that the next translation protects all views.
+    fn release_views(&self, inner: &mut Inner, range: &Range<u64>, file: Option<(u64, u64)>, offset: u64) {
+        let others: Vec<Vma> = inner.map.iter().filter(|v| v.file == file && v.start != range.start).copied().collect();
+        let end = offset.saturating_add(range.end - range.start);
+        for v in others {
+            let from = v.start.saturating_add(offset.saturating_sub(v.offset)).min(v.end);
+            let to = v.start.saturating_add(end.saturating_sub(v.offset)).min(v.end);
+            self.release_range(inner, &(from..to));
+            inner.stale.push(from..to);
         }
     }
 
@@ -495,9 +571,12 @@ impl GuestSpace for AddressSpace {
     fn protect_code_page(&self, page: u64) {
         let page = page & !(PAGE - 1);
         let mut inner = self.lock();
-        let writable = inner.map.find(page).is_some_and(|vma| vma.prot & prot::WRITE != 0);
-        if writable && inner.code_pages.insert(page) {
-            let _ = self.sys_mprotect(&(page..page + PAGE), libc::PROT_READ as usize);
+        // Writes through another view of a shared file change this code, too.
+        for at in std::iter::once(page).chain(self.views(&inner, page)) {
+            let writable = inner.map.find(at).is_some_and(|vma| vma.prot & prot::WRITE != 0);
+            if writable && inner.code_pages.insert(at) {
+                let _ = self.sys_mprotect(&(at..at + PAGE), libc::PROT_READ as usize);
+            }
         }
     }
 
@@ -505,7 +584,14 @@ impl GuestSpace for AddressSpace {
         let page = addr & !(PAGE - 1);
         let mut inner = self.lock();
         if inner.code_pages.contains(&page) {
-            self.release_page(&mut inner, page);
+            let views = self.views(&inner, page);
+            for at in std::iter::once(page).chain(views.iter().copied()) {
+                self.release_page(&mut inner, at);
+            }
+            drop(inner);
+            if let Some(engine) = self.engine() {
+                views.iter().for_each(|&at| engine.invalidate(at, PAGE));
+            }
             return true;
         }
         // Another thread may have lifted it since the fault. A write that changes nothing tells whether one works now.

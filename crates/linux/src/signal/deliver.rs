@@ -229,10 +229,10 @@ fn page_fault(task: &mut Task, exception: &Exception) -> Siginfo {
     let address = exception.address;
     task.signal.trap.cr2 = address;
     let vma = task.process.space.find(address);
-    if vma.is_some() {
-        // The page is there as far as the guest knows: bit 0, a protection violation.
-        task.signal.trap.error |= 1;
-    }
+    // Bit 0 tells a protection violation from a page that is not there. A page that was never touched is not, nor is one
+    // without any permission.
+    let present = vma.is_some_and(|v| v.prot != 0) && task.process.space.is_populated(address);
+    task.signal.trap.error = task.signal.trap.error & !1 | u64::from(present);
     let (signo, code) = match exception.host {
         Some((libc::SIGBUS, code)) => (libc::SIGBUS, code),
         _ if vma.is_some() => (libc::SIGSEGV, 2),

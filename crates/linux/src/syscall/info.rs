@@ -19,7 +19,7 @@ fn names(task: &Task) -> Result<[[u8; FIELD]; 6], Errno> {
     let mut names = [[0u8; FIELD]; 6];
     task.syscall_host(libc::SYS_uname, [own_mut(&mut names), 0, 0, 0, 0, 0])?;
     let linux32 = super::misc::current_personality() & PER_MASK == PER_LINUX32;
-    let machine: &[u8] = if task.process.is_32bit || linux32 { b"i686" } else { b"x86_64" };
+    let machine: &[u8] = if linux32 { b"i686" } else { b"x86_64" };
     names[4] = [0; FIELD];
     names[4][..machine.len()].copy_from_slice(machine);
     Ok(names)
