@@ -35,7 +35,6 @@ impl Guest {
         let process = Process {
             space: space.clone(),
             engine: engine.clone(),
-            ldt: Default::default(),
             signals: crate::signal::Handlers::inherited(),
             trampolines: 0,
             exe: "/guest/program".into(),
