@@ -77,6 +77,13 @@ pub fn bless() -> Result<()> {
     succeed(command)
 }
 
+/// Runs a tool of the workspace with further arguments.
+pub fn tool(cargo_arguments: &[&str], arguments: &[&str]) -> Result<()> {
+    let mut command = cargo(&[&["--quiet"], cargo_arguments].concat());
+    command.args(arguments);
+    succeed(command)
+}
+
 fn succeed(mut command: Command) -> Result<()> {
     if !command.status()?.success() {
         bail!("{command:?} failed");

@@ -19,6 +19,8 @@ cargo xtask TASK
   crates HOST [CRATE...]  unit tests of crates (demotic-f80 without arguments) as aarch64 or armv7, under the emulator
   guests          fetch the pinned guest programs into the cache
   bless           write the expected output of the guest programs from native runs (x86-64 machine)
+  oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
+  disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS]
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
 ";
@@ -33,6 +35,8 @@ fn main() -> Result<()> {
         Some("crates") => ci::crates(&rest),
         Some("guests") => guests(),
         Some("bless") => ci::bless(),
+        Some("oracle") => ci::tool(&["run", "--release", "-p", "demotic-oracle", "--"], &rest),
+        Some("disas") => ci::tool(&["run", "-p", "demotic-debug", "--example", "disas", "--"], &rest),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {

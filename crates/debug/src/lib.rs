@@ -1,1 +1,4 @@
-//! (to come)
+//! Looking inside: what Demotic makes of a piece of guest code.
+#![forbid(unsafe_code)]
+
+pub mod dump;

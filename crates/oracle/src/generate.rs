@@ -15,7 +15,7 @@ impl Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -23,7 +23,7 @@ impl Rng {
     }
     /// Below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 16) % n.max(1)
+        (self.bits() >> 16) % n.max(1)
     }
     /// True once in `n` times.
     pub fn one_in(&mut self, n: u64) -> bool {
@@ -54,8 +54,8 @@ impl Rng {
         match self.below(4) {
             0 => self.pick(&edges),
             1 => self.pick(&edges).wrapping_add(self.below(5)).wrapping_sub(2),
-            2 => self.next() >> self.below(64),
-            _ => self.next(),
+            2 => self.bits() >> self.below(64),
+            _ => self.bits(),
         }
     }
     fn f32(&mut self) -> u32 {
@@ -80,10 +80,10 @@ impl Rng {
         match self.below(3) {
             0 => self.pick(&special),
             1 => {
-                (self.next() as u32 & 0x807f_ffff)
+                (self.bits() as u32 & 0x807f_ffff)
                     | (0x3f80_0000 + ((self.below(80) as u32) << 23)).wrapping_sub(40 << 23)
             }
-            _ => self.next() as u32,
+            _ => self.bits() as u32,
         }
     }
     fn f64(&mut self) -> u64 {
@@ -107,24 +107,24 @@ impl Rng {
         ];
         match self.below(3) {
             0 => self.pick(&special),
-            1 => (self.next() & 0x800f_ffff_ffff_ffff) | (0x3ff0u64 + (self.below(120) << 4) - (60 << 4)) << 48,
-            _ => self.next(),
+            1 => (self.bits() & 0x800f_ffff_ffff_ffff) | (0x3ff0u64 + (self.below(120) << 4) - (60 << 4)) << 48,
+            _ => self.bits(),
         }
     }
     fn f80(&mut self) -> F80 {
         let mant = match self.below(4) {
             0 => 1 << 63,
             1 => u64::MAX,
-            _ => self.next() | 1 << 63,
+            _ => self.bits() | 1 << 63,
         };
-        let sign = (self.next() as u16) & 0x8000;
+        let sign = (self.bits() as u16) & 0x8000;
         match self.below(12) {
             0 => F80 { mant: 0, se: sign },
             1 => F80 { mant: 1 << 63, se: sign | 0x7fff },
             2 => F80 { mant: 3 << 62 | self.below(9), se: sign | 0x7fff },
             3 => F80 { mant: 1 << 63 | 1 | self.below(9), se: sign | 0x7fff },
-            4 => F80 { mant: self.next() >> 1, se: sign },
-            5 => F80 { mant: self.next(), se: self.next() as u16 },
+            4 => F80 { mant: self.bits() >> 1, se: sign },
+            5 => F80 { mant: self.bits(), se: self.bits() as u16 },
             _ => F80 { mant, se: sign | (0x3fff + self.below(140) as u16 - 70) },
         }
     }
@@ -133,7 +133,7 @@ impl Rng {
             0 => [self.interesting(), self.interesting()],
             1 => [self.f64(), self.f64()],
             2 => [0, 0].map(|_: u64| u64::from(self.f32()) << 32 | u64::from(self.f32())),
-            _ => [self.next(), self.next()],
+            _ => [self.bits(), self.bits()],
         }
     }
 }
@@ -217,9 +217,9 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     if rng.one_in(10) {
         bytes.push(0xd8 + rng.below(8) as u8);
     } else {
-        bytes.push(rng.next() as u8);
+        bytes.push(rng.bits() as u8);
     }
-    (0..12).for_each(|_| bytes.push(rng.next() as u8));
+    (0..12).for_each(|_| bytes.push(rng.bits() as u8));
     let mut decoder = Decoder::with_ip(mode.bits(), &bytes, CODE, DecoderOptions::NONE);
     let insn = decoder.decode();
     // In 64-bit mode processors differ in whether an operand-size prefix cuts branch targets to 16 bits, and in
@@ -267,34 +267,34 @@ fn fill(rng: &mut Rng, case: &mut Case) {
     if rng.one_in(2) {
         s.gpr[reg::RCX] = rng.below(70);
     }
-    s.flags = rng.next() as u32 & eflags::ARITH;
+    s.flags = rng.bits() as u32 & eflags::ARITH;
     if rng.one_in(8) {
         s.sys |= eflags::DF;
     }
     for n in 0..if long { 16 } else { 8 } {
         s.xmm[n] = rng.vector();
     }
-    s.mxcsr = 0x1f80 | if rng.one_in(3) { (rng.next() as u32) & 0xe07f } else { 0 };
+    s.mxcsr = 0x1f80 | if rng.one_in(3) { (rng.bits() as u32) & 0xe07f } else { 0 };
     if rng.one_in(10) {
-        s.mxcsr &= !(rng.next() as u32 & 0x1f80);
+        s.mxcsr &= !(rng.bits() as u32 & 0x1f80);
     }
     for r in &mut s.x87.st {
         *r = rng.f80();
     }
-    s.x87.valid = if rng.one_in(3) { rng.next() as u8 } else { 0xff };
+    s.x87.valid = if rng.one_in(3) { rng.bits() as u8 } else { 0xff };
     s.x87.set_top(rng.below(8) as usize);
     if rng.one_in(3) {
-        s.x87.cw = 0x40 | rng.next() as u16 & 0xf00 | 0x3f;
-        s.x87.sw |= rng.next() as u16 & 0x477f;
+        s.x87.cw = 0x40 | rng.bits() as u16 & 0xf00 | 0x3f;
+        s.x87.sw |= rng.bits() as u16 & 0x477f;
     }
     if rng.one_in(12) {
         // Some exceptions unmasked, none pending.
-        s.x87.cw &= !(rng.next() as u16 & 0x3f);
+        s.x87.cw &= !(rng.bits() as u16 & 0x3f);
         s.x87.sw &= !0x7f;
     }
     for _ in 0..48 {
         let at = rng.below(DATA_LEN as u64);
-        case.mem.push((at as u16, rng.next() as u8));
+        case.mem.push((at as u16, rng.bits() as u8));
     }
 }
 

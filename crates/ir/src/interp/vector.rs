@@ -110,8 +110,8 @@ pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
         Op::VAddUS => unsigned(|x, y| x + y),
         Op::VSubUS => unsigned(|x, y| x - y),
         Op::VMulLo => map2(ty, a, b, u64::wrapping_mul),
-        Op::VMulHiS => map2(ty, a, b, |x, y| (i128::from(sext(ty, x)) * i128::from(sext(ty, y)) >> ty.bits()) as u64),
-        Op::VMulHiU => map2(ty, a, b, |x, y| (u128::from(x) * u128::from(y) >> ty.bits()) as u64),
+        Op::VMulHiS => map2(ty, a, b, |x, y| ((i128::from(sext(ty, x)) * i128::from(sext(ty, y))) >> ty.bits()) as u64),
+        Op::VMulHiU => map2(ty, a, b, |x, y| ((u128::from(x) * u128::from(y)) >> ty.bits()) as u64),
         Op::VMulEvenU => V {
             lo: u64::from(a.lo as u32) * u64::from(b.lo as u32),
             hi: u64::from(a.hi as u32) * u64::from(b.hi as u32),

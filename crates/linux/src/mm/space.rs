@@ -227,7 +227,9 @@ impl AddressSpace {
         let gaps = inner.map.gaps(range.clone());
         for (i, gap) in gaps.iter().enumerate() {
             if let Err(e) = self.sys_mmap(gap.start, gap.end - gap.start, 0, CLAIM, -1, 0) {
-                gaps[..i].iter().for_each(|gap| drop(self.sys_munmap(gap)));
+                gaps[..i].iter().for_each(|gap| {
+                    let _ = self.sys_munmap(gap);
+                });
                 return Err(if e == Errno::EEXIST { Errno::ENOMEM } else { e });
             }
         }
@@ -325,7 +327,9 @@ impl AddressSpace {
         if let Err(e) = result {
             // What was only claimed goes back. Old guest mappings are still there: a failing mmap(2) with MAP_FIXED may
             // have unmapped them on real kernels, but does so only after its checks.
-            inner.map.gaps(range).iter().for_each(|gap| drop(self.sys_munmap(gap)));
+            inner.map.gaps(range).iter().for_each(|gap| {
+                let _ = self.sys_munmap(gap);
+            });
             return Err(e);
         }
         self.forget_code(inner, &range);

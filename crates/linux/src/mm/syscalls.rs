@@ -190,7 +190,9 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
     let args = [space.host(old), old_len as usize, new_len as usize, host_flags as usize, space.host(target.start), 0];
     // SAFETY: source and target are guest mappings or claimed.
     if let Err(e) = Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mremap, args) }) {
-        inner.map.gaps(target).iter().for_each(|gap| drop(space.sys_munmap(gap)));
+        inner.map.gaps(target).iter().for_each(|gap| {
+            let _ = space.sys_munmap(gap);
+        });
         return Err(e);
     }
     if flags & MREMAP_DONTUNMAP == 0 {

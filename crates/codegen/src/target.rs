@@ -1,0 +1,46 @@
+//! The host processor as the emitters see it: an explicit value, so that any target can be compiled for on any machine.
+
+/// Host architecture.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Arch {
+    /// AArch64.
+    Arm64,
+    /// x86-64.
+    X64,
+}
+
+/// Memory order of plain guest accesses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Order {
+    /// One thread and no shared writable mapping: program order is enough.
+    #[default]
+    Single,
+    /// x86-TSO.
+    Tso,
+}
+
+/// Optional features of AArch64 processors that change what is emitted (Arm ARM A2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Features {
+    /// Atomic instructions (FEAT_LSE).
+    pub lse: bool,
+    /// Unaligned atomicity within 16 bytes (FEAT_LSE2).
+    pub lse2: bool,
+    /// LDAPR (FEAT_LRCPC).
+    pub rcpc: bool,
+    /// LDAPUR, STLUR (FEAT_LRCPC2).
+    pub rcpc2: bool,
+    /// RMIF, SETF8, SETF16, CFINV (FEAT_FlagM).
+    pub flagm: bool,
+}
+
+/// What to emit for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Target {
+    /// Instruction set.
+    pub arch: Arch,
+    /// Optional features.
+    pub features: Features,
+    /// Memory order.
+    pub order: Order,
+}
