@@ -168,6 +168,25 @@ pub fn remember_own_binary() {
     }
 }
 
+/// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
+pub fn is_own_fd(fd: i32) -> bool {
+    fd >= 0 && OWN_BINARY.load(Ordering::Relaxed) == fd
+}
+
+/// The descriptor of Demotic's own binary, if there is one.
+pub fn own_fd() -> Option<u32> {
+    u32::try_from(OWN_BINARY.load(Ordering::Relaxed)).ok()
+}
+
+/// Makes room when the guest wants to give `fd` a meaning of its own (dup2(2)): Demotic's binary moves to another one.
+pub fn vacate_fd(fd: i32) {
+    if is_own_fd(fd) {
+        // SAFETY: the descriptor is ours; the old one is closed by the guest's call.
+        let other = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM) };
+        OWN_BINARY.store(other, Ordering::Relaxed);
+    }
+}
+
 /// Executes Demotic again. Returns only on failure.
 fn execute_self(args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to terminated strings.

@@ -69,17 +69,23 @@ fn guest_lock(task: &mut Task, a: &[u64; 6], command: i32, flock64: bool) -> Sys
     Ok(result)
 }
 
-fn control(task: &mut Task, a: &[u64; 6], wide_locks: bool) -> SysResult {
+/// `fcntl(fd, command, arg)`, and `fcntl64`: a 64-bit kernel serves both i386 numbers by the same function
+/// (arch/x86/entry/syscalls/syscall_32.tbl).
+pub fn fcntl(task: &mut Task, a: [u64; 6]) -> SysResult {
     let command = a[1] as i32;
     match command {
-        F_GETLK | F_SETLK | F_SETLKW => guest_lock(task, a, command, false),
-        F_GETLK64 | F_SETLK64 | F_SETLKW64 if wide_locks => guest_lock(task, a, command - 7, true),
-        F_OFD_GETLK..=F_OFD_SETLKW if task.abi == Abi::X86_64 => guest_lock(task, a, command, false),
-        F_OFD_GETLK..=F_OFD_SETLKW if wide_locks => guest_lock(task, a, command, true),
-        F_GETLK64 | F_SETLK64 | F_SETLKW64 | F_OFD_GETLK..=F_OFD_SETLKW => Err(Errno::EINVAL),
+        F_GETLK | F_SETLK | F_SETLKW => guest_lock(task, &a, command, false),
+        F_GETLK64 | F_SETLK64 | F_SETLKW64 if task.abi == Abi::I386 => guest_lock(task, &a, command - 7, true),
+        F_OFD_GETLK..=F_OFD_SETLKW => guest_lock(task, &a, command, task.abi == Abi::I386),
+        F_GETLK64 | F_SETLK64 | F_SETLKW64 => Err(Errno::EINVAL),
         libc::F_GETFL => {
             let host = task.syscall_host(FCNTL, [int(a[0]), command as usize, 0, 0, 0, 0])?;
-            Ok(flags::open_to_guest(host as u32).into())
+            let mut shown = flags::open_to_guest(host as u32);
+            if task.abi == Abi::I386 {
+                // The host forces this one on every file of a 64-bit process; who opened without it must not see it.
+                shown &= !flags::x86::O_LARGEFILE;
+            }
+            Ok(shown.into())
         }
         libc::F_SETFL => {
             let host = flags::open_to_host(a[2] as u32);
@@ -91,14 +97,4 @@ fn control(task: &mut Task, a: &[u64; 6], wide_locks: bool) -> SysResult {
         }
         _ => task.syscall_host(FCNTL, [int(a[0]), command as usize, super::args::long(task, a[2]) as usize, 0, 0, 0]),
     }
-}
-
-/// `fcntl(fd, command, arg)`; i386's has no 64-bit locks.
-pub fn fcntl(task: &mut Task, a: [u64; 6]) -> SysResult {
-    control(task, &a, false)
-}
-
-/// `fcntl64(fd, command, arg)`, i386 only.
-pub fn fcntl64(task: &mut Task, a: [u64; 6]) -> SysResult {
-    control(task, &a, true)
 }

@@ -5,6 +5,7 @@ use super::kernel::{self, HostArgs};
 use super::{iov, stat};
 use crate::abi::flags::{self, x86};
 use crate::errno::{Errno, SysResult};
+use crate::exec;
 use crate::fs::{path, proc};
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
@@ -109,16 +110,29 @@ pub fn open_by_handle_at(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// `close(fd)`.
 pub fn close(task: &mut Task, a: [u64; 6]) -> SysResult {
+    if exec::is_own_fd(a[0] as i32) {
+        return Err(Errno::EBADF);
+    }
     // EINTR would leave the descriptor closed, so this is not an interruptible call.
     task.syscall_host(libc::SYS_close, [int(a[0]), 0, 0, 0, 0, 0])
 }
 
-/// `close_range(first, last, flags)`.
+/// `close_range(first, last, flags)`, around the descriptor of Demotic's own.
 pub fn close_range(task: &mut Task, a: [u64; 6]) -> SysResult {
-    task.syscall_host(
-        libc::SYS_close_range,
-        [a[0] as u32 as usize, a[1] as u32 as usize, a[2] as u32 as usize, 0, 0, 0],
-    )
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    let (first, last, flags) = (a[0] as u32, a[1] as u32, a[2] as u32);
+    let close = |first: u32, last: u32| {
+        task.syscall_host(libc::SYS_close_range, [first as usize, last as usize, flags as usize, 0, 0, 0])
+    };
+    match exec::own_fd().filter(|own| (first..=last).contains(own)) {
+        Some(own) if flags & CLOSE_RANGE_CLOEXEC == 0 => {
+            if first < own {
+                close(first, own - 1)?;
+            }
+            if own < last { close(own + 1, last) } else { Ok(0) }
+        }
+        _ => close(first, last),
+    }
 }
 
 /// `read(fd, buf, count)`.
@@ -230,7 +244,8 @@ pub fn lseek(task: &mut Task, a: [u64; 6]) -> SysResult {
     }
     let position = seek(task, a[0], offset, a[2])?;
     if task.abi == Abi::I386 && position > MAX_NON_LFS {
-        return Ok(directory_position(task, a[0], position).ok_or(Errno::EOVERFLOW)?.into());
+        // A 64-bit kernel just cuts positions of other files off.
+        return Ok(directory_position(task, a[0], position).unwrap_or(position as u32).into());
     }
     Ok(position)
 }
@@ -377,12 +392,14 @@ pub fn dup2(task: &mut Task, a: [u64; 6]) -> SysResult {
         task.syscall_host(kernel::FCNTL, [old, libc::F_GETFD as usize, 0, 0, 0, 0])?;
         return Ok(a[1] as u32 as u64);
     }
+    exec::vacate_fd(a[1] as i32);
     task.syscall_host(libc::SYS_dup3, [old, new, 0, 0, 0, 0])
 }
 
 /// `dup3(old, new, flags)`.
 pub fn dup3(task: &mut Task, a: [u64; 6]) -> SysResult {
     let flags = flags::open_to_host(a[2] as u32);
+    exec::vacate_fd(a[1] as i32);
     task.syscall_host(libc::SYS_dup3, [int(a[0]), int(a[1]), flags as usize, 0, 0, 0])
 }
 

@@ -115,7 +115,7 @@ rows! {
     306 344 syncfs                   [block libc::SYS_syncfs] (Fd) full;
      73 143 flock                    [block libc::SYS_flock] (Fd, Hex) full;
      72  55 fcntl                    [call fcntl::fcntl] (Fd, Fcntl, Hex) full;
-      - 221 fcntl64                  [call fcntl::fcntl64] (Fd, Fcntl, Hex) full;
+      - 221 fcntl64                  [call fcntl::fcntl] (Fd, Fcntl, Hex) full;
      16  54 ioctl                    [call ioctl::ioctl] (Fd, Hex, Hex) partial "structures of rare device requests are passed on unconverted for i386";
       4 106 stat                     [call stat::stat] (Path, Out(144)) full;
       5 108 fstat                    [call stat::fstat] (Fd, Out(144)) full;
