@@ -35,12 +35,18 @@ fn tools() -> Result<()> {
         ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
         ("qemu-aarch64-static", "qemu-user-static"),
     ];
-    let everywhere: &[(&str, &str)] =
-        &[("tmux", "tmux"), ("python3", "python3 python3-pip"), ("npm", "npm"), ("curl", "curl ca-certificates"), ("xz", "xz-utils")];
+    let everywhere: &[(&str, &str)] = &[
+        ("tmux", "tmux"),
+        ("python3", "python3 python3-pip"),
+        ("npm", "npm"),
+        ("curl", "curl ca-certificates"),
+        ("xz", "xz-utils"),
+    ];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
     let wanted = if cfg!(target_arch = "x86_64") { x86 } else { &[] };
-    let missing: Vec<&str> = wanted.iter().chain(everywhere).filter(|(tool, _)| !there(tool)).map(|(_, p)| *p).collect();
+    let missing: Vec<&str> =
+        wanted.iter().chain(everywhere).filter(|(tool, _)| !there(tool)).map(|(_, p)| *p).collect();
     if !missing.is_empty() {
         bail!("install what the tests need: sudo apt-get install --no-install-recommends {}", missing.join(" "));
     }

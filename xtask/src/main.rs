@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod ci;
+mod demo;
 mod dist;
 mod tidy;
 
@@ -13,6 +14,7 @@ use demotic_testkit::{packages, results};
 
 const HELP: &str = "\
 cargo xtask TASK
+  demo            build Demotic and run foreign programs with it
   ci              everything that must hold before a change is taken in; ends with 'N passed, N failed'
   test [FILTER]   the whole-program tests, on the hosts that there are builds for
   dist [HOST...]  static release builds in target/dist: x86_64, aarch64, armv7 (all without arguments)
@@ -29,6 +31,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let rest: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     match arguments.first().map(String::as_str) {
+        Some("demo") => demo::demo(),
         Some("ci") => ci::ci(),
         Some("test") => ci::whole_programs(&rest),
         Some("dist") => dist::dist(&rest),
