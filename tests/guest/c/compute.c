@@ -57,7 +57,7 @@ static long vm(void) {
     static const signed char code[] = {PUSH, 1, PUSH, 10, DUP, JNZ, 4, DROP, HALT, OVER, OVER, MUL, SWAP, DROP, SWAP, JNZ, 0};
     (void)code;
     long result = 0;
-    for (int round = 0; round < 1000; round++) {
+    for (int round = 0; round < 200; round++) {
         long acc = 1, n = 10;
         int pc = 0;
         static const unsigned char prog[] = {0, 1, 2, 3};
@@ -74,7 +74,7 @@ static long vm(void) {
 
 int main(void) {
     unsigned char digest[32];
-    static unsigned char data[100000];
+    static unsigned char data[10000];
     sha256((const unsigned char *)"abc", 3, digest);
     for (int i = 0; i < 32; i++) printf("%02x", digest[i]);
     printf("\n");
@@ -82,15 +82,15 @@ int main(void) {
     sha256(data, sizeof data, digest);
     for (int i = 0; i < 32; i++) printf("%02x", digest[i]);
     printf("\ncrc %08x\n", crc32(data, sizeof data));
-    static char composite[200001];
+    static char composite[30001];
     int primes = 0;
-    for (int i = 2; i <= 200000; i++) {
+    for (int i = 2; i <= 30000; i++) {
         if (!composite[i]) {
             primes++;
-            for (long j = (long)i * i; j <= 200000 && j > 0; j += i) composite[j] = 1;
+            for (long j = (long)i * i; j <= 30000 && j > 0; j += i) composite[j] = 1;
         }
     }
-    printf("primes %d fib %d ackermann %u vm %ld\n", primes, fib(22), ackermann(2, 60), vm());
+    printf("primes %d fib %d ackermann %u vm %ld\n", primes, fib(17), ackermann(2, 20), vm());
     enum { N = 40 };
     static double a[N][N], b[N][N], c[N][N];
     for (int i = 0; i < N; i++)

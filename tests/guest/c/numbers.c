@@ -51,7 +51,7 @@ int main(void) {
 
     /* Integer arithmetic over random operands, summed up. */
     uint64_t hash = 0;
-    for (int k = 0; k < 20000; k++) {
+    for (int k = 0; k < 2000; k++) {
         uint64_t a = next(), b = next() >> (next() & 63) | 1;
         int64_t sa = (int64_t)a, sb = (int64_t)b;
         hash = hash * 31 + a / b;
@@ -70,7 +70,7 @@ int main(void) {
 
     /* Floating point: exact bits of the basic operations (IEEE 754 determines them; volatile keeps i386 honest). */
     hash = 0;
-    for (int k = 0; k < 20000; k++) {
+    for (int k = 0; k < 2000; k++) {
         volatile double x = (double)(int64_t)next() / 1e9, y = (double)(int64_t)next() / 1e12;
         volatile double r = x + y;
         hash = hash * 31 + (uint64_t)llrint(r);

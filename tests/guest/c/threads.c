@@ -2,7 +2,7 @@
 #include "check.h"
 #include <semaphore.h>
 
-enum { THREADS = 8, ROUNDS = 2000 };
+enum { THREADS = 8, ROUNDS = 500 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ready = PTHREAD_COND_INITIALIZER;
 static pthread_barrier_t barrier;
@@ -44,7 +44,7 @@ static void *worker(void *arg) {
 /* A bounded queue between two producers and two consumers. */
 static int queue[16], head, tail, produced, consumed_sum, consumed;
 static pthread_cond_t space = PTHREAD_COND_INITIALIZER;
-enum { ITEMS = 3000 };
+enum { ITEMS = 500 };
 
 static void *producer(void *arg) {
     (void)arg;
@@ -81,7 +81,7 @@ static void *consumer(void *arg) {
 static volatile int flag[2], turn, peterson;
 static void *peterson_side(void *arg) {
     int me = (int)(intptr_t)arg, other = 1 - me;
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 1000; i++) {
         flag[me] = 1;
         turn = other;
         __sync_synchronize();
