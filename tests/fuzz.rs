@@ -42,12 +42,10 @@ fn main() -> anyhow::Result<()> {
                 let (total, batches) = if host.is_emulated() { (total / 40, 1) } else { (total / 2, 5) };
                 for batch in 0..batches {
                     let count = total / batches;
-                    trials.push(
-                        trial(host, abi, &format!("fuzz/{kind}"), &format!("{batch}"), move || {
-                            in_namespaces(host, abi, kind, batch, count)
-                        })
-                        .with_ignored_flag(!permitted),
-                    );
+                    let name = format!("fuzz/{kind}");
+                    trials.push(trial(host, abi, &name, &batch.to_string(), !permitted, move || {
+                        in_namespaces(host, abi, kind, batch, count)
+                    }));
                 }
             }
         }
