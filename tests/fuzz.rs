@@ -286,8 +286,12 @@ fn random_elf(abi: Abi, rng: &mut Rng) -> Vec<u8> {
 /// Whether a 64-bit file has program headers with addresses or sizes beyond 4 GiB. The emulator walks its page tables for
 /// every page of such a mapping, for minutes; on a real kernel it costs nothing, and the x86-64 host has these cases.
 fn asks_for_terabytes(abi: Abi, file: &[u8]) -> bool {
-    let high_words =
-        file.get(64..).unwrap_or_default().chunks_exact(56).take(4).flat_map(|header| header[16..48].chunks_exact(8));
+    let high_words = file
+        .get(64..)
+        .unwrap_or_default()
+        .chunks_exact(56)
+        .take(file.get(56).map_or(0, |count| usize::from(*count)))
+        .flat_map(|header| header[16..48].chunks_exact(8));
     abi == Abi::X86_64 && high_words.into_iter().any(|word| word[4..].iter().any(|byte| *byte != 0))
 }
 
