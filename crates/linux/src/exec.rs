@@ -16,8 +16,9 @@ use demotic_host::signal as host;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// First argument of a re-execution.
@@ -147,11 +148,18 @@ fn refusal_errno(refusal: Refusal) -> Errno {
 
 /// A descriptor of Demotic's own binary, for hosts (chroots) without /proc.
 static OWN_BINARY: AtomicI32 = AtomicI32::new(-1);
+/// Its path, as long as that still leads to it: emulators of the host and binfmt_misc want one.
+static OWN_PATH: OnceLock<CString> = OnceLock::new();
 /// Where guests rarely look: programs that close everything stop at the limit of descriptors, and this survives most.
 const OWN_FD_FROM: i32 = 900;
 
 /// Opens Demotic's own binary for later re-executions; to be called once at start-up.
 pub fn remember_own_binary() {
+    if let Ok(path) = std::fs::read_link("/proc/self/exe") {
+        if let Ok(path) = CString::new(path.into_os_string().into_vec()) {
+            let _ = OWN_PATH.set(path);
+        }
+    }
     // SAFETY: a terminated path; the descriptors are ours.
     unsafe {
         let fd = libc::open(c"/proc/self/exe".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
@@ -187,6 +195,18 @@ pub fn vacate_fd(fd: i32) {
     }
 }
 
+/// The path of Demotic's binary if the same file is still there.
+fn own_path() -> Option<&'static CStr> {
+    let path = OWN_PATH.get()?;
+    // SAFETY: the structures are ours, and all zeros is a valid value of them.
+    unsafe {
+        let (mut here, mut there): (libc::stat, libc::stat) = (std::mem::zeroed(), std::mem::zeroed());
+        let known = libc::fstat(OWN_BINARY.load(Ordering::Relaxed), &mut here) == 0;
+        let found = known && libc::stat(path.as_ptr(), &mut there) == 0;
+        (found && here.st_dev == there.st_dev && here.st_ino == there.st_ino).then_some(path)
+    }
+}
+
 /// Executes Demotic again. Returns only on failure.
 fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to terminated strings.
@@ -194,6 +214,9 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
         if let Some(program) = launcher {
             libc::syscall(libc::SYS_execve, program.as_ptr(), args.as_ptr(), env.as_ptr());
             return Errno::last();
+        }
+        if let Some(path) = own_path() {
+            libc::syscall(libc::SYS_execve, path.as_ptr(), args.as_ptr(), env.as_ptr());
         }
         libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args.as_ptr(), env.as_ptr());
         let mut errno = Errno::last();
