@@ -11,10 +11,16 @@ static void show_status(const char *what, int status) {
     else printf("%s: status %x\n", what, status);
 }
 
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 /* What the executed copy of this program does. */
 static int as_child(int argc, char **argv) {
     if (!strcmp(argv[1], "echo")) {
         for (int i = 2; i < argc; i++) printf("arg %d: [%s]\n", i, argv[i]);
+        /* Sorted: emulators of the host turn the order round when they execute something. */
+        int count = 0;
+        while (environ[count]) count++;
+        qsort(environ, count, sizeof *environ, by_text);
         for (char **e = environ; *e; e++) printf("env [%s]\n", *e);
         return argc;
     }
