@@ -2,7 +2,7 @@
 //!
 //! The host process executes Demotic again, which loads the new program; so everything that execve(2) does to a process
 //! (threads, close-on-exec, timers, process name, vfork parents) is done by the host's kernel. What the guest must not see
-//! travels in the arguments: `demotic --internal-exec OPTIONS PATH ARGV...`, with the mask of blocked signals among the
+//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] PATH ARGV...`, with the mask of blocked signals among the
 //! options, because Demotic itself keeps everything blocked meanwhile.
 //!
 //! Scripts (`#!`) are resolved here, as their interpreters are guest programs, too. Files that are no x86 programs are given
@@ -13,11 +13,12 @@ use crate::load::elf::{Header, Refusal, pt, read_at};
 use crate::process::Options;
 use crate::task::Task;
 use demotic_host::signal as host;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// First argument of a re-execution.
@@ -147,11 +148,18 @@ fn refusal_errno(refusal: Refusal) -> Errno {
 
 /// A descriptor of Demotic's own binary, for hosts (chroots) without /proc.
 static OWN_BINARY: AtomicI32 = AtomicI32::new(-1);
+/// Its path, as long as that still leads to it: emulators of the host and binfmt_misc want one.
+static OWN_PATH: OnceLock<CString> = OnceLock::new();
 /// Where guests rarely look: programs that close everything stop at the limit of descriptors, and this survives most.
 const OWN_FD_FROM: i32 = 900;
 
 /// Opens Demotic's own binary for later re-executions; to be called once at start-up.
 pub fn remember_own_binary() {
+    if let Ok(path) = std::fs::read_link("/proc/self/exe") {
+        if let Ok(path) = CString::new(path.into_os_string().into_vec()) {
+            let _ = OWN_PATH.set(path);
+        }
+    }
     // SAFETY: a terminated path; the descriptors are ours.
     unsafe {
         let fd = libc::open(c"/proc/self/exe".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
@@ -187,10 +195,29 @@ pub fn vacate_fd(fd: i32) {
     }
 }
 
+/// The path of Demotic's binary if the same file is still there.
+fn own_path() -> Option<&'static CStr> {
+    let path = OWN_PATH.get()?;
+    // SAFETY: the structures are ours, and all zeros is a valid value of them.
+    unsafe {
+        let (mut here, mut there): (libc::stat, libc::stat) = (std::mem::zeroed(), std::mem::zeroed());
+        let known = libc::fstat(OWN_BINARY.load(Ordering::Relaxed), &mut here) == 0;
+        let found = known && libc::stat(path.as_ptr(), &mut there) == 0;
+        (found && here.st_dev == there.st_dev && here.st_ino == there.st_ino).then_some(path)
+    }
+}
+
 /// Executes Demotic again. Returns only on failure.
-fn execute_self(args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
+fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to terminated strings.
     unsafe {
+        if let Some(program) = launcher {
+            libc::syscall(libc::SYS_execve, program.as_ptr(), args.as_ptr(), env.as_ptr());
+            return Errno::last();
+        }
+        if let Some(path) = own_path() {
+            libc::syscall(libc::SYS_execve, path.as_ptr(), args.as_ptr(), env.as_ptr());
+        }
         libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args.as_ptr(), env.as_ptr());
         let mut errno = Errno::last();
         let fd = OWN_BINARY.load(Ordering::Relaxed);
@@ -205,23 +232,37 @@ fn execute_self(args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Er
 /// The options of a re-execution as one argument.
 fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
     let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
-    format!("strace={},log={},mask={mask:x}{fd}", u8::from(options.strace), u8::from(options.log))
+    let (strace, log) = (u8::from(options.strace), u8::from(options.log));
+    format!("strace={strace},log={log},launch={},mask={mask:x}{fd}", options.launcher.len())
 }
 
-/// What [`encode`] wrote: options, mask and descriptor. Unknown parts are ignored.
-pub fn decode(text: &str) -> (Options, host::Set, Option<i32>) {
-    let mut options = Options::default();
-    let (mut mask, mut fd) = (0, None);
+/// What a re-execution was told.
+#[derive(Clone, Debug, Default)]
+pub struct Continuation {
+    /// From the command line, except for the launcher.
+    pub options: Options,
+    /// How many words of the launcher follow.
+    pub launcher: usize,
+    /// The guest's mask of blocked signals.
+    pub mask: host::Set,
+    /// The open program, for fexecve(3).
+    pub fd: Option<i32>,
+}
+
+/// What [`encode`] wrote. Unknown parts are ignored.
+pub fn decode(text: &str) -> Continuation {
+    let Continuation { mut options, mut launcher, mut mask, mut fd } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
             Some(("log", v)) => options.log = v == "1",
+            Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("fd", v)) => fd = v.parse().ok(),
             _ => {}
         }
     }
-    (options, mask, fd)
+    Continuation { options, launcher, mask, fd }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -311,13 +352,20 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             Some(_) => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
             None => path.to_vec(),
         };
-        let mut words = vec![c"demotic".to_owned()];
+        let options = &task.process.options;
+        let launcher = options.launcher.iter().flat_map(|w| CString::new(w.as_bytes()));
+        let mut words: Vec<CString> = launcher.clone().collect();
+        let program = words.first().cloned();
+        if program.is_none() {
+            words.push(c"demotic".to_owned());
+        }
         words.extend(CString::new(INTERNAL));
-        words.extend(CString::new(encode(&task.process.options, mask, kept)));
+        words.extend(CString::new(encode(options, mask, kept)));
+        words.extend(launcher);
         words.extend(CString::new(name));
         words.extend(args.into_iter().flat_map(CString::new));
         let list: Vec<*const libc::c_char> = words.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
-        let errno = execute_self(&list, &env);
+        let errno = execute_self(program.as_deref(), &list, &env);
         if let Some(fd) = kept {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
@@ -403,10 +451,10 @@ mod tests {
 
     #[test]
     fn options_travel() {
-        let options = Options { strace: true, log: false, argv0: None };
-        let (back, mask, fd) = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
-        assert!(back.strace && !back.log);
-        assert_eq!((mask, fd), (0x8000_0000_0000_0401, Some(905)));
-        assert_eq!(decode("").1, 0);
+        let options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
+        assert!(back.options.strace && !back.options.log);
+        assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
+        assert_eq!(decode("").mask, 0);
     }
 }

@@ -25,6 +25,9 @@ pub struct Options {
     pub log: bool,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
+    /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
+    /// kernel cannot run that, under an emulator of the host.
+    pub launcher: Vec<OsString>,
 }
 
 /// One guest process.

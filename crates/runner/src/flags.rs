@@ -12,6 +12,8 @@ pub struct Flags {
     pub strace: bool,
     /// Print the log.
     pub log: bool,
+    /// What starts demotic again when the program executes another one.
+    pub launcher: Vec<OsString>,
     /// Changes to the environment, in order: set (with `=`) or unset.
     pub env: Vec<Change>,
     /// Program and arguments.
@@ -45,6 +47,7 @@ enum Effect {
     Argv0,
     Strace,
     Log,
+    Launcher,
     Set,
     Unset,
 }
@@ -58,6 +61,13 @@ const FLAGS: &[Flag] = &[
     Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
     Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
     Flag(None, "log", None, "print what is not supported on standard error, each time", Effect::Log),
+    Flag(
+        None,
+        "launcher",
+        Some("WORDS"),
+        "execute programs by WORDS (split at spaces) instead of demotic's own file: under an emulator",
+        Effect::Launcher,
+    ),
     Flag(Some('h'), "help", None, "print this text", Effect::Help),
     Flag(Some('V'), "version", None, "print the version", Effect::Version),
 ];
@@ -105,6 +115,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             Effect::Argv0 => flags.argv0 = Some(value()?),
             Effect::Strace => flags.strace = true,
             Effect::Log => flags.log = true,
+            Effect::Launcher => {
+                let words = value()?.into_string().map_err(|_| "launcher: not valid Unicode".to_owned())?;
+                flags.launcher = words.split_whitespace().map(OsString::from).collect();
+            }
             Effect::Set => {
                 let value = value()?;
                 if !value.as_encoded_bytes().contains(&b'=') {

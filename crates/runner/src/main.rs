@@ -82,7 +82,8 @@ fn run(flags: Flags) -> i32 {
     if let Some(argv0) = &flags.argv0 {
         args[0].clone_from(argv0);
     }
-    let options = Options { strace: flags.strace, log: flags.log, argv0: flags.argv0 };
+    let Flags { strace, log, argv0, launcher, .. } = flags;
+    let options = Options { strace, log, argv0, launcher };
     let error = process::start(&Start { program, fd: None, args, env, options, mask: None });
     complain(error.status, &error.message)
 }
@@ -90,10 +91,10 @@ fn run(flags: Flags) -> i32 {
 /// The continuation of a guest's execve(2): options, path, arguments.
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
-    let (Some(options), Some(program)) = (args.next(), args.next()) else {
-        return complain(USAGE, "an internal option was used from outside");
-    };
-    let (options, mask, fd) = exec::decode(&options.to_string_lossy());
+    let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
+    let exec::Continuation { mut options, launcher, mask, fd } = told;
+    options.launcher = args.by_ref().take(launcher).collect();
+    let Some(program) = args.next() else { return complain(USAGE, "an internal option was used from outside") };
     let start = Start { program, fd, args: args.collect(), env: environment(), options, mask: Some(mask) };
     let error = process::start(&start);
     complain(error.status, &error.message)
