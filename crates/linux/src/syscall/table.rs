@@ -5,7 +5,7 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use super::{dir, fcntl, file, ids, info, ioctl, ipc, misc, net, poll, sched, stat, time};
+use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, misc, net, poll, sched, stat, time};
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
@@ -187,10 +187,10 @@ rows! {
     197 235 removexattr              [pass libc::SYS_removexattr] (Path, Str) full;
     198 236 lremovexattr             [pass libc::SYS_lremovexattr] (Path, Str) full;
     199 237 fremovexattr             [pass libc::SYS_fremovexattr] (Fd, Str) full;
-    463 463 setxattrat               [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    464 464 getxattrat               [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    465 465 listxattrat              [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    466 466 removexattrat            [enosys] () missing "extended attributes by directory descriptor are not done yet";
+    463 463 setxattrat               [pass 463] (AtFd, Path, AtFlags, Str, In, Size) full;
+    464 464 getxattrat               [pass 464] (AtFd, Path, AtFlags, Str, In, Size) full;
+    465 465 listxattrat              [pass 465] (AtFd, Path, AtFlags, OutBuf(4), Size) full;
+    466 466 removexattrat            [pass 466] (AtFd, Path, AtFlags, Str) full;
     303 341 name_to_handle_at        [pass libc::SYS_name_to_handle_at] (AtFd, Path, Out(136), Out(8), AtFlags) full;
     304 342 open_by_handle_at        [call file::open_by_handle_at] (Fd, In, OpenFlags) full;
     212 253 lookup_dcookie           [enosys] () missing "removed from Linux 6.7";
@@ -210,9 +210,9 @@ rows! {
     432 432 fsmount                  [pass libc::SYS_fsmount] (Fd, Hex, Hex) full;
     433 433 fspick                   [pass libc::SYS_fspick] (AtFd, Path, Hex) full;
     442 442 mount_setattr            [pass libc::SYS_mount_setattr] (AtFd, Path, Hex, In, Size) full;
-    467 467 open_tree_attr           [enosys] () missing "not done yet";
-    457 457 statmount                [enosys] () missing "not done yet";
-    458 458 listmount                [enosys] () missing "not done yet";
+    467 467 open_tree_attr           [pass 467] (AtFd, Path, Hex, In, Size) full;
+    457 457 statmount                [pass 457] (In, OutBuf(2), Size, Hex) full;
+    458 458 listmount                [pass 458] (In, Out(8), Size, Hex) full;
     253 291 inotify_init             [call poll::inotify_init] () full;
     294 332 inotify_init1            [pass libc::SYS_inotify_init1] (OpenFlags) full;
     254 292 inotify_add_watch        [pass libc::SYS_inotify_add_watch] (Fd, Path, Hex) full;
@@ -221,8 +221,8 @@ rows! {
     301 339 fanotify_mark            [call file::fanotify_mark] (Fd, Hex, Hex, Hex, AtFd, Path) full;
     436 436 close_range              [call file::close_range] (Uint, Uint, Hex) full;
     319 356 memfd_create             [pass libc::SYS_memfd_create] (Str, Hex) full;
-    447 447 memfd_secret             [enosys] () missing "not done yet";
-    451 451 cachestat                [enosys] () missing "not done yet";
+    447 447 memfd_secret             [call misc::memfd_secret] (Hex) full;
+    451 451 cachestat                [pass 451] (Fd, In, Out(40), Uint) full;
 
     // waiting
       7 168 poll                     [call poll::poll] (Ptr, Uint, Int) full;
@@ -249,11 +249,11 @@ rows! {
       - 410 timerfd_gettime64        [call time::timerfd_gettime64] (Fd, Ptr) full;
     282 321 signalfd                 [call crate::signal::syscalls::sys_signalfd] (Fd, Ptr, Size) full;
     289 327 signalfd4                [call crate::signal::syscalls::sys_signalfd4] (Fd, Ptr, Size, Hex) full;
-    206 245 io_setup                 [enosys] () missing "the completion ring would be mapped by the host kernel";
-    207 246 io_destroy               [enosys] () missing "see io setup";
-    208 247 io_getevents             [enosys] () missing "see io setup";
-    209 248 io_submit                [enosys] () missing "see io setup";
-    210 249 io_cancel                [enosys] () missing "see io setup";
+    206 245 io_setup                 [call aio::io_setup] (Uint, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    207 246 io_destroy               [call aio::io_destroy] (Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    208 247 io_getevents             [call aio::io_getevents] (Ptr, Long, Long, Ptr, Timespec) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    209 248 io_submit                [call aio::io_submit] (Ptr, Long, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    210 249 io_cancel                [call aio::io_cancel] (Ptr, Ptr, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     333 385 io_pgetevents            [enosys] () missing "see io setup";
       - 416 io_pgetevents_time64     [enosys] () missing "see io setup";
     425 425 io_uring_setup           [enosys] () missing "programs fall back to epoll";
@@ -369,8 +369,8 @@ rows! {
     331 382 pkey_free                [call misc::pkey_free] (Int) full;
     310 347 process_vm_readv         [call misc::process_vm_readv] (Int, Ptr, Size, Ptr, Size, Hex) full;
     311 348 process_vm_writev        [call misc::process_vm_writev] (Int, Ptr, Size, Ptr, Size, Hex) full;
-    440 440 process_madvise          [enosys] () missing "not done yet";
-    448 448 process_mrelease         [enosys] () missing "not done yet";
+    440 440 process_madvise          [call misc::process_madvise] (Fd, Ptr, Size, Int, Hex) full;
+    448 448 process_mrelease         [pass 448] (Fd, Hex) full;
     323 374 userfaultfd              [enosys] () missing "faults are handled by the translator";
     462 462 mseal                    [enosys] () missing "not done yet";
     453 453 map_shadow_stack         [enosys] () missing "the guest CPU has no shadow stacks";
@@ -542,9 +542,9 @@ rows! {
     444 444 landlock_create_ruleset  [pass libc::SYS_landlock_create_ruleset] (In, Size, Hex) full;
     445 445 landlock_add_rule        [pass libc::SYS_landlock_add_rule] (Fd, Int, In, Hex) full;
     446 446 landlock_restrict_self   [pass libc::SYS_landlock_restrict_self] (Fd, Hex) full;
-    459 459 lsm_get_self_attr        [enosys] () missing "not done yet";
-    460 460 lsm_set_self_attr        [enosys] () missing "not done yet";
-    461 461 lsm_list_modules         [enosys] () missing "not done yet";
+    459 459 lsm_get_self_attr        [pass 459] (Uint, Out(8), Out(4), Hex) full;
+    460 460 lsm_set_self_attr        [pass 460] (Uint, In, Uint, Hex) full;
+    461 461 lsm_list_modules         [pass 461] (Out(8), Out(4), Hex) full;
     321 357 bpf                      [enosys] () missing "kernel programs see host structures";
     298 336 perf_event_open          [enosys] () missing "counters would count the translator";
     246 283 kexec_load               [enosys] () missing "administration";
@@ -555,8 +555,8 @@ rows! {
 
     335   - uretprobe                [enosys] () missing "only the kernel itself puts this call into programs";
     336   - uprobe                   [enosys] () missing "only the kernel itself puts this call into programs";
-    468 468 file_getattr             [enosys] () missing "not done yet";
-    469 469 file_setattr             [enosys] () missing "not done yet";
+    468 468 file_getattr             [pass 468] (AtFd, Path, Out(64), Size, AtFlags) full;
+    469 469 file_setattr             [pass 469] (AtFd, Path, In, Size, AtFlags) full;
 
     // gone from Linux
     156 149 _sysctl                  [enosys] () missing "removed from Linux 5.5";
