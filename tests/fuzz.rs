@@ -8,6 +8,7 @@
 //! How a hang is told from a guest that runs in circles: it is asked to end (SIGTERM) and must do so.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -110,8 +111,14 @@ fn run_batch(batch: &str) -> Result<(), String> {
     let room = PathBuf::from(std::env::var_os(ROOM).ok_or("a room")?);
     let seed = number * 1000 + kind.len() as u64 * 7 + u64::from(abi == Abi::I386);
     let mut rng = Rng(seed);
-    let mut batch =
-        Batch { room, prefix: prefix.split_whitespace().map(str::to_owned).collect(), failures: Vec::new(), cases: 0 };
+    let mut batch = Batch {
+        room,
+        prefix: prefix.split_whitespace().map(str::to_owned).collect(),
+        failures: Vec::new(),
+        cases: 0,
+        silent: kind == "calls",
+    };
+    batch.control(abi)?;
     match kind {
         "elf" => {
             for case in 0..count {
@@ -153,12 +160,59 @@ struct Batch {
     prefix: Vec<String>,
     failures: Vec<String>,
     cases: u64,
+    /// Standard error may have been closed by the guest.
+    silent: bool,
 }
 
 impl Batch {
+    /// A sound program runs in here: otherwise nothing that follows would say anything.
+    fn control(&mut self, abi: Abi) -> Result<(), String> {
+        let file = fs::read(guest::prebuilt(abi, "hello")).map_err(|e| e.to_string())?;
+        let outcome = self.run(&file, b"")?;
+        if outcome.transcript() != "hello, world\n[exit 0]\n" {
+            return Err(format!("even hello fails: {}\n{}", outcome.transcript(), outcome.complaint()));
+        }
+        Ok(())
+    }
+
     /// Runs `file` as the guest and judges what Demotic did.
     fn case(&mut self, what: &str, file: &[u8], stdin: &[u8]) -> Result<(), String> {
         self.cases += 1;
+        let outcome = self.run(file, stdin)?;
+        if let Some(fault) = self.judge(&outcome) {
+            let kept = std::env::temp_dir().join(format!(
+                "demotic-fuzz-failure-{}-{}",
+                std::process::id(),
+                self.failures.len()
+            ));
+            fs::write(kept.with_extension("elf"), file).ok();
+            fs::write(kept.with_extension("stdin"), stdin).ok();
+            self.failures.push(format!("{what}: {fault} (kept in {}.elf, .stdin)", kept.display()));
+        }
+        Ok(())
+    }
+
+    /// What Demotic did wrong, if anything.
+    fn judge(&self, outcome: &Outcome) -> Option<String> {
+        let fault = |what: &str| Some(format!("{what}: {}\n{}", outcome.ending(), outcome.complaint()));
+        let Some(status) = outcome.status else { return fault("it hangs") };
+        if outcome.translator_failed() {
+            return fault("Demotic fails");
+        }
+        // Demotic says in a line when the guest dies of a signal it caused; without one, Demotic itself died. (A guest
+        // making random calls may have closed standard error.)
+        let deadly = status.signal().is_some_and(|s| [4, 5, 6, 7, 8, 11, 31].contains(&s));
+        if deadly
+            && !self.prefix.is_empty()
+            && !self.silent
+            && !String::from_utf8_lossy(&outcome.stderr).contains("demotic:")
+        {
+            return fault("Demotic dies without a word");
+        }
+        None
+    }
+
+    fn run(&self, file: &[u8], stdin: &[u8]) -> Result<Outcome, String> {
         let guest = self.room.join("guest");
         // Written afresh: a guest may have removed or changed it.
         fs::remove_file(&guest).ok();
@@ -167,26 +221,8 @@ impl Batch {
         // `timeout` sends SIGTERM after five seconds: a guest in a loop ends then. What is still there after the limit hangs.
         let mut command = Command::new("timeout");
         command.args(["-s", "TERM", "5"]).arg("chroot").arg(&self.room).args(&self.prefix).arg("/guest");
-        let outcome = run(command, stdin, Duration::from_secs(60)).map_err(|e| format!("{e:#}"))?;
-        if let Some(fault) = judge(&outcome) {
-            let kept = std::env::temp_dir().join(format!("demotic-fuzz-failure-{}", std::process::id()));
-            fs::write(kept.with_extension("elf"), file).ok();
-            fs::write(kept.with_extension("stdin"), stdin).ok();
-            self.failures.push(format!("{what}: {fault} (kept in {}.elf, .stdin)", kept.display()));
-        }
-        Ok(())
+        run(command, stdin, Duration::from_secs(60)).map_err(|e| format!("{e:#}"))
     }
-}
-
-/// What Demotic did wrong, if anything.
-fn judge(outcome: &Outcome) -> Option<String> {
-    if outcome.status.is_none() {
-        return Some(format!("hangs\n{}", outcome.complaint()));
-    }
-    if outcome.translator_failed() {
-        return Some(format!("{}\n{}", outcome.ending(), outcome.complaint()));
-    }
-    None
 }
 
 /// An ELF file with something wrong with it, or none at all.

@@ -28,6 +28,13 @@ pub enum Ty {
     Fl,
 }
 
+// Tables, because the interpreter asks with every operation. In the order of the enum.
+const BITS: [u8; 11] = [0, 1, 8, 16, 32, 64, 32, 64, 80, 128, 0];
+const MASK: [u64; 11] = {
+    let all = u64::MAX;
+    [all, 1, 0xff, 0xffff, 0xffff_ffff, all, 0xffff_ffff, all, all, all, all]
+};
+
 impl Ty {
     /// All types, in encoding order.
     pub const ALL: [Ty; 11] =
@@ -56,17 +63,9 @@ impl Ty {
     }
 
     /// Width in bits; 0 for types without one.
+    #[inline(always)]
     pub const fn bits(self) -> u32 {
-        match self {
-            Ty::None | Ty::Fl => 0,
-            Ty::I1 => 1,
-            Ty::I8 => 8,
-            Ty::I16 => 16,
-            Ty::I32 | Ty::F32 => 32,
-            Ty::I64 | Ty::F64 => 64,
-            Ty::F80 => 80,
-            Ty::V128 => 128,
-        }
+        BITS[self as usize] as u32
     }
 
     /// Width in bytes as stored in guest memory.
@@ -91,13 +90,8 @@ impl Ty {
     }
 
     /// All ones in the width of an integer type (up to 64 bits).
+    #[inline(always)]
     pub const fn mask(self) -> u64 {
-        match self {
-            Ty::I1 => 1,
-            Ty::I8 => 0xff,
-            Ty::I16 => 0xffff,
-            Ty::I32 | Ty::F32 => 0xffff_ffff,
-            _ => u64::MAX,
-        }
+        MASK[self as usize]
     }
 }

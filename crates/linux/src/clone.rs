@@ -302,7 +302,9 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
         // SAFETY: without CLONE_VM and a new stack the child returns here in a copy of this memory.
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) })
     };
-    let pid = process.engine.locked(|| process.space.locked(|| process.signals.locked(host_fork)))?;
+    let pid = crate::syscall::locked(|| {
+        process.engine.locked(|| process.space.locked(|| process.signals.locked(host_fork)))
+    })?;
     if pid != 0 {
         drop(blocked);
         if request.flags & flag::PARENT_SETTID != 0 {

@@ -4,6 +4,7 @@
 //! handlers for stack overflow. Re-executions by the guest's execve(2) come with [`demotic_linux::exec::INTERNAL`] as the
 //! first argument.
 #![cfg_attr(not(test), no_main)]
+#![deny(unsafe_code)]
 
 mod flags;
 
@@ -20,6 +21,7 @@ use std::path::Path;
 const USAGE: i32 = 125;
 
 /// The entry that C start-up code calls.
+#[allow(unsafe_code)] // the attribute counts as such
 #[cfg_attr(not(test), unsafe(export_name = "main"))]
 pub extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
     exec::remember_own_binary();

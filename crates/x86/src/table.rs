@@ -62,6 +62,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Aam => alu::aam(l),
         M::Aad => alu::aad(l),
         M::Salc => alu::salc(l),
+        M::Arpl => alu::arpl(l),
         M::Into => alu::into(l),
         M::Bound => alu::bound(l),
         M::Mul => muldiv::wide(l, false),
@@ -163,6 +164,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Call => branch::call(l),
         M::Ret => branch::ret(l),
         M::Retf => branch::retf(l),
+        M::Iret | M::Iretd | M::Iretq => branch::iret(l),
         M::Int => { let n = l.insn.immediate8(); branch::int(l, n) }
         M::Int1 => branch::int(l, 1),
         M::Int3 => branch::int(l, 3),

@@ -35,18 +35,21 @@ fn add_flags(ty: Ty, a: u64, b: u64, c: u64) -> u32 {
 }
 
 /// Flags of a - b - c.
-fn sub_flags(ty: Ty, a: u64, b: u64, c: u64) -> u32 {
+#[inline(always)]
+pub(super) fn sub_flags(ty: Ty, a: u64, b: u64, c: u64) -> u32 {
     let r = a.wrapping_sub(b).wrapping_sub(c) & ty.mask();
     let borrow = a < b || (c != 0 && a == b);
     let overflow = ((a ^ b) & (a ^ r)) >> (ty.bits() - 1) & 1 != 0;
     flags_of(ty, r) | bit(borrow, CF) | bit(overflow, OF) | (a ^ b ^ r) as u32 & AF
 }
 
-fn shl(ty: Ty, a: u64, n: u32) -> u64 {
+#[inline(always)]
+pub(super) fn shl(ty: Ty, a: u64, n: u32) -> u64 {
     if n >= ty.bits() { 0 } else { a << n & ty.mask() }
 }
 
-fn shr(ty: Ty, a: u64, n: u32) -> u64 {
+#[inline(always)]
+pub(super) fn shr(ty: Ty, a: u64, n: u32) -> u64 {
     if n >= ty.bits() { 0 } else { (a & ty.mask()) >> n }
 }
 
@@ -163,6 +166,7 @@ pub(super) fn condition(cc: u64, f: u32) -> bool {
 }
 
 /// Computes a pure operation.
+#[inline(never)]
 pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
     let ty = inst.ty;
     let m = ty.mask();

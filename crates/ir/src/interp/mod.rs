@@ -258,7 +258,13 @@ fn step<M: Memory>(
     let v: V = match inst.op {
         Op::Nop => return Ok(None),
         Op::Const => V::from(inst.imm & ty.mask()),
+        // General registers are most of what is read and written.
+        Op::Get if inst.imm < 16 => V::from(state.gpr[(inst.imm & 15) as usize] & ty.mask()),
         Op::Get => get_slot(state, Slot(inst.imm as u8), ty),
+        Op::Set if inst.imm < 16 && ty >= Ty::I32 => {
+            state.gpr[(inst.imm & 15) as usize] = s.get(a).lo & ty.mask();
+            return Ok(None);
+        }
         Op::Set => {
             set_slot(state, Slot(inst.imm as u8), ty, s.get(a));
             return Ok(None);
@@ -279,6 +285,22 @@ fn step<M: Memory>(
         Op::Sub => V::from(s.get(a).lo.wrapping_sub(s.get(b).lo) & ty.mask()),
         Op::And => V::from(s.get(a).lo & s.get(b).lo),
         Op::Xor => V::from(s.get(a).lo ^ s.get(b).lo),
+        Op::Or => V::from(s.get(a).lo | s.get(b).lo),
+        Op::Shl => V::from(int::shl(ty, s.get(a).lo, s.get(b).lo as u32 & 0xff)),
+        Op::Shr => V::from(int::shr(ty, s.get(a).lo, s.get(b).lo as u32 & 0xff)),
+        Op::Eq => V::from(s.get(a).lo == s.get(b).lo),
+        Op::Sext => V::from(int::sext_bits(inst.imm, s.get(a).lo) as u64 & ty.mask()),
+        Op::Mul => V::from(s.get(a).lo.wrapping_mul(s.get(b).lo) & ty.mask()),
+        Op::Cond => V::from(int::condition(inst.imm, s.get(a).lo as u32)),
+        Op::FlSub => V::from(u64::from(int::sub_flags(ty, s.get(a).lo, s.get(b).lo, 0))),
+        Op::FlLogic => V::from(u64::from(flags_of(ty, s.get(a).lo))),
+        Op::Sel => {
+            if s.get(a).lo != 0 {
+                s.get(b)
+            } else {
+                s.get(inst.args[2])
+            }
+        }
         Op::Zext => V::from(s.get(a).lo & ty.mask()),
         Op::DivU | Op::RemU | Op::DivS | Op::RemS => {
             V::from(int::divide(inst.op, ty, s.get(a).lo, s.get(b).lo, s.get(inst.args[2]).lo)?)
@@ -353,7 +375,7 @@ fn step<M: Memory>(
     Ok(None)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn get_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
     let n = usize::from(slot.0);
     let x = match slot.0 {
@@ -382,7 +404,7 @@ fn get_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
     V::from(x & ty.mask())
 }
 
-#[inline(always)]
+#[inline(never)]
 fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
     let n = usize::from(slot.0);
     let merge = |old: u64| match ty {

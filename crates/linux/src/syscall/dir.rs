@@ -124,6 +124,12 @@ pub fn umount(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// Tokens for directory positions beyond 31 bits, with the positions.
 static POSITIONS: Mutex<Option<HashMap<u32, i64>>> = Mutex::new(None);
+
+/// Runs `f` (a fork) with this module's lock held.
+pub(super) fn locked<T>(f: impl FnOnce() -> T) -> T {
+    let _guard = POSITIONS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    f()
+}
 /// More remembered positions than this are forgotten all at once.
 const MAX_POSITIONS: usize = 1 << 20;
 

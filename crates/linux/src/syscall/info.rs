@@ -67,6 +67,12 @@ fn host_limit(task: &Task, resource: u64, new: Option<Rlimit>) -> Result<Rlimit,
 /// `RLIMIT_DATA`, 1 is `RLIMIT_AS`. A child started by exec starts with the host's again.
 static OWN_LIMITS: [Mutex<Option<Rlimit>>; 2] = [const { Mutex::new(None) }; 2];
 
+/// Runs `f` (a fork) with this module's locks held.
+pub(super) fn locked<T>(f: impl FnOnce() -> T) -> T {
+    let _guards = OWN_LIMITS.each_ref().map(|limit| limit.lock().unwrap_or_else(PoisonError::into_inner));
+    f()
+}
+
 fn own_limit(resource: u64) -> Option<&'static Mutex<Option<Rlimit>>> {
     match resource as u32 {
         libc::RLIMIT_DATA => OWN_LIMITS.first(),

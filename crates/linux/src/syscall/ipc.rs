@@ -231,6 +231,12 @@ const HOST_SHMLBA: u64 = if cfg!(target_arch = "arm") { 4 * PAGE } else { PAGE }
 /// Attached segments of this process: address and length in bytes, for `shmdt`.
 static ATTACHED: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
 
+/// Runs `f` (a fork) with this module's lock held.
+pub(super) fn locked<T>(f: impl FnOnce() -> T) -> T {
+    let _guard = ATTACHED.lock().unwrap_or_else(PoisonError::into_inner);
+    f()
+}
+
 /// Attaches segment `id` of `size` bytes: room is found and recorded by the address space, then the segment replaces it.
 fn attach(task: &mut Task, id: u64, address: u64, flags: i32, size: u64) -> SysResult {
     const SHM_RDONLY: i32 = 0o10000;

@@ -144,6 +144,11 @@ pub struct Row {
     pub level: Level,
 }
 
+/// Runs `f` (a fork of the host process) while no other thread holds a lock of a system call family.
+pub fn locked<T>(f: impl FnOnce() -> T) -> T {
+    dir::locked(|| info::locked(|| ipc::locked(f)))
+}
+
 /// The row of a number, if there is one.
 pub fn lookup(abi: Abi, nr: u32) -> Option<&'static Row> {
     let index = match abi {

@@ -299,6 +299,26 @@ pub fn aad(l: &mut Lifter) -> Flow {
     Flow::Next
 }
 
+/// arpl: raises the requested privilege level of a selector to that of another; ZF tells whether it did.
+pub fn arpl(l: &mut Lifter) -> Flow {
+    let dst = l.place(0);
+    let a = l.load(dst);
+    let b = l.read(1);
+    let a = l.b.zext(Ty::I16, a);
+    let b = l.b.zext(Ty::I16, b);
+    let (low_a, low_b) = (l.b.andi(a, 3), l.b.andi(b, 3));
+    let less = l.b.ltu(low_a, low_b);
+    let cleared = l.b.andi(a, 0xfffc);
+    let raised = l.b.or(cleared, low_b);
+    let r = l.b.sel(less, raised, a);
+    match dst {
+        Place::Gpr(n, _) => l.set_gpr(n, r),
+        p => l.store(p, r),
+    }
+    l.set_flag_if(less, demotic_ir::state::eflags::ZF);
+    Flow::Next
+}
+
 /// salc: AL := CF ? 0xff : 0 (undocumented for long, in the SDM's opcode maps since).
 pub fn salc(l: &mut Lifter) -> Flow {
     let c = l.carry();

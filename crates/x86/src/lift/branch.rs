@@ -191,6 +191,33 @@ pub fn retf(l: &mut Lifter) -> Flow {
     far(l, selector, offset)
 }
 
+/// iret, iretd, iretq: pops the instruction pointer, CS and the flags; 64-bit code also the stack pointer and SS, which can
+/// only be the flat one here.
+pub fn iret(l: &mut Lifter) -> Flow {
+    use iced_x86::Code::*;
+    let ty = match l.insn.code() {
+        Iretw => Ty::I16,
+        Iretd => Ty::I32,
+        _ => Ty::I64,
+    };
+    let n = i64::from(ty.bytes());
+    let words = if l.long() { 5 } else { 3 };
+    let values: Vec<Val> = (0..words)
+        .map(|k| {
+            let (_, at) = stack::stack_at(l, n * k);
+            l.b.ld(ty, at, ATTR_STACK)
+        })
+        .collect();
+    let new = match values.get(3) {
+        Some(sp) => l.b.zext(Ty::I64, *sp),
+        None => stack::stack_at(l, 3 * n).0,
+    };
+    l.set_gpr(reg::RSP, new);
+    let image = l.b.zext(Ty::I32, values[2]);
+    stack::set_flags(l, image, ty);
+    far(l, values[1], values[0])
+}
+
 /// int n, int3, int1. Only 3, 4 and 0x80 have gates that user code may use; others are #GP with the vector's selector.
 pub fn int(l: &mut Lifter, vector: u8) -> Flow {
     match vector {

@@ -139,18 +139,23 @@ pub fn popf(l: &mut Lifter) -> Flow {
     let (_, addr) = stack_at(l, 0);
     let v = l.b.ld(ty, addr, ATTR_STACK);
     let v = l.b.zext(Ty::I32, v);
+    let (new, _) = stack_at(l, i64::from(ty.bytes()));
+    l.set_gpr(reg::RSP, new);
+    set_flags(l, v, ty);
+    // A new block lets the executor see TF before the next instruction.
+    Flow::End(demotic_ir::block::Term::Jump(demotic_ir::block::Edge::to(l.next)))
+}
+
+/// Takes over what user code may change of an EFLAGS image; 16-bit forms leave the upper half.
+pub fn set_flags(l: &mut Lifter, image: Val, ty: Ty) {
     let mask = if ty == Ty::I16 { eflags::USER_SYS & 0xffff } else { eflags::USER_SYS };
     let sys = l.b.get(Ty::I32, Slot::SYS);
     let keep = l.b.andi(sys, u64::from(!mask));
-    let take = l.b.andi(v, u64::from(mask));
+    let take = l.b.andi(image, u64::from(mask));
     let sys = l.b.or(keep, take);
-    let (new, _) = stack_at(l, i64::from(ty.bytes()));
-    l.set_gpr(reg::RSP, new);
-    let fl = l.b.op(Op::FlFrom, Ty::Fl, &[v]);
+    let fl = l.b.op(Op::FlFrom, Ty::Fl, &[image]);
     l.b.setfl(ALL, fl);
     l.b.set(Slot::SYS, sys);
-    // A new block lets the executor see TF before the next instruction.
-    Flow::End(demotic_ir::block::Term::Jump(demotic_ir::block::Edge::to(l.next)))
 }
 
 /// leave: rSP := rBP, then pop rBP.
