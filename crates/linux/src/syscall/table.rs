@@ -5,7 +5,7 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, misc, net, poll, sched, stat, time};
+use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, poll, sched, stat, time};
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
@@ -168,8 +168,8 @@ rows! {
      94   - lchown                   [call dir::lchown] (Path, Uint, Uint) full;
       - 212 chown32                  [call dir::chown] (Path, Uint, Uint) full;
       - 198 lchown32                 [call dir::lchown] (Path, Uint, Uint) full;
-     93   - fchown                   [pass libc::SYS_fchown] (Fd, Uint, Uint) full;
-      - 207 fchown32                 [pass libc::SYS_fchown] (Fd, Uint, Uint) full;
+     93   - fchown                   [pass kernel::FCHOWN] (Fd, Uint, Uint) full;
+      - 207 fchown32                 [pass kernel::FCHOWN] (Fd, Uint, Uint) full;
       - 182 chown                    [call ids::chown16] (Path, Uint, Uint) full;
       -  16 lchown                   [call ids::lchown16] (Path, Uint, Uint) full;
       -  95 fchown                   [call ids::fchown16] (Fd, Uint, Uint) full;
@@ -462,34 +462,34 @@ rows! {
     126 185 capset                   [pass libc::SYS_capset] (In, In) full;
 
     // identities
-    102   - getuid                   [pass libc::SYS_getuid] () full;
-    107   - geteuid                  [pass libc::SYS_geteuid] () full;
-    104   - getgid                   [pass libc::SYS_getgid] () full;
-    108   - getegid                  [pass libc::SYS_getegid] () full;
-      - 199 getuid32                 [pass libc::SYS_getuid] () full;
-      - 201 geteuid32                [pass libc::SYS_geteuid] () full;
-      - 200 getgid32                 [pass libc::SYS_getgid] () full;
-      - 202 getegid32                [pass libc::SYS_getegid] () full;
-    105   - setuid                   [pass libc::SYS_setuid] (Uint) full;
-    106   - setgid                   [pass libc::SYS_setgid] (Uint) full;
-    113   - setreuid                 [pass libc::SYS_setreuid] (Uint, Uint) full;
-    114   - setregid                 [pass libc::SYS_setregid] (Uint, Uint) full;
-    117   - setresuid                [pass libc::SYS_setresuid] (Uint, Uint, Uint) full;
-    119   - setresgid                [pass libc::SYS_setresgid] (Uint, Uint, Uint) full;
-    122   - setfsuid                 [pass libc::SYS_setfsuid] (Uint) full;
-    123   - setfsgid                 [pass libc::SYS_setfsgid] (Uint) full;
-      - 213 setuid32                 [pass libc::SYS_setuid] (Uint) full;
-      - 214 setgid32                 [pass libc::SYS_setgid] (Uint) full;
-      - 203 setreuid32               [pass libc::SYS_setreuid] (Uint, Uint) full;
-      - 204 setregid32               [pass libc::SYS_setregid] (Uint, Uint) full;
-      - 208 setresuid32              [pass libc::SYS_setresuid] (Uint, Uint, Uint) full;
-      - 210 setresgid32              [pass libc::SYS_setresgid] (Uint, Uint, Uint) full;
-      - 215 setfsuid32               [pass libc::SYS_setfsuid] (Uint) full;
-      - 216 setfsgid32               [pass libc::SYS_setfsgid] (Uint) full;
-    118   - getresuid                [pass libc::SYS_getresuid] (Out(4), Out(4), Out(4)) full;
-    120   - getresgid                [pass libc::SYS_getresgid] (Out(4), Out(4), Out(4)) full;
-      - 209 getresuid32              [pass libc::SYS_getresuid] (Out(4), Out(4), Out(4)) full;
-      - 211 getresgid32              [pass libc::SYS_getresgid] (Out(4), Out(4), Out(4)) full;
+    102   - getuid                   [pass kernel::GETUID] () full;
+    107   - geteuid                  [pass kernel::GETEUID] () full;
+    104   - getgid                   [pass kernel::GETGID] () full;
+    108   - getegid                  [pass kernel::GETEGID] () full;
+      - 199 getuid32                 [pass kernel::GETUID] () full;
+      - 201 geteuid32                [pass kernel::GETEUID] () full;
+      - 200 getgid32                 [pass kernel::GETGID] () full;
+      - 202 getegid32                [pass kernel::GETEGID] () full;
+    105   - setuid                   [pass kernel::SETUID] (Uint) full;
+    106   - setgid                   [pass kernel::SETGID] (Uint) full;
+    113   - setreuid                 [pass kernel::SETREUID] (Uint, Uint) full;
+    114   - setregid                 [pass kernel::SETREGID] (Uint, Uint) full;
+    117   - setresuid                [pass kernel::SETRESUID] (Uint, Uint, Uint) full;
+    119   - setresgid                [pass kernel::SETRESGID] (Uint, Uint, Uint) full;
+    122   - setfsuid                 [pass kernel::SETFSUID] (Uint) full;
+    123   - setfsgid                 [pass kernel::SETFSGID] (Uint) full;
+      - 213 setuid32                 [pass kernel::SETUID] (Uint) full;
+      - 214 setgid32                 [pass kernel::SETGID] (Uint) full;
+      - 203 setreuid32               [pass kernel::SETREUID] (Uint, Uint) full;
+      - 204 setregid32               [pass kernel::SETREGID] (Uint, Uint) full;
+      - 208 setresuid32              [pass kernel::SETRESUID] (Uint, Uint, Uint) full;
+      - 210 setresgid32              [pass kernel::SETRESGID] (Uint, Uint, Uint) full;
+      - 215 setfsuid32               [pass kernel::SETFSUID] (Uint) full;
+      - 216 setfsgid32               [pass kernel::SETFSGID] (Uint) full;
+    118   - getresuid                [pass kernel::GETRESUID] (Out(4), Out(4), Out(4)) full;
+    120   - getresgid                [pass kernel::GETRESGID] (Out(4), Out(4), Out(4)) full;
+      - 209 getresuid32              [pass kernel::GETRESUID] (Out(4), Out(4), Out(4)) full;
+      - 211 getresgid32              [pass kernel::GETRESGID] (Out(4), Out(4), Out(4)) full;
     115   - getgroups                [call ids::getgroups] (Int, Ptr) full;
     116   - setgroups                [call ids::setgroups] (Int, Ptr) full;
       - 205 getgroups32              [call ids::getgroups] (Int, Ptr) full;
