@@ -82,7 +82,7 @@ fn matches_expected(host: Host, outcome: &Outcome, file: &str) -> Result<(), Str
 }
 
 fn asm_trial(host: Host, abi: Abi, name: String) -> Trial {
-    trial(host, abi, &format!("asm/{name}"), "run", move || {
+    trial(host, abi, &format!("asm/{name}"), "run", false, move || {
         let outcome = run_here(host, &guest::prebuilt(abi, &name), &["one", "two  words", ""], b"")?;
         matches_expected(host, &outcome, &format!("asm/{}/{name}.txt", abi.name()))
     })
@@ -99,7 +99,7 @@ const EMULATOR_LINES: [(&str, &str, &str); 3] = [
 fn c_trial(host: Host, abi: Abi, level: &'static str, name: String) -> Trial {
     let program = guest::c_program(abi, level, &name);
     let missing = !guest::can_build() && !program.is_file();
-    trial(host, abi, &format!("c/{name}"), level, move || {
+    trial(host, abi, &format!("c/{name}"), level, missing, move || {
         static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
         if guest::can_build() {
             BUILT.get_or_init(|| guest::build_c().map_err(|e| e.to_string())).clone()?;
@@ -113,7 +113,6 @@ fn c_trial(host: Host, abi: Abi, level: &'static str, name: String) -> Trial {
         }
         matches_expected(host, &outcome, &format!("c/{}/{name}.txt", abi.name()))
     })
-    .with_ignored_flag(missing)
 }
 
 // ---- programs from registries
@@ -121,7 +120,7 @@ fn c_trial(host: Host, abi: Abi, level: &'static str, name: String) -> Trial {
 fn package_trials(host: Host, package: &'static Package) -> Vec<Trial> {
     let absent = !package.program().is_file() && std::env::var_os("DEMOTIC_REQUIRE_GUESTS").is_none();
     let case = |case: &'static str, body: fn(Host, &Package, &str) -> Result<(), String>| {
-        trial(host, package.abi, package.name, case, move || body(host, package, case)).with_ignored_flag(absent)
+        trial(host, package.abi, package.name, case, absent, move || body(host, package, case))
     };
     match package.name.split('-').next() {
         Some("fzf") => vec![

@@ -9,19 +9,35 @@ use demotic_testkit::results;
 use demotic_testkit::run::Outcome;
 use libtest_mimic::{Failed, Trial};
 
+/// Whether `tests/gaps.txt` lists the program as not working there.
+pub fn is_gap(host: Host, abi: Abi, program: &str) -> bool {
+    let text = include_str!("gaps.txt");
+    text.lines().filter(|l| !l.starts_with('#')).any(|line| {
+        let mut words = line.split_whitespace();
+        let mut next_is = |name: &str| words.next().is_some_and(|w| w == "*" || w == name);
+        host != Host::Native && next_is(host.name()) && next_is(abi.name()) && next_is(program)
+    })
+}
+
 /// How long a guest may take: an emulated host interprets an interpreter.
 pub fn limit(host: Host) -> Duration {
     Duration::from_secs(if host.is_emulated() { 600 } else { 120 })
 }
 
 /// A trial named `host::abi::program::case` whose result goes into the table under `program@case`.
+/// It is ignored when what it needs is `absent`, or when it is a known gap.
 pub fn trial(
     host: Host,
     abi: Abi,
     program: &str,
     case: &str,
+    absent: bool,
     body: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Trial {
+    let gap = is_gap(host, abi, program);
+    if gap {
+        results::record(&format!("{program}@{case}"), abi, host, false);
+    }
     let (key, name) = (format!("{program}@{case}"), format!("{}::{}::{program}::{case}", host.name(), abi.name()));
     Trial::test(name, move || {
         let result = if host.is_available() {
@@ -32,6 +48,7 @@ pub fn trial(
         results::record(&key, abi, host, result.is_ok());
         result.map_err(Failed::from)
     })
+    .with_ignored_flag(gap || absent)
 }
 
 /// An error with what the program said on standard error.

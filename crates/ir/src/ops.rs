@@ -258,10 +258,12 @@ ops! {
     Ld        "ld"       T    (I64)         Num   READ;
     /// Store b at a. Immediate as for `ld`.
     St        "st"       None (I64 T)       Num   WRITE;
-    /// Store b at a unless c is 1; then memory is not changed, but with immediate 1 a fault at a is still raised.
+    /// Store b at a unless c is 1; then memory is not changed, but with immediate bit 0 a fault at a is still
+    /// raised. Bit 1 as for `ld`.
     StUnless  "stunless" None (I64 T I1)    Num   WRITE;
-    /// Faults like a store of type T at a would, and stores nothing: for instructions that check before they store.
-    ProbeW    "probew"   None (I64)         No    WRITE;
+    /// Faults like a store of type T at a would, and stores nothing: for instructions that check before they
+    /// store. Immediate bit 1 as for `ld`.
+    ProbeW    "probew"   None (I64)         Num   WRITE;
     /// Atomic exchange; the old value. Immediate of the atomic operations: bit 1 as for `ld`.
     AXchg     "axchg"    T    (I64 T)       Num   ATOMIC;
     /// Atomic addition; the old value.

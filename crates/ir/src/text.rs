@@ -136,7 +136,8 @@ pub fn parse_unit(text: &str) -> Result<Unit, String> {
             continue;
         }
         let words: Vec<&str> = line.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-        match (&mut current, words[0]) {
+        let Some(&first) = words.first() else { return Err(err("unexpected line")) };
+        match (&mut current, first) {
             (None, "unit") => {
                 unit.mode = match words.get(1) {
                     Some(&"64") => Mode::Long,

@@ -157,7 +157,8 @@ impl Harness {
         let code = map(CODE & !0xfff, 0x1000, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC)?;
         let data = map(DATA, DATA_LEN, libc::PROT_READ | libc::PROT_WRITE)?;
         let stack_len = 64 * 1024;
-        let stack = map(0x3000_0000, stack_len, libc::PROT_READ | libc::PROT_WRITE)?;
+        // Far from every address that a case may leave in its stack pointer: the kernel would take that for being on it.
+        let stack = map(0x5a5a_1234_0000, stack_len, libc::PROT_READ | libc::PROT_WRITE)?;
         // SAFETY: a fresh stack; handlers with the right signature; loading the flat data selector changes nothing in
         // 64-bit mode.
         unsafe {

@@ -88,7 +88,6 @@ int main(void) {
     S(SYS_setpriority, 0, 0, 3);
     S(SYS_getpriority, 0, 0);
     S(SYS_personality, 0xffffffff);
-    S(SYS_sysfs, 3) ;
     S(SYS_ustat, 0xffff, buf);
     S(SYS_getdents, fd, buf, sizeof buf);
     int d = CALL(SYS_open, ".", O_RDONLY | O_DIRECTORY);
@@ -109,11 +108,9 @@ int main(void) {
     S(SYS_getrlimit, 999, buf);
     S(SYS_sched_getaffinity, 0, 1, buf);
     S(SYS_sched_rr_get_interval, -1, buf);
-    S(SYS_swapoff, "/nonexistent");
-    S(SYS_umount2, "/nonexistent", 0);
-    S(SYS_fcntl, fd, F_GETFL);
+    printf("flags %lx\n", CALL(SYS_fcntl, fd, F_GETFL) & ~0100000l);
     S(SYS_fcntl, fd, F_SETFL, O_APPEND | O_NONBLOCK);
-    S(SYS_fcntl, fd, F_GETFL);
+    printf("flags %lx\n", CALL(SYS_fcntl, fd, F_GETFL) & ~0100000l);
     S(SYS_fcntl, fd, 9999, 0);
     S(SYS_ioctl, fd, 0x5401, buf);
     S(SYS_ioctl, p[0], 0x541b, buf);
@@ -135,6 +132,7 @@ int main(void) {
     long limits[2];
     S(SYS_getrlimit, 4, limits);
     printf("core limit sane %d\n", limits[1] != 0 || limits[0] == 0);
+    S(SYS_lseek, fd, 0, SEEK_SET);
     S(SYS_readv, fd, ((long[]){8, 1}), 1);
     S(SYS_readv, fd, NULL, 2000);
     S(SYS_writev, fd, ((long[]){(long)buf, -1}), 1);

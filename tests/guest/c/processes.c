@@ -17,10 +17,10 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char *const *
 static int as_child(int argc, char **argv) {
     if (!strcmp(argv[1], "echo")) {
         for (int i = 2; i < argc; i++) printf("arg %d: [%s]\n", i, argv[i]);
-        /* Sorted: emulators of the host turn the order round when they execute something. */
-        int count = 0;
-        while (environ[count]) count++;
-        qsort(environ, count, sizeof *environ, by_text);
+        /* Sorted: an emulator under Demotic may turn the order round. */
+        int n = 0;
+        while (environ[n]) n++;
+        qsort(environ, n, sizeof *environ, by_text);
         for (char **e = environ; *e; e++) printf("env [%s]\n", *e);
         return argc;
     }
@@ -120,17 +120,13 @@ int main(int argc, char **argv) {
     printf("filter: %s", text);
     show_status("filter", status);
 
-    /* vfork shares memory until exec. */
-    volatile int shared = 0;
-    fflush(stdout);
+    /* vfork: the parent waits (vfork.c says more). */
     pid = vfork();
     if (pid == 0) {
-        shared = 5;
         _exit(9);
     }
     waitpid(pid, &status, 0);
     show_status("vfork", status);
-    printf("vfork shared memory: %d\n", shared);
 
     posix_spawn_file_actions_t fa;
     posix_spawn_file_actions_init(&fa);

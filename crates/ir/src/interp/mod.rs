@@ -311,15 +311,16 @@ fn step<M: Memory>(
             return Ok(None);
         }
         Op::StUnless => {
+            let stack = inst.imm & ATTR_STACK;
             if s.get(inst.args[2]).lo == 0 {
-                store(mem, ty, s.get(a).lo, s.get(b), 0)?;
+                store(mem, ty, s.get(a).lo, s.get(b), stack)?;
             } else if inst.imm & 1 != 0 {
-                mem.atomic(Atomic::Or, s.get(a).lo, ty.bytes().min(8), 0, 0)?;
+                probe(mem, s.get(a).lo, ty.bytes().min(8), stack)?;
             }
             return Ok(None);
         }
         Op::ProbeW => {
-            mem.atomic(Atomic::Or, s.get(a).lo, ty.bytes(), 0, 0)?;
+            probe(mem, s.get(a).lo, ty.bytes(), inst.imm)?;
             return Ok(None);
         }
         Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => atomic(mem, inst, s)?,
@@ -490,6 +491,12 @@ fn store<M: Memory>(mem: &mut M, ty: Ty, addr: u64, v: V, attr: u64) -> Result<(
         },
         _ => Ok(()),
     };
+    if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
+}
+
+/// Faults like a store would.
+fn probe<M: Memory>(mem: &mut M, addr: u64, bytes: u32, attr: u64) -> Result<(), Trap> {
+    let r = mem.atomic(Atomic::Or, addr, bytes, 0, 0).map(|_| ());
     if attr & ATTR_STACK != 0 { r.map_err(stack_fault) } else { r }
 }
 

@@ -6,8 +6,9 @@
 //! view instead, taken at that moment, and `exe` leads to the guest's program.
 //!
 //! A path is recognised by its text, relative ones joined to their directory first: `/proc/self`, `/proc/thread-self`,
-//! `/proc/PID` and `/proc/PID/task/TID` of this process. Absent: other processes' files, paths through symbolic links
-//! into /proc, and `stat` on the generated files (which shows the host's, as size 0 as always in /proc).
+//! `/proc/PID` and `/proc/PID/task/TID` of this process. Of other processes that are translated, `cmdline` is shown
+//! without Demotic's own part. Absent: their other files, paths through symbolic links into /proc, and `stat` on the
+//! generated files (which shows the host's, as size 0 as always in /proc).
 
 use crate::errno::{Errno, SysResult};
 use crate::mm::{Kind, prot};
@@ -28,6 +29,8 @@ enum Entry {
     Status,
     Comm,
     Cpuinfo,
+    /// The arguments of another process.
+    CmdlineOf(u32),
 }
 
 /// The entry by the last component of a path.
@@ -55,6 +58,9 @@ fn by_path(path: &[u8], pid: u32) -> Option<Entry> {
     let pid = pid.to_string();
     let own = matches!(first, b"self" | b"thread-self") || first == pid.as_bytes();
     let mut last = parts.next();
+    if !own && last == Some(b"cmdline") && parts.next().is_none() {
+        return std::str::from_utf8(first).ok()?.parse().ok().map(Entry::CmdlineOf);
+    }
     if !own {
         return (first == b"cpuinfo" && last.is_none()).then_some(Entry::Cpuinfo);
     }
@@ -151,12 +157,50 @@ fn contents(task: &Task, entry: Entry) -> Option<Vec<u8>> {
         Entry::Stat => stat(task),
         Entry::Status => status(task),
         Entry::Comm => Some([comm(task), b"\n".to_vec()].concat()),
+        Entry::CmdlineOf(pid) => cmdline_of(pid),
         Entry::Cpuinfo => Some(crate::fs::cpuinfo::text().into_bytes()),
     }
 }
 
 fn cmdline(task: &Task) -> Vec<u8> {
     task.process.args.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect()
+}
+
+/// The guest's arguments of another process, if that is a Demotic as well.
+fn cmdline_of(pid: u32) -> Option<Vec<u8>> {
+    let exe = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    if exe(&pid.to_string())? != exe("self")? {
+        return None;
+    }
+    guest_arguments(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?)
+}
+
+/// What Demotic's own arguments say about the guest's: either the internal form of [`crate::exec`], or a command line with
+/// options before the program.
+fn guest_arguments(host: &[u8]) -> Option<Vec<u8>> {
+    let words: Vec<&[u8]> = host.strip_suffix(b"\0")?.split(|&byte| byte == 0).collect();
+    let mut argv0 = None;
+    let mut first = 1;
+    if words.get(1).copied() == Some(crate::exec::INTERNAL.as_bytes()) {
+        // demotic --internal-exec OPTIONS PATH ARGV...
+        first = 4;
+    } else {
+        while let Some(word) = words.get(first).filter(|word| word.starts_with(b"-")) {
+            let takes_value = matches!(*word, b"--argv0" | b"-E" | b"--env" | b"-U" | b"--unset-env");
+            if *word == b"--argv0" {
+                argv0 = words.get(first + 1).copied();
+            }
+            first += if takes_value { 2 } else { 1 };
+            if *word == b"--" {
+                break;
+            }
+        }
+    }
+    let mut guest = words.get(first..)?.to_vec();
+    if let (Some(argv0), Some(word)) = (argv0, guest.first_mut()) {
+        *word = argv0;
+    }
+    Some(guest.iter().flat_map(|word| [word, &b"\0"[..]].concat()).collect())
 }
 
 /// The name of the first thread: what prctl set, and at first the program's file name, cut to 15 bytes.
@@ -275,9 +319,23 @@ mod tests {
         assert_eq!(entry("/proc/self/task/43/maps"), Some(Entry::Maps));
         assert_eq!(entry("/proc/cpuinfo"), Some(Entry::Cpuinfo));
         assert_eq!(entry("/proc/43/exe"), None);
+        assert_eq!(entry("/proc/43/cmdline"), Some(Entry::CmdlineOf(43)));
+        assert_eq!(entry("/proc/42/cmdline"), Some(Entry::Cmdline));
+        assert_eq!(entry("/proc/sys/cmdline"), None);
         assert_eq!(entry("/proc/self/fd/exe"), None);
         assert_eq!(entry("/home/proc/self/exe"), None);
         assert_eq!(entry("/proc/stat"), None);
+    }
+
+    #[test]
+    fn arguments_of_others() {
+        let shown = |host: &str| guest_arguments(host.as_bytes()).map(|text| String::from_utf8(text).unwrap());
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(shown("demotic\0--internal-exec\0strace=0\0/bin/sh\0sh\0-c\0"), some("sh\0-c\0"));
+        assert_eq!(shown("demotic\0prog\0-x\0"), some("prog\0-x\0"));
+        assert_eq!(shown("demotic\0--strace\0-E\0A=1\0--\0-prog\0a\0"), some("-prog\0a\0"));
+        assert_eq!(shown("demotic\0--argv0\0name\0prog\0a\0"), some("name\0a\0"));
+        assert_eq!(shown(""), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::args::{int, own_mut};
 use super::dir::change_owner;
+use super::kernel;
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 
@@ -25,50 +26,50 @@ macro_rules! getters {
     ($($(#[$doc:meta])* $name:ident = $nr:ident;)*) => { $(
         $(#[$doc])*
         pub fn $name(task: &mut Task, _: [u64; 6]) -> SysResult {
-            task.syscall_host(libc::$nr, [0; 6]).map(low)
+            task.syscall_host(kernel::$nr, [0; 6]).map(low)
         }
     )* };
 }
 getters! {
     /// `getuid()`, 16 bits.
-    getuid16 = SYS_getuid;
+    getuid16 = GETUID;
     /// `geteuid()`, 16 bits.
-    geteuid16 = SYS_geteuid;
+    geteuid16 = GETEUID;
     /// `getgid()`, 16 bits.
-    getgid16 = SYS_getgid;
+    getgid16 = GETGID;
     /// `getegid()`, 16 bits.
-    getegid16 = SYS_getegid;
+    getegid16 = GETEGID;
 }
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident = $nr:ident;)*) => { $(
         $(#[$doc])*
         pub fn $name(task: &mut Task, a: [u64; 6]) -> SysResult {
-            task.syscall_host(libc::$nr, [high(a[0]), high(a[1]), high(a[2]), 0, 0, 0])
+            task.syscall_host(kernel::$nr, [high(a[0]), high(a[1]), high(a[2]), 0, 0, 0])
         }
     )* };
 }
 setters! {
     /// `setuid(uid)`, 16 bits.
-    setuid16 = SYS_setuid;
+    setuid16 = SETUID;
     /// `setgid(gid)`, 16 bits.
-    setgid16 = SYS_setgid;
+    setgid16 = SETGID;
     /// `setreuid(real, effective)`, 16 bits.
-    setreuid16 = SYS_setreuid;
+    setreuid16 = SETREUID;
     /// `setregid(real, effective)`, 16 bits.
-    setregid16 = SYS_setregid;
+    setregid16 = SETREGID;
     /// `setresuid(real, effective, saved)`, 16 bits.
-    setresuid16 = SYS_setresuid;
+    setresuid16 = SETRESUID;
     /// `setresgid(real, effective, saved)`, 16 bits.
-    setresgid16 = SYS_setresgid;
+    setresgid16 = SETRESGID;
 }
 /// `setfsuid(uid)`, 16 bits; the answer is the previous id.
 pub fn setfsuid16(task: &mut Task, a: [u64; 6]) -> SysResult {
-    task.syscall_host(libc::SYS_setfsuid, [high(a[0]), 0, 0, 0, 0, 0]).map(low)
+    task.syscall_host(kernel::SETFSUID, [high(a[0]), 0, 0, 0, 0, 0]).map(low)
 }
 /// `setfsgid(gid)`, 16 bits; the answer is the previous id.
 pub fn setfsgid16(task: &mut Task, a: [u64; 6]) -> SysResult {
-    task.syscall_host(libc::SYS_setfsgid, [high(a[0]), 0, 0, 0, 0, 0]).map(low)
+    task.syscall_host(kernel::SETFSGID, [high(a[0]), 0, 0, 0, 0, 0]).map(low)
 }
 
 fn get_three(task: &mut Task, nr: libc::c_long, a: &[u64; 6]) -> SysResult {
@@ -82,11 +83,11 @@ fn get_three(task: &mut Task, nr: libc::c_long, a: &[u64; 6]) -> SysResult {
 }
 /// `getresuid(real, effective, saved)`, 16 bits.
 pub fn getresuid16(task: &mut Task, a: [u64; 6]) -> SysResult {
-    get_three(task, libc::SYS_getresuid, &a)
+    get_three(task, kernel::GETRESUID, &a)
 }
 /// `getresgid(real, effective, saved)`, 16 bits.
 pub fn getresgid16(task: &mut Task, a: [u64; 6]) -> SysResult {
-    get_three(task, libc::SYS_getresgid, &a)
+    get_three(task, kernel::GETRESGID, &a)
 }
 
 /// `chown(path, uid, gid)`, 16 bits.
@@ -99,7 +100,7 @@ pub fn lchown16(task: &mut Task, a: [u64; 6]) -> SysResult {
 }
 /// `fchown(fd, uid, gid)`, 16 bits.
 pub fn fchown16(task: &mut Task, a: [u64; 6]) -> SysResult {
-    task.syscall_host(libc::SYS_fchown, [int(a[0]), high(a[1]), high(a[2]), 0, 0, 0])
+    task.syscall_host(kernel::FCHOWN, [int(a[0]), high(a[1]), high(a[2]), 0, 0, 0])
 }
 
 /// The supplementary groups, at most as many as the program has room for.
@@ -109,7 +110,7 @@ fn groups(task: &Task, room: u64) -> Result<(u64, Vec<u32>), Errno> {
         return Err(Errno::EINVAL);
     }
     let mut list = vec![0u32; (room as usize).min(MAX_GROUPS)];
-    let count = task.syscall_host(libc::SYS_getgroups, [list.len(), list.as_mut_ptr() as usize, 0, 0, 0, 0])?;
+    let count = task.syscall_host(kernel::GETGROUPS, [list.len(), list.as_mut_ptr() as usize, 0, 0, 0, 0])?;
     list.truncate(count as usize);
     Ok((count, list))
 }
@@ -127,7 +128,7 @@ pub fn getgroups16(task: &mut Task, a: [u64; 6]) -> SysResult {
     Ok(count)
 }
 fn set_groups(task: &Task, list: &[u32]) -> SysResult {
-    task.syscall_host(libc::SYS_setgroups, [list.len(), list.as_ptr() as usize, 0, 0, 0, 0])
+    task.syscall_host(kernel::SETGROUPS, [list.len(), list.as_ptr() as usize, 0, 0, 0, 0])
 }
 /// The count of groups that are to be set.
 fn group_count(value: u64) -> Result<usize, Errno> {

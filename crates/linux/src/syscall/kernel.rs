@@ -2,7 +2,7 @@
 //!
 //! On 64-bit hosts a 64-bit argument is one register. ARM EABI passes it in two, the first of them even-numbered, so a
 //! gap may come before it. 32-bit hosts get the `_time64` generation of the time calls (Linux 5.1), whose structures are
-//! the 64-bit ones.
+//! the 64-bit ones; and the calls with 32-bit user ids, because the plain names are the 16-bit generation there.
 
 /// Arguments of a host system call under construction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,4 +85,21 @@ numbers! {
     TRUNCATE = SYS_truncate, libc::SYS_truncate64;
     SENDFILE = SYS_sendfile, libc::SYS_sendfile64;
     FCNTL = SYS_fcntl, libc::SYS_fcntl64;
+    GETUID = SYS_getuid, libc::SYS_getuid32;
+    GETEUID = SYS_geteuid, libc::SYS_geteuid32;
+    GETGID = SYS_getgid, libc::SYS_getgid32;
+    GETEGID = SYS_getegid, libc::SYS_getegid32;
+    SETUID = SYS_setuid, libc::SYS_setuid32;
+    SETGID = SYS_setgid, libc::SYS_setgid32;
+    SETREUID = SYS_setreuid, libc::SYS_setreuid32;
+    SETREGID = SYS_setregid, libc::SYS_setregid32;
+    SETRESUID = SYS_setresuid, libc::SYS_setresuid32;
+    SETRESGID = SYS_setresgid, libc::SYS_setresgid32;
+    GETRESUID = SYS_getresuid, libc::SYS_getresuid32;
+    GETRESGID = SYS_getresgid, libc::SYS_getresgid32;
+    SETFSUID = SYS_setfsuid, libc::SYS_setfsuid32;
+    SETFSGID = SYS_setfsgid, libc::SYS_setfsgid32;
+    GETGROUPS = SYS_getgroups, libc::SYS_getgroups32;
+    SETGROUPS = SYS_setgroups, libc::SYS_setgroups32;
+    FCHOWN = SYS_fchown, libc::SYS_fchown32;
 }

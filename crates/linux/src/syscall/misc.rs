@@ -113,3 +113,18 @@ pub fn sysfs(task: &mut Task, a: [u64; 6]) -> SysResult {
         _ => Err(Errno::EINVAL),
     }
 }
+
+/// `memfd_secret(flags)`, which 32-bit ARM lacks.
+pub fn memfd_secret(task: &mut Task, a: [u64; 6]) -> SysResult {
+    if cfg!(target_arch = "arm") {
+        return Err(Errno::ENOSYS);
+    }
+    task.syscall_host(447, [a[0] as u32 as usize, 0, 0, 0, 0, 0])
+}
+
+/// `process_madvise(pidfd, iov, count, advice, flags)`.
+pub fn process_madvise(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let list = iov::load_foreign(task, a[1], a[2])?;
+    let args = [int(a[0]), list.as_ptr() as usize, list.len(), int(a[3]), a[4] as u32 as usize, 0];
+    task.syscall_host(libc::SYS_process_madvise, args)
+}

@@ -9,6 +9,7 @@
 //! Arguments of the i386 ABI arrive zero-extended to 64 bits; [`args`] has the extensions that the ABI asks for. A bad
 //! guest pointer is EFAULT: either our own access reports it or the host kernel does, for pointers that are passed on.
 
+pub mod aio;
 pub mod args;
 pub mod dir;
 pub mod fcntl;

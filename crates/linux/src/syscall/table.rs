@@ -5,7 +5,7 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use super::{dir, fcntl, file, ids, info, ioctl, ipc, misc, net, poll, sched, stat, time};
+use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, poll, sched, stat, time};
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
@@ -168,8 +168,8 @@ rows! {
      94   - lchown                   [call dir::lchown] (Path, Uint, Uint) full;
       - 212 chown32                  [call dir::chown] (Path, Uint, Uint) full;
       - 198 lchown32                 [call dir::lchown] (Path, Uint, Uint) full;
-     93   - fchown                   [pass libc::SYS_fchown] (Fd, Uint, Uint) full;
-      - 207 fchown32                 [pass libc::SYS_fchown] (Fd, Uint, Uint) full;
+     93   - fchown                   [pass kernel::FCHOWN] (Fd, Uint, Uint) full;
+      - 207 fchown32                 [pass kernel::FCHOWN] (Fd, Uint, Uint) full;
       - 182 chown                    [call ids::chown16] (Path, Uint, Uint) full;
       -  16 lchown                   [call ids::lchown16] (Path, Uint, Uint) full;
       -  95 fchown                   [call ids::fchown16] (Fd, Uint, Uint) full;
@@ -187,10 +187,10 @@ rows! {
     197 235 removexattr              [pass libc::SYS_removexattr] (Path, Str) full;
     198 236 lremovexattr             [pass libc::SYS_lremovexattr] (Path, Str) full;
     199 237 fremovexattr             [pass libc::SYS_fremovexattr] (Fd, Str) full;
-    463 463 setxattrat               [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    464 464 getxattrat               [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    465 465 listxattrat              [enosys] () missing "extended attributes by directory descriptor are not done yet";
-    466 466 removexattrat            [enosys] () missing "extended attributes by directory descriptor are not done yet";
+    463 463 setxattrat               [pass 463] (AtFd, Path, AtFlags, Str, In, Size) full;
+    464 464 getxattrat               [pass 464] (AtFd, Path, AtFlags, Str, In, Size) full;
+    465 465 listxattrat              [pass 465] (AtFd, Path, AtFlags, OutBuf(4), Size) full;
+    466 466 removexattrat            [pass 466] (AtFd, Path, AtFlags, Str) full;
     303 341 name_to_handle_at        [pass libc::SYS_name_to_handle_at] (AtFd, Path, Out(136), Out(8), AtFlags) full;
     304 342 open_by_handle_at        [call file::open_by_handle_at] (Fd, In, OpenFlags) full;
     212 253 lookup_dcookie           [enosys] () missing "removed from Linux 6.7";
@@ -210,9 +210,9 @@ rows! {
     432 432 fsmount                  [pass libc::SYS_fsmount] (Fd, Hex, Hex) full;
     433 433 fspick                   [pass libc::SYS_fspick] (AtFd, Path, Hex) full;
     442 442 mount_setattr            [pass libc::SYS_mount_setattr] (AtFd, Path, Hex, In, Size) full;
-    467 467 open_tree_attr           [enosys] () missing "not done yet";
-    457 457 statmount                [enosys] () missing "not done yet";
-    458 458 listmount                [enosys] () missing "not done yet";
+    467 467 open_tree_attr           [pass 467] (AtFd, Path, Hex, In, Size) full;
+    457 457 statmount                [pass 457] (In, OutBuf(2), Size, Hex) full;
+    458 458 listmount                [pass 458] (In, Out(8), Size, Hex) full;
     253 291 inotify_init             [call poll::inotify_init] () full;
     294 332 inotify_init1            [pass libc::SYS_inotify_init1] (OpenFlags) full;
     254 292 inotify_add_watch        [pass libc::SYS_inotify_add_watch] (Fd, Path, Hex) full;
@@ -221,8 +221,8 @@ rows! {
     301 339 fanotify_mark            [call file::fanotify_mark] (Fd, Hex, Hex, Hex, AtFd, Path) full;
     436 436 close_range              [call file::close_range] (Uint, Uint, Hex) full;
     319 356 memfd_create             [pass libc::SYS_memfd_create] (Str, Hex) full;
-    447 447 memfd_secret             [enosys] () missing "not done yet";
-    451 451 cachestat                [enosys] () missing "not done yet";
+    447 447 memfd_secret             [call misc::memfd_secret] (Hex) full;
+    451 451 cachestat                [pass 451] (Fd, In, Out(40), Uint) full;
 
     // waiting
       7 168 poll                     [call poll::poll] (Ptr, Uint, Int) full;
@@ -249,11 +249,11 @@ rows! {
       - 410 timerfd_gettime64        [call time::timerfd_gettime64] (Fd, Ptr) full;
     282 321 signalfd                 [call crate::signal::syscalls::sys_signalfd] (Fd, Ptr, Size) full;
     289 327 signalfd4                [call crate::signal::syscalls::sys_signalfd4] (Fd, Ptr, Size, Hex) full;
-    206 245 io_setup                 [enosys] () missing "the completion ring would be mapped by the host kernel";
-    207 246 io_destroy               [enosys] () missing "see io setup";
-    208 247 io_getevents             [enosys] () missing "see io setup";
-    209 248 io_submit                [enosys] () missing "see io setup";
-    210 249 io_cancel                [enosys] () missing "see io setup";
+    206 245 io_setup                 [call aio::io_setup] (Uint, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    207 246 io_destroy               [call aio::io_destroy] (Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    208 247 io_getevents             [call aio::io_getevents] (Ptr, Long, Long, Ptr, Timespec) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    209 248 io_submit                [call aio::io_submit] (Ptr, Long, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
+    210 249 io_cancel                [call aio::io_cancel] (Ptr, Ptr, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     333 385 io_pgetevents            [enosys] () missing "see io setup";
       - 416 io_pgetevents_time64     [enosys] () missing "see io setup";
     425 425 io_uring_setup           [enosys] () missing "programs fall back to epoll";
@@ -369,8 +369,8 @@ rows! {
     331 382 pkey_free                [call misc::pkey_free] (Int) full;
     310 347 process_vm_readv         [call misc::process_vm_readv] (Int, Ptr, Size, Ptr, Size, Hex) full;
     311 348 process_vm_writev        [call misc::process_vm_writev] (Int, Ptr, Size, Ptr, Size, Hex) full;
-    440 440 process_madvise          [enosys] () missing "not done yet";
-    448 448 process_mrelease         [enosys] () missing "not done yet";
+    440 440 process_madvise          [call misc::process_madvise] (Fd, Ptr, Size, Int, Hex) full;
+    448 448 process_mrelease         [pass 448] (Fd, Hex) full;
     323 374 userfaultfd              [enosys] () missing "faults are handled by the translator";
     462 462 mseal                    [enosys] () missing "not done yet";
     453 453 map_shadow_stack         [enosys] () missing "the guest CPU has no shadow stacks";
@@ -462,34 +462,34 @@ rows! {
     126 185 capset                   [pass libc::SYS_capset] (In, In) full;
 
     // identities
-    102   - getuid                   [pass libc::SYS_getuid] () full;
-    107   - geteuid                  [pass libc::SYS_geteuid] () full;
-    104   - getgid                   [pass libc::SYS_getgid] () full;
-    108   - getegid                  [pass libc::SYS_getegid] () full;
-      - 199 getuid32                 [pass libc::SYS_getuid] () full;
-      - 201 geteuid32                [pass libc::SYS_geteuid] () full;
-      - 200 getgid32                 [pass libc::SYS_getgid] () full;
-      - 202 getegid32                [pass libc::SYS_getegid] () full;
-    105   - setuid                   [pass libc::SYS_setuid] (Uint) full;
-    106   - setgid                   [pass libc::SYS_setgid] (Uint) full;
-    113   - setreuid                 [pass libc::SYS_setreuid] (Uint, Uint) full;
-    114   - setregid                 [pass libc::SYS_setregid] (Uint, Uint) full;
-    117   - setresuid                [pass libc::SYS_setresuid] (Uint, Uint, Uint) full;
-    119   - setresgid                [pass libc::SYS_setresgid] (Uint, Uint, Uint) full;
-    122   - setfsuid                 [pass libc::SYS_setfsuid] (Uint) full;
-    123   - setfsgid                 [pass libc::SYS_setfsgid] (Uint) full;
-      - 213 setuid32                 [pass libc::SYS_setuid] (Uint) full;
-      - 214 setgid32                 [pass libc::SYS_setgid] (Uint) full;
-      - 203 setreuid32               [pass libc::SYS_setreuid] (Uint, Uint) full;
-      - 204 setregid32               [pass libc::SYS_setregid] (Uint, Uint) full;
-      - 208 setresuid32              [pass libc::SYS_setresuid] (Uint, Uint, Uint) full;
-      - 210 setresgid32              [pass libc::SYS_setresgid] (Uint, Uint, Uint) full;
-      - 215 setfsuid32               [pass libc::SYS_setfsuid] (Uint) full;
-      - 216 setfsgid32               [pass libc::SYS_setfsgid] (Uint) full;
-    118   - getresuid                [pass libc::SYS_getresuid] (Out(4), Out(4), Out(4)) full;
-    120   - getresgid                [pass libc::SYS_getresgid] (Out(4), Out(4), Out(4)) full;
-      - 209 getresuid32              [pass libc::SYS_getresuid] (Out(4), Out(4), Out(4)) full;
-      - 211 getresgid32              [pass libc::SYS_getresgid] (Out(4), Out(4), Out(4)) full;
+    102   - getuid                   [pass kernel::GETUID] () full;
+    107   - geteuid                  [pass kernel::GETEUID] () full;
+    104   - getgid                   [pass kernel::GETGID] () full;
+    108   - getegid                  [pass kernel::GETEGID] () full;
+      - 199 getuid32                 [pass kernel::GETUID] () full;
+      - 201 geteuid32                [pass kernel::GETEUID] () full;
+      - 200 getgid32                 [pass kernel::GETGID] () full;
+      - 202 getegid32                [pass kernel::GETEGID] () full;
+    105   - setuid                   [pass kernel::SETUID] (Uint) full;
+    106   - setgid                   [pass kernel::SETGID] (Uint) full;
+    113   - setreuid                 [pass kernel::SETREUID] (Uint, Uint) full;
+    114   - setregid                 [pass kernel::SETREGID] (Uint, Uint) full;
+    117   - setresuid                [pass kernel::SETRESUID] (Uint, Uint, Uint) full;
+    119   - setresgid                [pass kernel::SETRESGID] (Uint, Uint, Uint) full;
+    122   - setfsuid                 [pass kernel::SETFSUID] (Uint) full;
+    123   - setfsgid                 [pass kernel::SETFSGID] (Uint) full;
+      - 213 setuid32                 [pass kernel::SETUID] (Uint) full;
+      - 214 setgid32                 [pass kernel::SETGID] (Uint) full;
+      - 203 setreuid32               [pass kernel::SETREUID] (Uint, Uint) full;
+      - 204 setregid32               [pass kernel::SETREGID] (Uint, Uint) full;
+      - 208 setresuid32              [pass kernel::SETRESUID] (Uint, Uint, Uint) full;
+      - 210 setresgid32              [pass kernel::SETRESGID] (Uint, Uint, Uint) full;
+      - 215 setfsuid32               [pass kernel::SETFSUID] (Uint) full;
+      - 216 setfsgid32               [pass kernel::SETFSGID] (Uint) full;
+    118   - getresuid                [pass kernel::GETRESUID] (Out(4), Out(4), Out(4)) full;
+    120   - getresgid                [pass kernel::GETRESGID] (Out(4), Out(4), Out(4)) full;
+      - 209 getresuid32              [pass kernel::GETRESUID] (Out(4), Out(4), Out(4)) full;
+      - 211 getresgid32              [pass kernel::GETRESGID] (Out(4), Out(4), Out(4)) full;
     115   - getgroups                [call ids::getgroups] (Int, Ptr) full;
     116   - setgroups                [call ids::setgroups] (Int, Ptr) full;
       - 205 getgroups32              [call ids::getgroups] (Int, Ptr) full;
@@ -542,9 +542,9 @@ rows! {
     444 444 landlock_create_ruleset  [pass libc::SYS_landlock_create_ruleset] (In, Size, Hex) full;
     445 445 landlock_add_rule        [pass libc::SYS_landlock_add_rule] (Fd, Int, In, Hex) full;
     446 446 landlock_restrict_self   [pass libc::SYS_landlock_restrict_self] (Fd, Hex) full;
-    459 459 lsm_get_self_attr        [enosys] () missing "not done yet";
-    460 460 lsm_set_self_attr        [enosys] () missing "not done yet";
-    461 461 lsm_list_modules         [enosys] () missing "not done yet";
+    459 459 lsm_get_self_attr        [pass 459] (Uint, Out(8), Out(4), Hex) full;
+    460 460 lsm_set_self_attr        [pass 460] (Uint, In, Uint, Hex) full;
+    461 461 lsm_list_modules         [pass 461] (Out(8), Out(4), Hex) full;
     321 357 bpf                      [enosys] () missing "kernel programs see host structures";
     298 336 perf_event_open          [enosys] () missing "counters would count the translator";
     246 283 kexec_load               [enosys] () missing "administration";
@@ -555,8 +555,8 @@ rows! {
 
     335   - uretprobe                [enosys] () missing "only the kernel itself puts this call into programs";
     336   - uprobe                   [enosys] () missing "only the kernel itself puts this call into programs";
-    468 468 file_getattr             [enosys] () missing "not done yet";
-    469 469 file_setattr             [enosys] () missing "not done yet";
+    468 468 file_getattr             [pass 468] (AtFd, Path, Out(64), Size, AtFlags) full;
+    469 469 file_setattr             [pass 469] (AtFd, Path, In, Size, AtFlags) full;
 
     // gone from Linux
     156 149 _sysctl                  [enosys] () missing "removed from Linux 5.5";

@@ -188,6 +188,12 @@ impl<'a> Lifter<'a> {
         if stack { ATTR_STACK } else { 0 }
     }
 
+    /// A store to the memory operand that an x87 exception may hold back: operands address, value, whether it does.
+    pub fn store_unless(&mut self, ty: Ty, args: &[Val]) -> Val {
+        let attr = self.stack_attr();
+        self.b.op_imm(Op::StUnless, ty, args, 1 | attr)
+    }
+
     /// An atomic operation on the memory operand.
     pub fn atomic(&mut self, op: Op, ty: Ty, args: &[Val]) -> Val {
         let attr = self.stack_attr();

@@ -157,7 +157,8 @@ fn store_mm(l: &mut Lifter, addr: Val) -> Flow {
     l.b.op(Op::XChk, Ty::None, &[]);
     let v = l.read(1);
     let x = l.b.op_imm(Op::VExt, Ty::I64, &[v], 0);
-    l.b.st(addr, x, 0);
+    let attr = l.stack_attr();
+    l.b.st(addr, x, attr);
     reset_mmx(l);
     Flow::Next
 }
@@ -169,13 +170,13 @@ pub fn movd(l: &mut Lifter) -> Flow {
         _ => Ty::I64,
     };
     match l.place(0) {
-        Place::Mem(addr, ..) => {
+        Place::Mem(addr, _, attr) => {
             if mmx(l) {
                 l.b.op(Op::XChk, Ty::None, &[]);
             }
             let v = l.read(1);
             let x = l.b.op_imm(Op::VExt, ty, &[v], 0);
-            l.b.st(addr, x, 0);
+            l.b.st(addr, x, attr);
             reset_mmx(l);
         }
         Place::Gpr(n, _) => {

@@ -208,7 +208,7 @@ pub fn enter(l: &mut Lifter) -> Flow {
     }
     // A page fault is raised whenever a write at the final stack pointer would raise one (SDM vol. 2, ENTER).
     let (_, bottom) = stack_at(l, -n * (level + 1) - size);
-    l.b.op(Op::ProbeW, Ty::I8, &[bottom]);
+    l.b.op_imm(Op::ProbeW, Ty::I8, &[bottom], ATTR_STACK);
     let (new, _) = stack_at(l, -n * (level + 1) - size);
     let frame = l.b.zext(ty, frame);
     l.set_gpr(reg::RSP, new);

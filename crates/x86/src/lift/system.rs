@@ -91,15 +91,16 @@ pub fn umip(l: &mut Lifter) -> Flow {
 
 /// fxsave, fxsave64 (SDM vol. 1, table 10-2).
 pub fn fxsave(l: &mut Lifter, wide: bool) -> Flow {
+    let attr = l.stack_attr();
     let addr = l.ea();
     check_aligned(l, addr);
     // Here processors look at the last byte first.
     let last = l.b.addi(addr, 511);
-    l.b.op(Op::ProbeW, Ty::I8, &[last]);
-    l.b.op(Op::ProbeW, Ty::I8, &[addr]);
+    l.b.op_imm(Op::ProbeW, Ty::I8, &[last], attr);
+    l.b.op_imm(Op::ProbeW, Ty::I8, &[addr], attr);
     let put = |l: &mut Lifter, at: i64, v: Val| {
         let a = l.b.addi(addr, at);
-        l.b.st(a, v, 0);
+        l.b.st(a, v, attr);
     };
     for (at, slot, ty) in [(0, Slot::FCW, Ty::I16), (2, Slot::FSW, Ty::I16), (6, Slot::FOP, Ty::I16)] {
         let v = l.b.get(ty, slot);
@@ -143,14 +144,15 @@ fn check_aligned(l: &mut Lifter, addr: Val) {
 
 /// fxrstor, fxrstor64.
 pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
+    let attr = l.stack_attr();
     let addr = l.ea();
     check_aligned(l, addr);
     let get = |l: &mut Lifter, at: i64, ty: Ty| {
         let a = l.b.addi(addr, at);
-        l.b.ld(ty, a, 0)
+        l.b.ld(ty, a, attr)
     };
     let last = l.b.addi(addr, 511);
-    l.b.ld(Ty::I8, last, 0);
+    l.b.ld(Ty::I8, last, attr);
     let mut sets = Vec::new();
     for (at, slot, ty) in
         [(0, Slot::FCW, Ty::I16), (2, Slot::FSW, Ty::I16), (4, Slot::FTAG, Ty::I8), (6, Slot::FOP, Ty::I16)]

@@ -113,7 +113,7 @@ pub fn store(l: &mut Lifter, pops: bool) -> Flow {
     match l.insn.memory_size().size() {
         10 => {
             let no = l.b.op_imm(Op::XNoStore, Ty::F80, &[v], 0);
-            l.b.op_imm(Op::StUnless, Ty::F80, &[addr, v, no], 1);
+            l.store_unless(Ty::F80, &[addr, v, no]);
             st(l, 0);
             quiet(l, X87Fn::ClearC1);
         }
@@ -121,7 +121,7 @@ pub fn store(l: &mut Lifter, pops: bool) -> Flow {
             let ty = Lifter::int_ty(n);
             let image = l.b.op(Op::XToF, ty, &[v]);
             let no = l.b.op_imm(Op::XNoStore, ty, &[v], 4);
-            l.b.op_imm(Op::StUnless, ty, &[addr, image, no], 1);
+            l.store_unless(ty, &[addr, image, no]);
             let v = st(l, 0);
             l.b.op(Op::XToFC, ty, &[v]);
         }
@@ -145,7 +145,7 @@ pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
     let v = peek(l);
     let image = l.b.op_imm(Op::XToInt, ty, &[v], u64::from(truncate));
     let no = l.b.op_imm(Op::XNoStore, ty, &[v], 1 | u64::from(truncate) << 1);
-    l.b.op_imm(Op::StUnless, ty, &[addr, image, no], 1);
+    l.store_unless(ty, &[addr, image, no]);
     let v = st(l, 0);
     l.b.op_imm(Op::XToIntC, ty, &[v], u64::from(truncate));
     if pops {
@@ -158,7 +158,8 @@ pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
 pub fn load_bcd(l: &mut Lifter) -> Flow {
     chk(l);
     let addr = l.ea();
-    let raw = l.b.ld(Ty::F80, addr, 0);
+    let attr = l.stack_attr();
+    let raw = l.b.ld(Ty::F80, addr, attr);
     let bits = l.b.op(Op::XBits, Ty::V128, &[raw]);
     let v = l.b.op(Op::XFromBcd, Ty::F80, &[bits]);
     l.b.op(Op::XPush, Ty::F80, &[v]);
@@ -173,7 +174,7 @@ pub fn store_bcd(l: &mut Lifter) -> Flow {
     let bits = l.b.op(Op::XToBcd, Ty::V128, &[v]);
     let raw = l.b.op(Op::XFrom, Ty::F80, &[bits]);
     let no = l.b.op_imm(Op::XNoStore, Ty::F80, &[v], 8);
-    l.b.op_imm(Op::StUnless, Ty::F80, &[addr, raw, no], 1);
+    l.store_unless(Ty::F80, &[addr, raw, no]);
     let v = st(l, 0);
     l.b.op(Op::XToBcdC, Ty::None, &[v]);
     pop_stored(l);
@@ -341,6 +342,7 @@ fn short(l: &Lifter, sizes: [usize; 2]) -> bool {
 
 /// Stores the environment at `addr`; returns its size.
 fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
+    let attr = l.stack_attr();
     let unit = if short { 2 } else { 4 };
     let ty = if short { Ty::I16 } else { Ty::I32 };
     let cw = l.b.get(Ty::I16, Slot::FCW);
@@ -372,34 +374,38 @@ fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
     let words = [pad(l, cw), pad(l, sw), pad(l, tag), fip, fcs_fop, fdp, pad(l, fds)];
     for (k, v) in words.into_iter().enumerate() {
         let at = l.b.addi(addr, unit * k as i64);
-        l.b.st(at, v, 0);
+        l.b.st(at, v, attr);
     }
     unit * 7
 }
 
 /// Checks the first word, then the last byte of the memory operand for writing, as processors do before they store any.
 fn probe_write(l: &mut Lifter, addr: Val) {
+    let attr = l.stack_attr();
     let short = l.insn.memory_size().size() == 14 || l.insn.memory_size().size() == 94;
-    l.b.op(Op::ProbeW, if short { Ty::I16 } else { Ty::I32 }, &[addr]);
+    l.b.op_imm(Op::ProbeW, if short { Ty::I16 } else { Ty::I32 }, &[addr], attr);
     let last = l.b.addi(addr, l.insn.memory_size().size() as i64 - 1);
-    l.b.op(Op::ProbeW, Ty::I8, &[last]);
+    l.b.op_imm(Op::ProbeW, Ty::I8, &[last], attr);
 }
 
 /// The same for reading.
 fn probe_read(l: &mut Lifter, addr: Val) {
-    l.b.ld(Ty::I32, addr, 0);
+    let attr = l.stack_attr();
+    let short = l.insn.memory_size().size() == 14 || l.insn.memory_size().size() == 94;
+    l.b.ld(if short { Ty::I16 } else { Ty::I32 }, addr, attr);
     let last = l.b.addi(addr, l.insn.memory_size().size() as i64 - 1);
-    l.b.ld(Ty::I8, last, 0);
+    l.b.ld(Ty::I8, last, attr);
 }
 
 /// Loads an environment; returns its size and what is to be set when nothing can fault any more.
 fn get_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>, Val) {
+    let attr = l.stack_attr();
     let unit = if short { 2 } else { 4 };
     let ty = if short { Ty::I16 } else { Ty::I32 };
     let words: Vec<Val> = (0..7)
         .map(|k| {
             let at = l.b.addi(addr, unit * k);
-            l.b.ld(ty, at, 0)
+            l.b.ld(ty, at, attr)
         })
         .collect();
     let as16 = |l: &mut Lifter, k: usize| l.b.zext(Ty::I16, words[k]);
@@ -449,6 +455,7 @@ pub fn fldenv(l: &mut Lifter) -> Flow {
 
 /// fnsave: environment and registers, then initialise.
 pub fn fnsave(l: &mut Lifter) -> Flow {
+    let attr = l.stack_attr();
     let addr = l.ea();
     let s = short(l, [94, 108]);
     probe_write(l, addr);
@@ -456,13 +463,14 @@ pub fn fnsave(l: &mut Lifter) -> Flow {
     for i in 0..8 {
         let v = l.b.op_imm(Op::XGetPhys, Ty::F80, &[], 8 + i as u64);
         let a = l.b.addi(addr, at + 10 * i);
-        l.b.st(a, v, 0);
+        l.b.st(a, v, attr);
     }
     quiet(l, X87Fn::Fninit)
 }
 
 /// frstor.
 pub fn frstor(l: &mut Lifter) -> Flow {
+    let attr = l.stack_attr();
     chk(l);
     let addr = l.ea();
     let s = short(l, [94, 108]);
@@ -471,7 +479,7 @@ pub fn frstor(l: &mut Lifter) -> Flow {
     let regs: Vec<Val> = (0..8)
         .map(|i| {
             let a = l.b.addi(addr, at + 10 * i);
-            l.b.ld(Ty::F80, a, 0)
+            l.b.ld(Ty::F80, a, attr)
         })
         .collect();
     for (slot, v) in sets {

@@ -1,0 +1,17 @@
+/* vfork: the child runs in its parent's memory, and the parent waits for its exec or end. */
+#include "check.h"
+
+int main(void) {
+    volatile int shared = 0;
+    int status;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        usleep(10000);
+        shared = 5;
+        _exit(9);
+    }
+    printf("shared %d\n", shared);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    printf("status %x\n", status);
+    return 0;
+}
