@@ -204,6 +204,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         clear_child_tid: clear,
         robust_list: 0,
         exiting: None,
+        exec_strings: Vec::new(),
     })
 }
 
@@ -341,8 +342,8 @@ struct VforkStart {
 }
 
 extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
-    // SAFETY: the parent's allocation, handed over; the parent sleeps until this process is done with the memory.
-    let mut start = unsafe { Box::from_raw(argument.cast::<VforkStart>()) };
+    // SAFETY: the parent's; it sleeps until this process is done with the memory, and then frees it.
+    let start = unsafe { &mut *argument.cast::<VforkStart>() };
     let task = &mut start.task;
     task.tid = sys::gettid();
     write_tids(task, &start.request, true);
@@ -354,7 +355,6 @@ extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
     task.signal.sync_host_mask();
     let status = run::run(task);
     run::leave_thread(task);
-    drop(start);
     exit::thread_exit(status)
 }
 
@@ -407,13 +407,10 @@ fn spawn_sharing(child: Task, request: Request, tell: Option<mpsc::Sender<i32>>)
     let flags = (request.flags & !own & !flag::SIGHAND | flag::VFORK | request.exit_signal) as libc::c_int;
     // SAFETY: the stack is large enough and stays until the child is done with it; CLONE_VFORK makes this thread wait.
     let pid = unsafe { libc::clone(vfork_child, stack.top(), flags, start.cast()) };
-    if pid < 0 {
-        let errno = Errno::last();
-        // SAFETY: no child took it.
-        drop(unsafe { Box::from_raw(start) });
-        return Err(errno);
-    }
-    Ok(pid)
+    let errno = Errno::last();
+    // SAFETY: made above; the child, if there was one, has ended or executed something else.
+    drop(unsafe { Box::from_raw(start) });
+    if pid < 0 { Err(errno) } else { Ok(pid) }
 }
 
 /// set_tid_address(2).

@@ -296,8 +296,13 @@ fn check_interpreter(file: &File, header: &Header) -> Result<(), Errno> {
     Header::read(&interpreter).map(drop).map_err(|_| Errno::ELIBBAD)
 }
 
+/// The array of pointers that execve(2) wants.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
 /// Executes a file that is open: as a guest program if it is one, else by the host's kernel.
-fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, env: &[CString]) -> SysResult {
+fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, env: Vec<CString>) -> SysResult {
     let file = match fd {
         Some(file) => {
             check_executable(&file)?;
@@ -327,26 +332,30 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     };
     drop(target);
 
-    let env: Vec<*const libc::c_char> = env.iter().map(|e| e.as_ptr()).chain([std::ptr::null()]).collect();
+    // The strings hang on the task: a vfork child never comes back from here, but its parent frees the task.
+    let env_list = pointers(&env);
+    task.exec_strings = env;
     let mask = task.signal.blocked;
     // From here on nothing is captured any more; what was goes back to the kernel and survives the exec there.
     let blocked = host::Blocked::new();
     crate::signal::deliver::put_all_back(task);
     task.process.signals.prepare_exec();
     let errno = if native {
-        let list: Vec<*const libc::c_char> = given.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+        let list = pointers(&given);
+        task.exec_strings.extend(given);
         host::set_mask(mask);
         // SAFETY: both arrays end with a null pointer and point to terminated strings.
         unsafe {
             let (fd, empty) = (file.as_raw_fd(), c"".as_ptr());
-            libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+            libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);
         }
         Errno::last()
     } else {
-        let kept = by_fd.then(|| {
-            // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
-            unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, OWN_FD_FROM) }
-        });
+        // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
+        let duplicate =
+            |from: i32| Some(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, from) }).filter(|&fd| fd >= 0);
+        let kept = if by_fd { duplicate(OWN_FD_FROM).or_else(|| duplicate(3)) } else { None };
+        let short = by_fd && kept.is_none();
         let name = match kept {
             // What the kernel calls it (do_open_execat): AT_EXECFN of fexecve.
             Some(_) => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
@@ -364,14 +373,16 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         words.extend(launcher);
         words.extend(CString::new(name));
         words.extend(args.into_iter().flat_map(CString::new));
-        let list: Vec<*const libc::c_char> = words.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
-        let errno = execute_self(program.as_deref(), &list, &env);
+        let list = pointers(&words);
+        task.exec_strings.extend(words);
+        let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
         if let Some(fd) = kept {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
         errno
     };
+    task.exec_strings.clear();
     task.process.signals.undo_exec();
     drop(blocked);
     task.signal.sync_host_mask();
@@ -391,7 +402,7 @@ pub fn sys_execve(task: &mut Task, args: [u64; 6]) -> SysResult {
     let path = program_path(task, libc::AT_FDCWD, path)?;
     let argv = strings(task, argv)?;
     let envp = strings(task, envp)?;
-    execute(task, path.to_bytes(), None, argv, &envp)
+    execute(task, path.to_bytes(), None, argv, envp)
 }
 
 /// execveat(2).
@@ -409,7 +420,7 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
         return Err(Errno::ENOENT);
     }
     if (dir == libc::AT_FDCWD || bytes.starts_with(b"/")) && flags & libc::AT_SYMLINK_NOFOLLOW == 0 {
-        return execute(task, bytes, None, argv, &envp);
+        return execute(task, bytes, None, argv, envp);
     }
     let open_flags =
         libc::O_CLOEXEC | libc::O_RDONLY | if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
@@ -427,7 +438,7 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
         }
         File::from_raw_fd(fd)
     };
-    execute(task, b"", Some(file), argv, &envp)
+    execute(task, b"", Some(file), argv, envp)
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         clear_child_tid: 0,
         robust_list: 0,
         exiting: None,
+        exec_strings: Vec::new(),
     };
     set_name(&exe);
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
