@@ -71,7 +71,8 @@ pub fn crate_tests(host: &str, crates: &[&str], run: impl FnOnce(Command) -> Res
 
 fn build(target: &Target, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = cargo(target)?;
-    command.args(arguments).args(["--target", target.triple]);
+    // What is given away carries symbols for a useful backtrace, but no line tables.
+    command.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo").args(arguments).args(["--target", target.triple]);
     if !command.status()?.success() {
         bail!("the build for {} failed", target.host);
     }
