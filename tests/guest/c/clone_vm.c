@@ -4,7 +4,8 @@
 static char stack[65536] __attribute__((aligned(16)));
 static atomic_int child_ran, go;
 static int child(void *arg) {
-    while (!go) sched_yield();
+    /* Bounded, in case memory is not shared after all. */
+    for (int i = 0; !go && i < 1000000; i++) sched_yield();
     child_ran = *(int *)arg;
     return 3;
 }
