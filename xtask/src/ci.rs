@@ -89,7 +89,8 @@ pub fn ci() -> Result<()> {
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if sum.failed > 0 || !sum.steps.is_empty() {
-        bail!("not everything holds");
+        // Not an error value: nothing is to be printed behind the sum.
+        std::process::exit(1);
     }
     Ok(())
 }

@@ -259,7 +259,9 @@ impl Cpu {
             }
             Leave::Trap(pc, trap) => {
                 self.state.rip = pc;
-                if trap.vector == 14 && trap.code & 2 != 0 && self.code_write(trap.address) {
+                // A protected code page gives SIGSEGV; SIGBUS is the guest's own, whatever the address says.
+                let bus = matches!(trap.host, Some((libc::SIGBUS, _)));
+                if trap.vector == 14 && trap.code & 2 != 0 && !bus && self.code_write(trap.address) {
                     return self.single();
                 }
                 Some(exception(trap))

@@ -1,5 +1,8 @@
 /* vfork: the child runs in its parent's memory, and the parent waits for its exec or end. */
 #include "check.h"
+#include <spawn.h>
+
+extern char **environ;
 
 int main(void) {
     volatile int shared = 0;
@@ -13,5 +16,8 @@ int main(void) {
     printf("shared %d\n", shared);
     CHECK(waitpid(pid, &status, 0) == pid);
     printf("status %x\n", status);
+    /* The C library learns through the shared memory that the exec failed. */
+    char *argv[] = {"x", NULL};
+    printf("posix_spawn of nothing: %s\n", errno_name(posix_spawn(&pid, "/no/such/program", NULL, NULL, argv, environ)));
     return 0;
 }
