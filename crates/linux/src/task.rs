@@ -56,15 +56,17 @@ impl Task {
         Errno::from_ret(unsafe { demotic_host::sys::syscall6(nr, args) })
     }
 
-    /// A host system call that may sleep. A guest signal interrupts it without a race: when one is pending before the kernel
-    /// is entered, or the kernel returns EINTR because of one, the answer is [`Errno::ERESTARTSYS`] and the run loop
-    /// delivers the signal and restarts the call or returns EINTR, by SA_RESTART. For calls that are never restarted
-    /// (signal(7)) the caller maps ERESTARTSYS to [`Errno::ERESTARTNOHAND`] or [`Errno::EINTR`].
+    /// A host system call that may sleep, interrupted by guest signals without a race. When one is pending before the
+    /// kernel is entered, the answer is [`Errno::ERESTARTNOINTR`]: the call has not happened and is made again after the
+    /// handler. When the kernel returns EINTR because of one, it is [`Errno::ERESTARTSYS`], and the run loop restarts the
+    /// call or returns EINTR, by SA_RESTART. For calls that are never restarted (signal(7)) the caller maps ERESTARTSYS
+    /// to [`Errno::ERESTARTNOHAND`] or [`Errno::EINTR`].
     pub fn syscall_blocking(&self, nr: libc::c_long, args: [usize; 6]) -> SysResult {
         // SAFETY: as in `syscall_host`.
         let ret = unsafe { demotic_host::sys::syscall_interruptible(&self.cpu.attention, nr, args) };
         if ret == demotic_host::sys::NOT_ENTERED {
-            return Err(Errno::ERESTARTSYS);
+            // The signal came before the call: its handler runs, and then the call is made, whatever SA_RESTART says.
+            return Err(Errno::ERESTARTNOINTR);
         }
         match Errno::from_ret(ret) {
             Err(Errno::EINTR) if self.signal.captured.any() => Err(Errno::ERESTARTSYS),

@@ -261,7 +261,8 @@ impl TaskSignals {
 }
 
 /// Does a host system call under another signal mask (ppoll(2), pselect(2), epoll_pwait(2)): `call` gets the address of the
-/// mask to hand to the host, 0 for none. If a signal interrupts it, the delivery restores the old mask.
+/// mask to hand to the host, 0 for none. If a signal interrupts it, the delivery restores the old mask; one that came before
+/// the call is delivered under the old mask.
 pub fn with_mask(task: &mut Task, mask: Option<Set>, call: impl FnOnce(&mut Task, usize) -> SysResult) -> SysResult {
     let Some(mask) = mask else { return call(task, 0) };
     let mask = mask & !UNBLOCKABLE;
@@ -274,7 +275,8 @@ pub fn with_mask(task: &mut Task, mask: Option<Set>, call: impl FnOnce(&mut Task
     } else {
         call(task, &raw const host_mask as usize)
     };
-    if task.signal.captured.any() || matches!(result, Err(Errno::ERESTARTSYS)) {
+    let entered = !matches!(result, Err(Errno::ERESTARTNOINTR));
+    if entered && (task.signal.captured.any() || matches!(result, Err(Errno::ERESTARTSYS))) {
         // A signal arrived under the temporary mask: it is delivered under it, and the frame saves the old one.
         task.signal.saved_mask = Some(old);
     } else {

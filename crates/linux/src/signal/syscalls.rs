@@ -179,6 +179,12 @@ fn suspend(task: &mut Task, mask: Set) -> SysResult {
     let host_mask = mask & !SYNCHRONOUS;
     let args = [&raw const host_mask as usize, SIGSET as usize, 0, 0, 0, 0];
     match task.syscall_blocking(libc::SYS_rt_sigsuspend, args) {
+        Err(Errno::ERESTARTNOINTR) => {
+            // A signal came before: it is delivered under the old mask.
+            task.signal.blocked = old;
+            task.signal.saved_mask = None;
+            Err(Errno::ERESTARTNOINTR)
+        }
         Err(Errno::EINTR | Errno::ERESTARTSYS) | Ok(_) => Err(Errno::ERESTARTNOHAND),
         Err(e) => Err(e),
     }
@@ -223,7 +229,7 @@ fn timed_wait(task: &mut Task, args: [u64; 6], timeout: Option<x86_64::Timespec>
     let host_args = [&raw const set as usize, &raw mut taken as usize, time, SIGSET as usize, 0, 0];
     match task.syscall_blocking(libc::SYS_rt_sigtimedwait, host_args) {
         Ok(_) => finish_wait(task, &taken, info),
-        // Not entered: a signal was on its way; with EINTR one came in between. signal(7): never restarted.
+        // signal(7): never restarted.
         Err(Errno::ERESTARTSYS) => Err(Errno::EINTR),
         Err(e) => Err(e),
     }
