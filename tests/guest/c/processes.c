@@ -63,6 +63,8 @@ static int run(char **argv, char **env) {
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
+    /* Whoever started the tests in the background may have had it ignored. */
+    signal(SIGINT, SIG_DFL);
     if (argc > 1) return as_child(argc, argv);
     int status, fds[2];
     pid_t pid;
