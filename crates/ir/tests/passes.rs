@@ -85,5 +85,7 @@ fn verifier_messages() {
 fn parser_errors_name_the_line() {
     let error = parse_unit("unit 64 {\nblock 0x0..0x1 {\n  v0 = frobnicate.i64 v1\n}\n}").expect_err("bad op");
     assert!(error.starts_with("line 3"), "{error}");
+    // Found by fuzzing: a line of separators only.
+    assert!(parse_unit(",").expect_err("no words").starts_with("line 1"));
     assert!(parse_unit("unit 64 {\nblock 0x0..0x1 {\n}\n}").expect_err("no end").contains("no terminal"));
 }
