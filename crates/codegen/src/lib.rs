@@ -1,42 +1,243 @@
 //! IR -> host code.
 //!
-//! The contract of the emitters, one per host: a function from an IR unit and a description of the host ([`target`]) to
-//! position-independent bytes and side tables ([`meta`]). There is no emitter yet: the engine runs units with the IR
-//! interpreter, and [`Emitter`] is what `arm64` and `x64` will implement.
+//! The contract of the emitters, one for each host: a pure function from an IR unit and a [`Request`] to position-independent
+//! bytes. Translated code runs on a [`frame::Frame`]; guest registers and flags live in host registers ("homes") that every block
+//! agrees on, so an edge between blocks costs nothing.
 //!
-//! Architecture invariants: guests are known only as numbered slots; pure (the same unit and target give the same bytes).
+//! Precise state without side tables: the same unit and request give the same bytes, so when a host PC inside a unit has to be
+//! understood (a fault, a signal, a bail-out), the unit is emitted once more and [`Emitter::locate`] notes where every value
+//! was when the code reached that offset. The IR interpreter then goes on from that operation. The rules that make this sound:
+//!
+//! * side effects happen in IR order, and the effect of an operation is the last thing its code does, or the place says that
+//!   the operation is done;
+//! * a slot's home holds the writes executed so far, except that a value may be computed in its slot's home early when
+//!   [`plan::Plan::into`] allows it (nothing in between can fault, leave, or look at the old value; writing again is harmless);
+//! * the homes of the flags are exact where [`plan::Plan::flags_home`] says so, and free elsewhere.
+//!
+//! Architecture invariants: guests are known only as numbered slots; pure; no executing here (the engine does).
 #![forbid(unsafe_code)]
 
-pub mod meta;
+pub mod frame;
+pub mod plan;
 pub mod target;
 
-use demotic_ir::block::Unit;
+use demotic_asm::buffer::Field;
+use demotic_ir::block::{Term, Unit, Val};
+use demotic_ir::state::{GuestState, Mode};
+use frame::HostRegs;
+
+/// What to emit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Request {
+    /// Host and memory order.
+    pub target: target::Target,
+    /// Accesses of this unit are known to be unaligned where the ordered instructions need alignment: use fences instead.
+    pub unaligned: bool,
+    /// SSE arithmetic by helper: MXCSR asks for what the host's arithmetic cannot do as it is set up (AArch64: unmasked
+    /// exceptions, FZ, DAZ). x86-64 hosts ignore it.
+    pub fp_by_helper: bool,
+}
+
+/// A piece of the runtime that units branch to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Stub {
+    /// Called from an unlinked jump edge; leaves with [`frame::kind::EDGE`].
+    EdgeJump,
+    /// Called from an unlinked call edge, the shadow stack entry pushed; leaves with [`frame::kind::EDGE`].
+    EdgeCall,
+    /// Called from the pre-entry of a block that is no longer valid; leaves with [`frame::kind::STALE`].
+    Stale,
+    /// Called for a terminal that the engine carries out; leaves with [`frame::kind::TERM`].
+    Term,
+    /// Jumped to with the guest target in the emitter's target register; leaves with [`frame::kind::INDIRECT`].
+    Indirect,
+    /// Jumped to when a return does not match the shadow stack, target as above; leaves with [`frame::kind::RETURN`].
+    ReturnMiss,
+    /// Called to give up at an operation; leaves with [`frame::kind::DEOPT`].
+    Deopt,
+    /// Called to run one operation in the interpreter: see [`frame::Frame::helper`].
+    Helper,
+}
+
+impl Stub {
+    /// All of them, in order.
+    pub const ALL: [Stub; 8] = [
+        Stub::EdgeJump,
+        Stub::EdgeCall,
+        Stub::Stale,
+        Stub::Term,
+        Stub::Indirect,
+        Stub::ReturnMiss,
+        Stub::Deopt,
+        Stub::Helper,
+    ];
+}
+
+/// A displacement to a stub, to be filled in when the unit's address is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reloc {
+    /// Offset of the instruction (AArch64) or field (x86-64), as in [`demotic_asm::buffer::Fixup::at`].
+    pub at: u32,
+    /// Its form.
+    pub field: Field,
+    /// Where it leads.
+    pub stub: Stub,
+}
+
+/// How an edge is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EdgeKind {
+    /// By a jump.
+    Jump,
+    /// By a host call; the instruction behind is the landing of the return.
+    Call,
+}
+
+/// A direct branch out of the unit that can be linked to another unit's entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EdgeSite {
+    /// Offset of the branch instruction.
+    pub at: u32,
+    /// How it is taken.
+    pub kind: EdgeKind,
+    /// Guest address that it leads to.
+    pub pc: u64,
+}
+
+/// A terminal that leaves translated code for the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TermSite {
+    /// Offset behind the call of [`Stub::Term`].
+    pub after: u32,
+    /// The block; its terminal says what to do. Operands are in [`frame::Frame::args`], in the order of [`Term::operands`].
+    pub block: u32,
+    /// The terminal itself.
+    pub term: Term,
+}
 
 /// What an emitter makes of a unit.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compiled {
-    /// Position-independent host code.
+    /// Position-independent host code but for `relocs`; to be placed at a multiple of 16.
     pub code: Vec<u8>,
     /// Offset of every block's entry in `code`, in the order of [`Unit::blocks`].
     pub entries: Vec<u32>,
-    /// From host code offsets back to guest instructions.
-    pub positions: meta::Positions,
+    /// Patchable branches, by increasing offset.
+    pub edges: Vec<EdgeSite>,
+    /// Terminals for the engine, by increasing offset.
+    pub terms: Vec<TermSite>,
+    /// References to the runtime.
+    pub relocs: Vec<Reloc>,
 }
 
 /// Why a unit was not emitted; the interpreter runs it instead.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// An operation that this emitter does not have.
+    /// Something that this emitter does not have.
     Missing(&'static str),
     /// A branch out of reach: the unit is too large.
     TooLarge(demotic_asm::buffer::Error),
 }
 
+/// Where a value is at some host PC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loc {
+    /// In a host register of [`HostRegs::gpr`]; bits above the type's width are noise.
+    Gpr(u8),
+    /// In a host register of [`HostRegs::vec`].
+    Vec(u8),
+    /// In [`frame::Frame::spill`].
+    Spill(u16),
+    /// In [`frame::Frame::result`].
+    Result,
+    /// Known.
+    Const(u64),
+    /// What the slot holds at that point (its home or memory), truncated to the value's type.
+    Slot(u8),
+    /// An i1 that is true when this host condition holds for [`HostRegs::flags`]; see [`Emitter::condition`].
+    Cond(u8),
+    /// A flags value that is in the home of the flags.
+    FlagsHome,
+    /// Not computed yet: a pure operation whose operands are located as well.
+    Recompute,
+}
+
+/// What a host PC means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The block.
+    pub block: u32,
+    /// The first operation not yet executed; `insts.len()` for the terminal.
+    pub index: u32,
+    /// Where all values are that operations from `index` on, the terminal and the deferred flags in force need (transitively
+    /// for [`Loc::Recompute`]), by increasing value number.
+    pub values: Vec<(Val, Loc)>,
+}
+
+/// What to do when a signal interrupts the runtime's own code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupted {
+    /// Nothing: the engine is about to look at [`frame::Frame::attention`].
+    Ignore,
+    /// Go on at this offset of the runtime instead, registers unchanged.
+    Redirect(u32),
+}
+
+/// Code made once for each code region: ways in and out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Runtime {
+    /// Position-independent code.
+    pub code: Vec<u8>,
+    /// Offset of `extern "C" fn(frame: *mut Frame, target: usize) -> u64`: loads the homes from [`frame::Frame::snapshot`], the
+    /// shadow stack pointer from [`frame::Frame::shadow_sp`], jumps to the host address `target`; returns an exit kind.
+    pub enter: u32,
+    /// Where the signal handler lets an interrupted thread go on after it has filled the snapshot (all registers, flags, pc, FP control and
+    /// status) from the context: returns [`frame::kind::FAULT`] from `enter`. Needs only the frame register.
+    pub fault: u32,
+    /// Offsets of the stubs, indexed by `Stub as usize`.
+    pub stubs: Vec<u32>,
+    /// What a signal in here means: start, end (exclusive), action. Offsets that are in no range are ignored, too.
+    pub ranges: Vec<(u32, u32, Interrupted)>,
+}
+
+/// Bytes to be put over an instruction, at most 8, within one aligned 8-byte word (AArch64: one aligned 4-byte word).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patch {
+    /// The bytes; only the first `len` count.
+    pub bytes: [u8; 8],
+    /// How many.
+    pub len: u8,
+}
+
 /// One host's code generator.
-pub trait Emitter {
-    /// Emits a unit for a target.
+pub trait Emitter: Sync {
+    /// Emits a unit. Pure.
     ///
     /// # Errors
     /// See [`Error`].
-    fn emit(&self, unit: &Unit, target: &target::Target) -> Result<Compiled, Error>;
+    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error>;
+
+    /// What the host PC at `offset` of the code that [`Emitter::emit`] gives for the same arguments means: the code up to there has been executed,
+    /// the instruction at `offset` has not. `None` for offsets where no instruction begins.
+    fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place>;
+
+    /// The ways in and out.
+    fn runtime(&self, target: &target::Target) -> Runtime;
+
+    /// Guest state to the image of the homes.
+    fn load(&self, state: &GuestState, regs: &mut HostRegs);
+
+    /// The image of the homes to guest state (general and vector registers, arithmetic flags, sticky bits of MXCSR).
+    fn store(&self, mode: Mode, regs: &HostRegs, state: &mut GuestState);
+
+    /// Whether a host condition ([`Loc::Cond`]) holds.
+    fn condition(&self, regs: &HostRegs, cond: u8) -> bool;
+
+    /// The bytes that make the edge at address `from` lead to `to` (an entry, or [`Stub::EdgeJump`] or [`Stub::EdgeCall`] to unlink it: then `link`
+    /// is false). `None` when out of reach.
+    fn edge(&self, kind: EdgeKind, from: u64, to: u64, link: bool) -> Option<Patch>;
+
+    /// The bytes to put over the first instruction of an entry so that it leads to the pre-entry before it.
+    fn stale(&self) -> Patch;
 }

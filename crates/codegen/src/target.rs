@@ -19,7 +19,7 @@ pub enum Order {
     Tso,
 }
 
-/// Optional features of AArch64 processors that change what is emitted (Arm ARM A2).
+/// Optional features of processors that change what is emitted (Arm ARM A2; SDM vol. 1, section 5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Features {
     /// Atomic instructions (FEAT_LSE).
@@ -32,6 +32,12 @@ pub struct Features {
     pub rcpc2: bool,
     /// RMIF, SETF8, SETF16, CFINV (FEAT_FlagM).
     pub flagm: bool,
+    /// x86-64: AVX, with the operating system's support.
+    pub avx: bool,
+    /// x86-64: BMI1, BMI2 and LZCNT.
+    pub bmi: bool,
+    /// x86-64: POPCNT.
+    pub popcnt: bool,
 }
 
 /// What to emit for.

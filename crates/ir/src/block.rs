@@ -240,6 +240,8 @@ pub struct Block {
     pub marks: Vec<Mark>,
     /// Side table: flags to rebuild on demand.
     pub deferred: Vec<Deferred>,
+    /// EFLAGS arithmetic bits that somebody may read behind the block; all of them until an analysis knows better.
+    pub live_out: u32,
     /// The end.
     pub term: Term,
 }

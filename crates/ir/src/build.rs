@@ -47,6 +47,7 @@ impl Builder {
                 insts: Vec::with_capacity(64),
                 marks: Vec::new(),
                 deferred: Vec::new(),
+                live_out: crate::state::eflags::ARITH,
                 term: Term::Jump(crate::block::Edge::to(pc)),
             },
         }

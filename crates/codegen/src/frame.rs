@@ -1,0 +1,100 @@
+//! What translated code runs on: the frame of one guest thread, addressed by the frame register.
+
+use demotic_ir::interp::V;
+use demotic_ir::state::GuestState;
+
+/// Raw host registers: what entry loads and exits store.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(16))]
+pub struct HostRegs {
+    /// General registers by number (x86-64: encoding order).
+    pub gpr: [u64; 32],
+    /// Vector registers, low half first.
+    pub vec: [[u64; 2]; 32],
+    /// AArch64: NZCV in bits 31 to 28. x86-64: RFLAGS.
+    pub flags: u64,
+    /// Host PC, for faults and bail-outs.
+    pub pc: u64,
+    /// AArch64: FPCR. x86-64: MXCSR.
+    pub fpcr: u64,
+    /// AArch64: FPSR, whose sticky bits are what accumulated since the last entry. x86-64: unused.
+    pub fpsr: u64,
+    /// Guest registers of the x86-64 emitter that have no host register, by guest number.
+    pub memory_gpr: [u64; 16],
+    /// The same for vector registers.
+    pub memory_vec: [[u64; 2]; 16],
+}
+
+/// One entry of the table for indirect branches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct Target {
+    /// Guest address; an empty entry has one that belongs to another index.
+    pub pc: u64,
+    /// Host address of the block's entry.
+    pub host: u64,
+}
+
+/// Entries of that table; the index of a guest address is [`index`].
+pub const TARGETS: usize = 4096;
+
+/// Index of a guest address: bits 2 to 13.
+pub const fn index(pc: u64) -> usize {
+    (pc >> 2) as usize & (TARGETS - 1)
+}
+
+/// Room for values that do not fit in registers.
+pub const SPILLS: usize = 128;
+
+/// The frame. Fields that code reads often come first.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Frame {
+    /// The table for indirect branches: `*const Target`.
+    pub targets: usize,
+    /// Address of a byte that is not 0 when somebody wants the thread's attention.
+    pub attention: usize,
+    /// `extern "C" fn(frame: *mut Frame, what: u64, imm: u64) -> u64`: runs one operation (`what` = op | type << 8, operands in `args`, result in
+    /// `result`); 0 when done, 1 when it raises a guest exception, and then nothing has changed.
+    pub helper: usize,
+    /// Stack pointer of Rust code while translated code runs.
+    pub host_sp: u64,
+    /// Shadow stack pointer while it does not.
+    pub shadow_sp: u64,
+    /// Return address of the stub call that left (x86-64: what the call pushed).
+    pub exit_at: u64,
+    /// Guest target of an indirect exit.
+    pub target: u64,
+    /// Scratch for the runtime's own use.
+    pub scratch: [u64; 9],
+    /// Result of a helper.
+    pub result: V,
+    /// Operands of a helper or of a terminal.
+    pub args: [V; 4],
+    /// Guest state; what has a home in registers is stale while translated code runs, everything else is here.
+    pub state: GuestState,
+    /// The image of the homes.
+    pub snapshot: HostRegs,
+    /// Spilled values.
+    pub spill: [V; SPILLS],
+}
+
+/// Why translated code was left; what `enter` returns.
+pub mod kind {
+    /// An edge is not linked: `exit_at` is behind its branch.
+    pub const EDGE: u64 = 0;
+    /// No entry in the table for `target`.
+    pub const INDIRECT: u64 = 1;
+    /// A return to `target` that the shadow stack does not know.
+    pub const RETURN: u64 = 2;
+    /// A terminal: `exit_at` is behind its call.
+    pub const TERM: u64 = 3;
+    /// A bail-out: `snapshot.pc` is the address of the call itself.
+    pub const DEOPT: u64 = 4;
+    /// A fault or signal: `snapshot.pc` is where it happened.
+    pub const FAULT: u64 = 5;
+    /// A block that is not valid any more: `exit_at` is behind the call in its pre-entry.
+    pub const STALE: u64 = 6;
+    /// A signal arrived on the way in; nothing has been executed and the snapshot is as it was.
+    pub const ABORTED: u64 = 7;
+}

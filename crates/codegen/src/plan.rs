@@ -1,0 +1,193 @@
+//! What every emitter wants to know of a block before it emits it: lifetimes, which flags' homes must be exact where, and which values
+//! may be computed straight into the home of the slot that they are written to.
+//!
+//! All of it is derived from the IR, so a second emission derives the same.
+
+use demotic_ir::block::{Block, Inst, Val};
+use demotic_ir::ops::{Effects, Op};
+use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags::ARITH;
+use demotic_ir::ty::Ty;
+
+/// The result of the analysis of one block; vectors are indexed by operation unless said otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Index of the last operation that needs the value; the number of operations for the terminal. Also counts deferred flags:
+    /// their operands are needed up to the last operation of the range that may fault. The value's own index when nobody does.
+    pub last_use: Vec<u16>,
+    /// How many operands of operations and the terminal name the value.
+    pub uses: Vec<u16>,
+    /// The slot in whose home the value may be computed: its `Set` (index in `set_at`) replaces the whole slot, and in between nothing can
+    /// fault or leave, and nothing looks at the slot's old value.
+    pub into: Vec<Option<Slot>>,
+    /// Index of that `Set`.
+    pub set_at: Vec<u16>,
+    /// EFLAGS bits whose homes must be exact before the operation (length: operations + 1): somebody reads them later, or a fault may show
+    /// them and no deferred definition gives them.
+    pub flags_home: Vec<u32>,
+    /// The same with only reads counted.
+    pub flags_read: Vec<u32>,
+}
+
+/// Whether an operation, when it faults or leaves, shows the state to the guest.
+pub fn shows_state(inst: &Inst) -> bool {
+    inst.op.info().effects.may_fault() || inst.op == Op::ExitIf
+}
+
+/// Whether a write of this type leaves nothing of the slot's old value.
+pub fn replaces(ty: Ty, slot: Slot) -> bool {
+    ty == slot.ty() || ty == Ty::I32 && slot.ty() == Ty::I64
+}
+
+impl Plan {
+    /// Analyses a block.
+    pub fn new(block: &Block) -> Plan {
+        let mut plan = Plan::default();
+        plan.lifetimes(block);
+        plan.flags(block);
+        plan.homes(block);
+        plan
+    }
+
+    fn lifetimes(&mut self, block: &Block) {
+        let n = block.insts.len();
+        self.last_use = (0..n as u16).collect();
+        self.uses = vec![0; n];
+        for (i, inst) in block.insts.iter().enumerate() {
+            for v in inst.operands() {
+                self.last_use[v.index()] = i as u16;
+                self.uses[v.index()] += 1;
+            }
+        }
+        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
+            self.last_use[v.index()] = n as u16;
+            self.uses[v.index()] += 1;
+        }
+        for d in &block.deferred {
+            let range = usize::from(d.from)..usize::from(d.to).min(n);
+            let Some(last) = range.rev().find(|&i| shows_state(&block.insts[i])) else { continue };
+            for v in d.def.operands() {
+                let end = &mut self.last_use[v.index()];
+                *end = (*end).max(last as u16);
+            }
+        }
+    }
+
+    fn flags(&mut self, block: &Block) {
+        let n = block.insts.len();
+        let mut covered = vec![0u32; n + 1];
+        for d in &block.deferred {
+            covered[usize::from(d.from)..usize::from(d.to).min(n)].iter_mut().for_each(|c| *c |= d.mask);
+        }
+        let used_by_getfl: Vec<bool> = self.uses.iter().map(|&u| u > 0).collect();
+        self.flags_home = vec![block.live_out; n + 1];
+        self.flags_read = vec![block.live_out; n + 1];
+        let (mut home, mut read) = (block.live_out, block.live_out);
+        for i in (0..n).rev() {
+            let inst = &block.insts[i];
+            if inst.op == Op::SetFl {
+                home &= !(inst.imm as u32);
+                read &= !(inst.imm as u32);
+            }
+            if inst.op == Op::GetFl && used_by_getfl[i] {
+                home |= ARITH;
+                read |= ARITH;
+            }
+            if shows_state(inst) {
+                home |= ARITH & !covered[i];
+            }
+            if inst.op == Op::ExitIf {
+                read |= ARITH;
+            }
+            self.flags_home[i] = home;
+            self.flags_read[i] = read;
+        }
+    }
+
+    fn homes(&mut self, block: &Block) {
+        let n = block.insts.len();
+        self.into = vec![None; n];
+        self.set_at = vec![0; n];
+        // The last operation so far that needs the slot's current value (values read from it included), and the last that writes it.
+        let mut busy = [0usize; Slot::COUNT as usize];
+        let mut written = [0usize; Slot::COUNT as usize];
+        // Last operation so far at which the state must be exact.
+        let mut shown = 0usize;
+        for (i, inst) in block.insts.iter().enumerate() {
+            let slot = usize::from(inst.imm as u8 % Slot::COUNT);
+            match inst.op {
+                Op::Get | Op::GetHi => {
+                    let last = usize::from(self.last_use[i]);
+                    busy[slot] = busy[slot].max(last).max(i);
+                }
+                Op::Set => {
+                    let v = inst.args[0];
+                    let def = v.index();
+                    let producer = &block.insts[def];
+                    let ok = replaces(inst.ty, Slot(slot as u8))
+                        && slot < 32
+                        && !matches!(producer.op, Op::Get | Op::GetHi | Op::Const)
+                        && producer.result() == inst.ty
+                        && self.into[def].is_none()
+                        // An operation may use the old value itself: it reads its operands first.
+                        && busy[slot] <= def
+                        && written[slot] <= def
+                        && shown <= def
+                        // One that faults behind its effect on the register does not exist, but helpers write late.
+                        && producer.op.info().effects.0 & Effects::EXIT.0 == 0;
+                    if ok {
+                        self.into[def] = Some(Slot(slot as u8));
+                        self.set_at[def] = i as u16;
+                    }
+                    written[slot] = i;
+                    // The home may be the only place of the value from now on.
+                    busy[slot] = busy[slot].max(usize::from(self.last_use[def]));
+                }
+                Op::SetHi => written[slot] = i,
+                _ => {}
+            }
+            if shows_state(inst) {
+                shown = i;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use demotic_ir::block::{Edge, Term};
+    use demotic_ir::build::Builder;
+
+    #[test]
+    fn a_sum_goes_straight_to_its_register() {
+        let mut b = Builder::new(0);
+        let (x, y) = (b.get(Ty::I64, Slot::gpr(0)), b.get(Ty::I64, Slot::gpr(1)));
+        let sum = b.add(x, y);
+        b.set(Slot::gpr(0), sum);
+        let block = b.finish(Term::Jump(Edge::to(4)), 4);
+        let plan = Plan::new(&block);
+        assert_eq!(plan.into[sum.index()], Some(Slot::gpr(0)));
+        assert_eq!(plan.last_use[x.index()], 2);
+        assert_eq!(plan.flags_home[0], ARITH);
+    }
+
+    #[test]
+    fn not_when_the_old_value_is_needed_or_a_fault_could_show() {
+        let mut b = Builder::new(0);
+        let (x, y) = (b.get(Ty::I64, Slot::gpr(0)), b.get(Ty::I64, Slot::gpr(1)));
+        let sum = b.add(x, y);
+        b.st(x, y, 0);
+        b.set(Slot::gpr(0), sum);
+        let other = b.add(sum, y);
+        b.set(Slot::gpr(1), other);
+        let last = b.sub(other, y);
+        b.set(Slot::gpr(2), last);
+        let block = b.finish(Term::Jump(Edge::to(4)), 4);
+        let plan = Plan::new(&block);
+        assert_eq!(plan.into[sum.index()], None);
+        // `y` is the old value of the slot and is read once more.
+        assert_eq!(plan.into[other.index()], None);
+        assert_eq!(plan.into[last.index()], Some(Slot::gpr(2)));
+    }
+}
