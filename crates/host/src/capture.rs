@@ -122,6 +122,16 @@ pub fn leave() {
     CURRENT.set(std::ptr::null());
 }
 
+/// Makes an executor that is interrupted at this context come back soon. Runs in the signal handler.
+pub type Kick = fn(context: &mut libc::ucontext_t);
+
+static KICK: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets what is called when a signal was captured for the thread, behind setting its attention.
+pub fn set_kick(kick: Kick) {
+    KICK.store(kick as usize, Ordering::Release);
+}
+
 /// Notes a signal and arranges for the thread to come to the delivery soon.
 fn capture(info: *const libc::siginfo_t, context: &mut libc::ucontext_t) {
     let current = CURRENT.get();
@@ -131,6 +141,11 @@ fn capture(info: *const libc::siginfo_t, context: &mut libc::ucontext_t) {
     // SAFETY: `enter`'s contract; the kernel's siginfo has 128 bytes.
     unsafe { (*current).add(&*info.cast::<Info>()) };
     crate::sys::abort_syscall(context);
+    let kick = KICK.load(Ordering::Acquire);
+    if kick != 0 {
+        // SAFETY: only `set_kick` stores here.
+        unsafe { std::mem::transmute::<usize, Kick>(kick)(context) };
+    }
     signal::set_context_mask(context, !SYNCHRONOUS);
 }
 
@@ -140,7 +155,7 @@ pub extern "C" fn on_signal(_: i32, info: *mut libc::siginfo_t, context: *mut li
     capture(info, unsafe { &mut *context.cast() });
 }
 
-/// The hook for SIGSEGV and SIGBUS (see [`crate::guarded::set_hook`]): takes those that somebody sent.
+/// The hook for the faults' signals (see [`crate::guarded::set_hook`]): takes those that somebody sent.
 pub fn fault_hook(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
     if info.si_code > 0 || CURRENT.get().is_null() {
         return false;

@@ -232,10 +232,16 @@ fn fixup(pc: usize) -> Option<usize> {
 pub type Hook = fn(signo: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool;
 
 static HOOK: AtomicUsize = AtomicUsize::new(0);
+static CODE_HOOK: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets the hook for faults outside guarded accesses.
 pub fn set_hook(hook: Hook) {
     HOOK.store(hook as usize, Ordering::Release);
+}
+
+/// Sets the hook for faults in generated code; it is asked before the other one.
+pub fn set_code_hook(hook: Hook) {
+    CODE_HOOK.store(hook as usize, Ordering::Release);
 }
 
 /// If the context stands in a guarded access, makes it return a fault. For handlers of other signals, too.
@@ -258,9 +264,12 @@ extern "C" fn on_fault(signo: i32, info: *mut libc::siginfo_t, context: *mut lib
     if recover(signo, info, context) {
         return;
     }
-    let hook = HOOK.load(Ordering::Acquire);
-    if hook != 0 {
-        // SAFETY: only `set_hook` stores here.
+    for hook in [&CODE_HOOK, &HOOK] {
+        let hook = hook.load(Ordering::Acquire);
+        if hook == 0 {
+            continue;
+        }
+        // SAFETY: only `set_hook` and `set_code_hook` store there.
         let hook = unsafe { std::mem::transmute::<usize, Hook>(hook) };
         if hook(signo, info, context) {
             return;
@@ -281,13 +290,16 @@ extern "C" fn on_fault(signo: i32, info: *mut libc::siginfo_t, context: *mut lib
     }
 }
 
-/// Installs the process's SIGSEGV and SIGBUS handlers and this thread's alternate stack. Idempotent.
+/// The signals that these handlers are for: generated code divides and computes with exceptions unmasked.
+pub const FAULTS: [i32; 3] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
+
+/// Installs the process's handlers for [`FAULTS`] and this thread's alternate stack. Idempotent.
 ///
 /// # Errors
 /// What sigaction(2) and mmap(2) say.
 pub fn install() -> std::io::Result<()> {
     crate::signal::install_altstack()?;
-    for signo in [libc::SIGSEGV, libc::SIGBUS] {
+    for signo in FAULTS {
         crate::signal::install(signo, on_fault)?;
     }
     Ok(())

@@ -7,6 +7,7 @@
 #[cfg_attr(target_arch = "arm", path = "arch/arm.rs")]
 pub mod arch;
 pub mod capture;
+pub mod code;
 pub mod guarded;
 pub mod log;
 pub mod map;

@@ -335,3 +335,62 @@ pub fn pc(context: &libc::ucontext_t) -> usize {
 pub fn set_pc(context: &mut libc::ucontext_t, pc: usize) {
     context.uc_mcontext.pc = pc as u64;
 }
+
+/// Two functions for [`crate::code`], returning 0 and 1: `mov x0, n; ret`.
+pub const CODE_TEST: &[[u32; 2]] = &[[0xd280_0000, 0xd65f_03c0], [0xd280_0020, 0xd65f_03c0]];
+
+/// Makes code that was written at `rw` visible to execution at `rx` (Arm ARM B2.4.4).
+pub fn sync_code(rw: usize, rx: usize, len: usize) {
+    let ctr: usize;
+    // SAFETY: reads a register that user code may read.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+    let (dline, iline) = (4 << (ctr >> 16 & 15), 4 << (ctr & 15));
+    // SAFETY: cache maintenance of mapped memory.
+    unsafe {
+        let mut at = rw & !(dline - 1);
+        while at < rw + len {
+            asm!("dc cvau, {}", in(reg) at, options(nostack, preserves_flags));
+            at += dline;
+        }
+        asm!("dsb ish", options(nostack, preserves_flags));
+        let mut at = rx & !(iline - 1);
+        while at < rx + len {
+            asm!("ic ivau, {}", in(reg) at, options(nostack, preserves_flags));
+            at += iline;
+        }
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}
+
+/// Registers of an interrupted context: general ones by number (31 is sp), vectors, NZCV, FPCR and FPSR.
+pub fn save_context(context: &libc::ucontext_t, gpr: &mut [u64; 32], vec: &mut [[u64; 2]; 32]) -> (u64, u64, u64) {
+    let m = &context.uc_mcontext;
+    gpr[..31].copy_from_slice(&m.regs);
+    gpr[31] = m.sp;
+    let (mut fpcr, mut fpsr) = (0, 0);
+    // The FPSIMD record is the first of the extension records that begin behind the registers (asm/sigcontext.h): magic, size, fpsr, fpcr,
+    // 32 vector registers.
+    const FPSIMD_MAGIC: u32 = 0x4650_8001;
+    // SAFETY: the kernel's frame has 4096 bytes of records from there on, aligned to 16; they end with a size of 0.
+    unsafe {
+        let base = (&raw const *m).cast::<u8>().add(288);
+        let mut at = 0usize;
+        while at + 528 <= 4096 {
+            let head = base.add(at).cast::<u32>();
+            let (magic, size) = (*head, *head.add(1) as usize);
+            if magic == FPSIMD_MAGIC {
+                (fpsr, fpcr) = (u64::from(*head.add(2)), u64::from(*head.add(3)));
+                std::ptr::copy_nonoverlapping(head.add(4).cast::<[u64; 2]>(), vec.as_mut_ptr(), 32);
+                break;
+            }
+            if size == 0 {
+                break;
+            }
+            at += size;
+        }
+    }
+    (m.pstate & 0xf000_0000, fpcr, fpsr)
+}
+
+/// The frame register is an ordinary one, loaded on the way in.
+pub fn set_frame_base(_frame: usize) {}

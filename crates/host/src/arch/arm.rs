@@ -404,3 +404,17 @@ pub fn pc(context: &libc::ucontext_t) -> usize {
 pub fn set_pc(context: &mut libc::ucontext_t, pc: usize) {
     context.uc_mcontext.arm_pc = pc as _;
 }
+
+/// There is no emitter for this host.
+pub const CODE_TEST: &[[u32; 2]] = &[];
+
+/// There is no generated code to make visible.
+pub fn sync_code(_rw: usize, _rx: usize, _len: usize) {}
+
+/// There is no generated code to interrupt.
+pub fn save_context(_context: &libc::ucontext_t, _gpr: &mut [u64; 32], _vec: &mut [[u64; 2]; 32]) -> (u64, u64, u64) {
+    (0, 0, 0)
+}
+
+/// There is no generated code that needs one.
+pub fn set_frame_base(_frame: usize) {}

@@ -271,3 +271,40 @@ pub fn pc(context: &libc::ucontext_t) -> usize {
 pub fn set_pc(context: &mut libc::ucontext_t, pc: usize) {
     context.uc_mcontext.gregs[libc::REG_RIP as usize] = pc as i64;
 }
+
+/// Two functions for [`crate::code`], returning 0 and 1: `xor eax, eax; or eax, n; ret`, padded.
+pub const CODE_TEST: &[[u32; 2]] = &[[0xc883_c031, 0x9090_c300], [0xc883_c031, 0x9090_c301]];
+
+/// Makes written code visible to execution: x86 does it by itself.
+pub fn sync_code(_rw: usize, _rx: usize, _len: usize) {}
+
+/// Registers of an interrupted context: general ones in encoding order, vectors, flags, and the FP control register (MXCSR; the other one is
+/// unused here).
+pub fn save_context(context: &libc::ucontext_t, gpr: &mut [u64; 32], vec: &mut [[u64; 2]; 32]) -> (u64, u64, u64) {
+    use libc::{REG_R8, REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RSI, REG_RSP};
+    let g = &context.uc_mcontext.gregs;
+    for (n, r) in [REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI].into_iter().enumerate() {
+        gpr[n] = g[r as usize] as u64;
+    }
+    for n in 8..16 {
+        gpr[n] = g[REG_R8 as usize + n - 8] as u64;
+    }
+    let mut mxcsr = 0x1f80;
+    if !context.uc_mcontext.fpregs.is_null() {
+        // SAFETY: the kernel's pointer to the FXSAVE image of this frame.
+        let fp = unsafe { &*context.uc_mcontext.fpregs };
+        mxcsr = u64::from(fp.mxcsr);
+        for (to, from) in vec.iter_mut().zip(&fp._xmm) {
+            let e = from.element.map(u64::from);
+            *to = [e[0] | e[1] << 32, e[2] | e[3] << 32];
+        }
+    }
+    (g[libc::REG_EFL as usize] as u64, mxcsr, 0)
+}
+
+/// Sets the register by which generated code finds its frame: the GS base, which nothing else in the process uses.
+pub fn set_frame_base(frame: usize) {
+    const ARCH_SET_GS: usize = 0x1001;
+    // SAFETY: arch_prctl(2) with an address; no code of ours uses GS.
+    unsafe { syscall6(libc::SYS_arch_prctl as usize, [ARCH_SET_GS, frame, 0, 0, 0, 0]) };
+}

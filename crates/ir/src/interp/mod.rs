@@ -158,7 +158,8 @@ impl Scratch {
         self.0[v.index() & (SCRATCH - 1)]
     }
     #[inline(always)]
-    fn put(&mut self, i: usize, v: V) {
+    /// Sets the value of operation `i`.
+    pub fn put(&mut self, i: usize, v: V) {
         self.0[i & (SCRATCH - 1)] = v;
     }
 }
@@ -188,7 +189,18 @@ pub enum Leave {
 
 /// Runs a block from its first instruction to its end or its first fault. `state.rip` is not touched.
 pub fn run_block<M: Memory>(block: &Block, state: &mut GuestState, mem: &mut M, scratch: &mut Scratch) -> Leave {
-    for (i, inst) in block.insts.iter().enumerate() {
+    resume(block, 0, state, mem, scratch)
+}
+
+/// Like [`run_block`], from the operation `from` on: the state and the values in the scratch array are those before it.
+pub fn resume<M: Memory>(
+    block: &Block,
+    from: usize,
+    state: &mut GuestState,
+    mem: &mut M,
+    scratch: &mut Scratch,
+) -> Leave {
+    for (i, inst) in block.insts.iter().enumerate().skip(from) {
         match step(inst, i, state, mem, scratch) {
             Ok(None) => {}
             Ok(Some(pc)) => return Leave::Pc(pc),
@@ -199,12 +211,18 @@ pub fn run_block<M: Memory>(block: &Block, state: &mut GuestState, mem: &mut M, 
             }
         }
     }
+    let operands = block.term.operands();
+    finish(&block.term, |k| if operands[k] == Val::NONE { 0 } else { scratch.get(operands[k]).lo })
+}
+
+/// What a terminal does; `value` gives its operands by position ([`Term::operands`]).
+pub fn finish(term: &Term, value: impl Fn(usize) -> u64) -> Leave {
     let edge = |e: crate::block::Edge| e.block.map_or(Leave::Pc(e.pc), Leave::Block);
-    match block.term {
+    match *term {
         Term::Jump(e) => edge(e),
-        Term::Branch { cond, taken, fall } => edge(if scratch.get(cond).lo != 0 { taken } else { fall }),
+        Term::Branch { taken, fall, .. } => edge(if value(0) != 0 { taken } else { fall }),
         Term::Call { target, .. } => edge(target),
-        Term::Indirect { target, kind, .. } => Leave::Indirect(scratch.get(target).lo, kind),
+        Term::Indirect { kind, .. } => Leave::Indirect(value(0), kind),
         Term::Syscall { next } => Leave::Syscall(next),
         Term::Sysenter { next } => Leave::Sysenter(next),
         Term::Interrupt { vector, next } => Leave::Interrupt(vector, next),
@@ -214,10 +232,32 @@ pub fn run_block<M: Memory>(block: &Block, state: &mut GuestState, mem: &mut M, 
             Leave::Trap(pc, Trap { code: 4 | 16, address: addr, ..Trap::new(14) })
         }
         Term::Unimplemented { pc } => Leave::Unimplemented(pc),
-        Term::Service { what, args, next } => {
-            Leave::Service(what, args.map(|v| if v == Val::NONE { 0 } else { scratch.get(v).lo }), next)
-        }
+        Term::Service { what, next, .. } => Leave::Service(what, [value(0), value(1)], next),
     }
+}
+
+/// Runs one operation on values that are given instead of named: its operands are `args`.
+///
+/// # Errors
+/// The exception that it raises; nothing has changed then.
+pub fn run_op<M: Memory>(
+    inst: &Inst,
+    args: &[V; 4],
+    state: &mut GuestState,
+    mem: &mut M,
+    scratch: &mut Scratch,
+) -> Result<V, Trap> {
+    args.iter().enumerate().for_each(|(i, &v)| scratch.put(i, v));
+    let named = Inst { args: [Val(0), Val(1), Val(2), Val(3)], ..*inst };
+    scratch.put(4, V::default());
+    step(&named, 4, state, mem, scratch)?;
+    Ok(scratch.get(Val(4)))
+}
+
+/// Computes a pure operation of a block whose operands are in the scratch array, and puts it there.
+pub fn recompute(block: &Block, v: Val, scratch: &mut Scratch) {
+    let value = int::pure(&block.insts[v.index()], scratch);
+    scratch.put(v.index(), value);
 }
 
 /// Makes the state exact at instruction `index` of a block: computes the flags that were deferred there.

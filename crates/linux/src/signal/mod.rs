@@ -135,7 +135,7 @@ impl Handlers {
     /// Makes the host's dispositions what a new program is to inherit: those signals ignored whose handler stays installed
     /// while guest code runs.
     pub fn prepare_exec(&self) {
-        for signo in [libc::SIGSEGV, libc::SIGBUS] {
+        for signo in demotic_host::guarded::FAULTS {
             if self.get(signo).handler == SIG_IGN {
                 host::set_ignored(signo);
             }
@@ -149,10 +149,10 @@ impl Handlers {
     }
 }
 
-/// Installs on the host what an action needs there. SIGSEGV and SIGBUS keep Demotic's handler, which captures those that
-/// were sent.
+/// Installs on the host what an action needs there. The signals of faults keep Demotic's handler, which captures those
+/// that were sent.
 fn set_on_host(signo: i32, action: &Action) {
-    if signo == libc::SIGSEGV || signo == libc::SIGBUS {
+    if demotic_host::guarded::FAULTS.contains(&signo) {
         return;
     }
     let flags = (action.flags & (sa::NOCLDSTOP | sa::NOCLDWAIT)) as i32;
