@@ -225,6 +225,10 @@ ops! {
     FlSub     "fl.sub"   Fl   (T T)         No    PURE;
     /// Flags of a - b - c.
     FlSbb     "fl.sbb"   Fl   (T T I1)      No    PURE;
+    /// Flags of (a - b) + b: of an addition by its result and second operand.
+    FlAddR    "fl.addr"  Fl   (T T)         No    PURE;
+    /// Flags of (a + b) - b: of a subtraction by its result and second operand.
+    FlSubR    "fl.subr"  Fl   (T T)         No    PURE;
     /// Flags of a logical operation with result a: CF = OF = AF = 0.
     FlLogic   "fl.logic" Fl   (T)           No    PURE;
     /// Flags of a << b (b below 64); the third operand when b is 0.

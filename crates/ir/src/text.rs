@@ -13,7 +13,7 @@
 //! }
 //! ```
 //! An edge to a block of the same unit is printed as `0x401003:1` (block number behind the colon). Deferred flags stand
-//! behind the terminal as `deferred 3..7 cpazso fl.sub.i64 v0, v1`.
+//! behind the terminal as `deferred 3..7 cpazso fl.sub.i64 v0, v1`, before them, unless all are, the flags that are live there: `live cz`.
 
 use crate::block::{Block, Deferred, Edge, Indirect, Inst, Mark, Service, Term, Unit, Val};
 use crate::ops::{ImmKind, Op};
@@ -117,6 +117,9 @@ impl fmt::Display for Block {
             writeln!(f, "  @{:#x}+{}", m.pc, m.len)?;
         }
         writeln!(f, "  {}", self.term)?;
+        if self.live_out != eflags::ARITH {
+            writeln!(f, "  live {}", flag_letters(self.live_out))?;
+        }
         for d in &self.deferred {
             writeln!(f, "  deferred {}..{} {} {}", d.from, d.to, flag_letters(d.mask), d.def)?;
         }
@@ -173,6 +176,9 @@ pub fn parse_unit(text: &str) -> Result<Unit, String> {
                         .and_then(|(a, b)| Some((num(a)?, b.parse().ok()?)))
                         .ok_or_else(|| err("bad mark"))?;
                     block.marks.push(Mark { first: block.insts.len() as u16, len, pc });
+                } else if first == "live" {
+                    p.at = 1;
+                    block.live_out = p.flags().ok_or_else(|| err("bad flags"))?;
                 } else if first == "deferred" {
                     let d = p.deferred().ok_or_else(|| err("bad deferred flags"))?;
                     block.deferred.push(d);

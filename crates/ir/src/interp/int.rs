@@ -1,6 +1,6 @@
 //! Pure operations on integers and flags.
 
-use super::{Scratch, Trap, V, vector};
+use super::{Trap, V, Values, vector};
 use crate::block::Inst;
 use crate::ops::Op;
 use crate::state::eflags::{AF, ARITH, CF, OF, PF, SF, ZF};
@@ -167,7 +167,7 @@ pub(super) fn condition(cc: u64, f: u32) -> bool {
 
 /// Computes a pure operation.
 #[inline(never)]
-pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
+pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
     let ty = inst.ty;
     let m = ty.mask();
     let arg = |k: usize| s.get(inst.args[k]);
@@ -217,6 +217,8 @@ pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
         Op::FlAdc => V::from(u64::from(add_flags(ty, a(), b(), c()))),
         Op::FlSub => V::from(u64::from(sub_flags(ty, a(), b(), 0))),
         Op::FlSbb => V::from(u64::from(sub_flags(ty, a(), b(), c()))),
+        Op::FlAddR => V::from(u64::from(add_flags(ty, a().wrapping_sub(b()) & m, b(), 0))),
+        Op::FlSubR => V::from(u64::from(sub_flags(ty, a().wrapping_add(b()) & m, b(), 0))),
         Op::FlLogic => V::from(u64::from(flags_of(ty, a()))),
         Op::FlShl | Op::FlShr | Op::FlSar => {
             let (w, n) = (ty.bits(), n());

@@ -138,6 +138,26 @@ impl From<F80> for V {
     }
 }
 
+/// Where operands come from.
+trait Values {
+    /// The value.
+    fn get(&self, v: Val) -> V;
+}
+
+impl Values for Scratch {
+    #[inline(always)]
+    fn get(&self, v: Val) -> V {
+        Scratch::get(self, v)
+    }
+}
+
+/// The operands of one operation.
+impl Values for [V; 4] {
+    fn get(&self, v: Val) -> V {
+        self[v.index() & 3]
+    }
+}
+
 const SCRATCH: usize = 4096;
 
 /// The scratch array for one thread's interpreter.
@@ -275,13 +295,10 @@ pub fn fold(op: Op, ty: Ty, args: &[u64], imm: u64) -> Option<u64> {
     if op.info().effects != crate::ops::Effects::PURE || op == Op::Nop || !ty.is_int() {
         return None;
     }
-    let mut scratch = Scratch::default();
-    let mut inst = Inst { op, ty, args: [Val::NONE; 4], imm };
-    for (i, &a) in args.iter().enumerate() {
-        scratch.put(i, V::from(a));
-        inst.args[i] = Val(i as u16);
-    }
-    inst.result().is_int().then(|| int::pure(&inst, &scratch).lo)
+    let mut values = [V::default(); 4];
+    values.iter_mut().zip(args).for_each(|(v, &a)| *v = V::from(a));
+    let inst = Inst { op, ty, args: [Val(0), Val(1), Val(2), Val(3)], imm };
+    inst.result().is_int().then(|| int::pure(&inst, &values).lo)
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Pure operations on vectors of integers.
 
-use super::{Scratch, V, int::sext};
+use super::{V, Values, int::sext};
 use crate::block::Inst;
 use crate::ops::Op;
 use crate::ty::Ty;
@@ -88,7 +88,7 @@ fn zip(ty: Ty, a: V, b: V, first: u32) -> V {
 }
 
 /// Computes a pure vector operation; anything else gives zero (the verifier lets nothing else come here).
-pub(super) fn pure(inst: &Inst, s: &Scratch) -> V {
+pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
     let ty = inst.ty;
     let a = s.get(inst.args[0]);
     let b = s.get(inst.args[1]);

@@ -1,15 +1,30 @@
 //! Dead flags: most arithmetic instructions set six flags that the next one overwrites.
 //!
-//! Two steps. Forward: a read of the flags behind a write of the same block takes the written value directly. Backward: a
-//! write whose flags are all overwritten before anybody reads them is taken out of the block. The state must stay exact
-//! where a fault can happen in between, so the definition moves to the side table ([`Deferred`]) for that range; it is
-//! evaluated only when somebody looks. Its operands are values of the block and stay where they are.
+//! Two steps. Forward: a read of the flags behind a write of the same block takes the written value directly. Backward:
+//! of every write only those flags stay that somebody reads; one that writes nothing any more is taken out of the block. The state must stay exact
+//! where a fault can happen before they are overwritten, so the definition moves to the side table ([`Deferred`]) for that range; it is
+//! evaluated only when somebody looks.
 //!
-//! A partial write (inc leaves CF) keeps the flags that nobody overwrites; it is removed only when all it writes is dead.
+//! What "somebody reads" means goes bit by bit: a condition demands the flags it depends on, a shift by a variable count hands on those old
+//! flags that are demanded of its result, and so on ([`Flow`]). Flags that live at the block's end are [`Block::live_out`].
+//!
+//! A deferred definition keeps its operands alive. After `add rax, rbx` the sum is in RAX and the old RAX is nowhere: the definition is
+//! rewritten to one by result and second operand (`fl.addr`, `fl.subr`), both of which are at hand.
 
 use crate::block::{Block, Deferred, Inst, Val};
 use crate::ops::{Effects, Op};
+use crate::slot::Slot;
 use crate::state::eflags::{self, ARITH};
+
+/// How exact the flags must be at faults.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Precision {
+    /// All six flags are what the processor would show, at every fault.
+    #[default]
+    Exact,
+    /// At a fault flags may be stale that the program overwrites before it reads them: only a handler that looks at the flags image sees it.
+    Relaxed,
+}
 
 /// The flags that condition `cc` depends on.
 pub fn cond_reads(cc: u64) -> u32 {
@@ -28,44 +43,43 @@ pub fn cond_reads(cc: u64) -> u32 {
 /// Runs the pass.
 pub fn run(block: &mut Block) {
     forward(block);
-    backward(block);
+    backward(block, Precision::Exact);
 }
 
 /// Replaces the operand of conditions on `getfl` by the value that the last `setfl` wrote, when that wrote all that the
 /// condition reads.
-fn forward(block: &mut Block) {
+pub fn forward(block: &mut Block) {
     // Writes since the last full one, newest last.
     let mut writes: Vec<(Val, u32)> = Vec::new();
-    // For every `getfl`: how many entries of `history` were there.
+    // For every `getfl`: the writes that it sees.
     let mut at_get: Vec<(Val, Vec<(Val, u32)>)> = Vec::new();
     for i in 0..block.insts.len() {
         let inst = block.insts[i];
         match inst.op {
             Op::SetFl => {
+                replace(block, i, inst.imm as u32, &at_get);
                 if inst.imm as u32 & ARITH == ARITH {
                     writes.clear();
                 }
-                writes.push((inst.args[0], inst.imm as u32));
+                writes.push((block.insts[i].args[0], inst.imm as u32));
             }
             Op::GetFl if !writes.is_empty() => at_get.push((Val(i as u16), writes.clone())),
-            Op::Cond => {
-                let reads = cond_reads(inst.imm);
-                if let Some((_, seen)) = at_get.iter().find(|(v, _)| *v == inst.args[0]) {
-                    if let Some(v) = source(seen, reads) {
-                        block.insts[i].args[0] = v;
-                    }
-                }
-            }
             Op::GetFl => {}
-            _ => {
-                // Other users of a whole flags value want one full write.
-                for k in 0..inst.arity() {
-                    let found = at_get.iter().find(|(v, _)| *v == inst.args[k]);
-                    if let Some(v) = found.and_then(|(_, seen)| source(seen, ARITH)) {
-                        block.insts[i].args[k] = v;
-                    }
-                }
-            }
+            Op::Cond => replace(block, i, cond_reads(inst.imm), &at_get),
+            // Other users of a whole flags value want one full write.
+            _ if !at_get.is_empty() => replace(block, i, ARITH, &at_get),
+            _ => {}
+        }
+    }
+}
+
+/// Lets operation `i`, which reads the flags `reads` of its operands, use the value written instead of the one read back.
+fn replace(block: &mut Block, i: usize, reads: u32, at_get: &[(Val, Vec<(Val, u32)>)]) {
+    for k in 0..block.insts[i].arity() {
+        let arg = block.insts[i].args[k];
+        let found = at_get.iter().find(|(v, _)| *v == arg);
+        if let Some(v) = found.and_then(|(_, seen)| source(seen, reads)) {
+            block.insts[i].args[k] = v;
         }
     }
 }
@@ -76,64 +90,148 @@ fn source(writes: &[(Val, u32)], reads: u32) -> Option<Val> {
     (mask & reads == reads).then_some(*v)
 }
 
-/// What an instruction reads of the flags in the guest state.
-fn reads_state(inst: &Inst, used_getfl: bool) -> u32 {
-    match inst.op {
-        Op::GetFl if used_getfl => ARITH,
-        // Leaves the block with whatever the flags are then.
-        Op::ExitIf => ARITH,
-        _ => 0,
+/// The flags' way through a block, followed from its end: which are live, and which bits of every flags value somebody wants.
+#[derive(Debug, Default)]
+pub struct Flow {
+    demand: Vec<u32>,
+    live: u32,
+}
+
+impl Flow {
+    /// Starts at the end of a block of `n` operations.
+    fn begin(&mut self, n: usize, live: u32) {
+        self.demand.clear();
+        self.demand.resize(n, 0);
+        self.live = live & ARITH;
+    }
+
+    fn want(&mut self, v: Val, bits: u32) {
+        if let Some(d) = self.demand.get_mut(v.index()) {
+            *d |= bits;
+        }
+    }
+
+    /// Goes over operation `i`. Faults are the caller's business.
+    fn step(&mut self, inst: &Inst, i: usize) {
+        match inst.op {
+            Op::SetFl => {
+                let mask = inst.imm as u32;
+                self.want(inst.args[0], mask & self.live);
+                self.live &= !mask;
+            }
+            Op::GetFl => self.live |= self.demand[i],
+            Op::Cond => self.want(inst.args[0], cond_reads(inst.imm)),
+            Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => self.want(inst.args[2], self.demand[i]),
+            Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => self.want(inst.args[3], self.demand[i]),
+            // Leaves the block with whatever the flags are then.
+            Op::ExitIf => self.live = ARITH,
+            _ => inst.operands().iter().for_each(|v| self.want(*v, ARITH)),
+        }
+    }
+
+    /// The flags that must be right at the beginning of a block whose end needs `live_out`. With [`Precision::Exact`] whatever may fault
+    /// reads those that the block has not written before.
+    pub fn live_in(&mut self, block: &Block, live_out: u32, precision: Precision) -> u32 {
+        self.begin(block.insts.len(), live_out);
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            if precision == Precision::Exact && inst.op.info().effects.may_fault() {
+                self.live = ARITH;
+            }
+            self.step(inst, i);
+        }
+        self.live
     }
 }
 
-fn backward(block: &mut Block) {
-    let mut used = vec![false; block.insts.len()];
-    for inst in &block.insts {
-        inst.operands().iter().for_each(|v| used[v.index()] = true);
-    }
-    for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
-        used[v.index()] = true;
-    }
-    // Everything is live at the end of the block.
-    let mut live = ARITH;
-    // For every flag, the nearest later write that kills it.
-    let mut killer = [block.insts.len(); 32];
-    for i in (0..block.insts.len()).rev() {
+/// Takes dead writes out; see the module's header.
+pub fn backward(block: &mut Block, precision: Precision) {
+    let n = block.insts.len();
+    let mut flow = Flow::default();
+    flow.begin(n, block.live_out);
+    // For every flag, the nearest later write of it.
+    let mut killer = [n; 32];
+    // The nearest later operation that may fault; ranges without one need no entry.
+    let mut entries: Vec<Deferred> = Vec::new();
+    for i in (0..n).rev() {
         let inst = block.insts[i];
         if inst.op == Op::SetFl {
             let mask = inst.imm as u32 & ARITH;
+            let dead = mask & !flow.live;
             let lazy = block.insts[inst.args[0].index()].op.info().effects == Effects::PURE;
-            if mask & live == 0 && lazy {
-                defer(block, i, mask, &killer);
-                continue;
+            if dead != 0 {
+                let first = entries.len();
+                if precision == Precision::Exact {
+                    defer(block, i, dead, &killer, &mut entries);
+                }
+                if !lazy && entries.len() > first {
+                    // Nothing to rebuild it from: it stays.
+                    entries.truncate(first);
+                } else {
+                    for d in &entries[first..] {
+                        demands(&mut flow, &d.def, d.mask);
+                    }
+                    block.insts[i].imm = u64::from(mask & !dead);
+                    if mask == dead {
+                        block.insts[i] = Inst::NOP;
+                    }
+                }
             }
-            live &= !mask;
             (0..32).filter(|b| mask >> b & 1 != 0).for_each(|b| killer[b] = i);
         }
-        let reads = reads_state(&inst, used[i]);
-        live |= reads;
+        let inst = block.insts[i];
+        flow.step(&inst, i);
+    }
+    // Entries are applied in order, so the oldest write comes first.
+    entries.reverse();
+    block.deferred.splice(0..0, entries);
+}
+
+/// What a deferred definition wants of the flags values it is made of.
+fn demands(flow: &mut Flow, def: &Inst, mask: u32) {
+    match def.op {
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => flow.want(def.args[2], mask),
+        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => flow.want(def.args[3], mask),
+        _ => def.operands().iter().for_each(|v| flow.want(*v, ARITH)),
     }
 }
 
-/// Takes the write at `i` out; it stays known to the side table until each of its flags is overwritten.
-fn defer(block: &mut Block, i: usize, mask: u32, killer: &[usize; 32]) {
-    let source = block.insts[i].args[0];
-    let def = block.insts[source.index()];
-    let ends = |b: &u32| killer[*b as usize];
-    let bits: Vec<u32> = (0..32).filter(|b| mask >> b & 1 != 0).collect();
-    let mut starts: Vec<usize> = bits.iter().map(ends).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    let faults = |from: usize, to: usize| block.insts[from..to].iter().any(|x| x.op.info().effects.may_fault());
-    let mut entries = Vec::new();
-    for end in starts {
-        // Only ranges in which somebody could look are worth an entry.
-        if faults(i + 1, end) {
-            let mask = bits.iter().filter(|b| ends(b) == end).fold(0, |m, b| m | 1 << b);
+/// Entries for the flags `dead` of the write at `i`: each stays known to the side table until it is overwritten, where a fault could show it.
+fn defer(block: &Block, i: usize, dead: u32, killer: &[usize; 32], entries: &mut Vec<Deferred>) {
+    let mut left = dead;
+    let mut def = None;
+    while left != 0 {
+        let end = killer[left.trailing_zeros() as usize];
+        let mask = (0..32).filter(|b| left >> b & 1 != 0 && killer[*b as usize] == end).fold(0, |m, b| m | 1 << b);
+        left &= !mask;
+        if block.insts[i + 1..end].iter().any(|x| x.op.info().effects.may_fault()) {
+            let def = *def.get_or_insert_with(|| by_result(block, i));
             entries.push(Deferred { from: i as u16 + 1, to: end as u16, mask, def });
         }
     }
-    block.insts[i] = Inst::NOP;
-    // Entries are applied in order, so the oldest write comes first.
-    block.deferred.splice(0..0, entries);
+}
+
+/// The definition of the flags written at `i`: of an addition or subtraction in place by its result, as the first operand is gone.
+fn by_result(block: &Block, i: usize) -> Inst {
+    let source = block.insts[i].args[0];
+    let def = block.insts[source.index()];
+    let [a, b, ..] = def.args;
+    let (bare, by) = match def.op {
+        Op::FlAdd => (Op::Add, Op::FlAddR),
+        Op::FlSub => (Op::Sub, Op::FlSubR),
+        _ => return def,
+    };
+    let first = block.insts[a.index()];
+    if a == b || first.op != Op::Get {
+        return def;
+    }
+    let slot = Slot(first.imm as u8);
+    // The result stands a few operations away from the flags; it is what the slot was last set to.
+    let set = block.insts[..i].iter().rposition(|x| matches!(x.op, Op::Set) && x.imm == u64::from(slot.0));
+    let Some(set) = set.filter(|s| *s > a.index()) else { return def };
+    let r = block.insts[set].args[0];
+    let same = block.insts[r.index()];
+    if same.op == bare && same.ty == def.ty && same.args == def.args {
+        return Inst { op: by, args: [r, b, Val::NONE, Val::NONE], ..def };
+    }
+    def
 }

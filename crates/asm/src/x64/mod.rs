@@ -1,0 +1,345 @@
+//! x86-64 instruction encoder.
+//!
+//! [`Asm`] writes instructions into a [`CodeBuffer`]; the topic files give it one method for each family: [`int`] the general
+//! registers, [`flow`] branches, stack and system, [`sse`] vectors, [`x87`] the floating-point stack. All go through
+//! [`Asm::emit`] or [`Asm::vex`], which know prefixes, ModRM and SIB (SDM vol. 2, chapter 2) and choose the shortest form.
+//!
+//! Invariants: the registers AH, CH, DH and BH cannot be named; a byte register above 3 always gets a REX prefix. Memory
+//! operands are absolute, register based, or relative to the GS base, never to RIP, except by a label ([`Asm::lea_label`]).
+
+pub mod flow;
+pub mod int;
+pub mod sse;
+#[cfg(test)]
+mod tests;
+pub mod x87;
+
+use crate::buffer::CodeBuffer;
+
+/// A general register by its encoding number, 0..16.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Reg(pub u8);
+
+/// A vector register by its encoding number, 0..16.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Xmm(pub u8);
+
+#[allow(missing_docs)]
+impl Reg {
+    pub const RAX: Reg = Reg(0);
+    pub const RCX: Reg = Reg(1);
+    pub const RDX: Reg = Reg(2);
+    pub const RBX: Reg = Reg(3);
+    pub const RSP: Reg = Reg(4);
+    pub const RBP: Reg = Reg(5);
+    pub const RSI: Reg = Reg(6);
+    pub const RDI: Reg = Reg(7);
+    pub const R8: Reg = Reg(8);
+    pub const R9: Reg = Reg(9);
+    pub const R10: Reg = Reg(10);
+    pub const R11: Reg = Reg(11);
+    pub const R12: Reg = Reg(12);
+    pub const R13: Reg = Reg(13);
+    pub const R14: Reg = Reg(14);
+    pub const R15: Reg = Reg(15);
+}
+
+/// Operand size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Size {
+    /// 8 bits.
+    B,
+    /// 16 bits.
+    W,
+    /// 32 bits; the upper half of a register destination is cleared.
+    D,
+    /// 64 bits.
+    Q,
+}
+
+impl Size {
+    /// The size of so many bits; everything that is not 8, 16 or 32 counts as 64.
+    pub fn of_bits(bits: u32) -> Size {
+        match bits {
+            1..=8 => Size::B,
+            16 => Size::W,
+            32 => Size::D,
+            _ => Size::Q,
+        }
+    }
+    /// Width in bits.
+    pub fn bits(self) -> u32 {
+        8 << self as u32
+    }
+    /// The size of the cheapest register operation that covers this one: 32 bits for the narrow ones.
+    pub fn at_least_d(self) -> Size {
+        self.max(Size::D)
+    }
+}
+
+/// A memory operand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Mem {
+    /// Base register.
+    pub base: Option<Reg>,
+    /// Index register (not RSP) and the logarithm of its scale, 0..=3.
+    pub index: Option<(Reg, u8)>,
+    /// Displacement in bytes.
+    pub disp: i32,
+    /// Whether the GS base is added.
+    pub gs: bool,
+}
+
+impl Mem {
+    /// `[base + disp]`.
+    pub fn base(base: Reg, disp: i32) -> Mem {
+        Mem { base: Some(base), disp, ..Mem::default() }
+    }
+    /// `gs:[disp]`.
+    pub fn gs(disp: i32) -> Mem {
+        Mem { disp, gs: true, ..Mem::default() }
+    }
+    /// `[base + index << scale + disp]`.
+    pub fn index(base: Reg, index: Reg, scale: u8, disp: i32) -> Mem {
+        Mem { base: Some(base), index: Some((index, scale)), disp, gs: false }
+    }
+    /// The same operand so many bytes further.
+    pub fn offset(self, by: i32) -> Mem {
+        Mem { disp: self.disp.wrapping_add(by), ..self }
+    }
+    /// Whether a register takes part.
+    pub fn uses(&self, r: Reg) -> bool {
+        self.base == Some(r) || self.index.is_some_and(|(i, _)| i == r)
+    }
+}
+
+/// A register or memory operand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Rm {
+    /// Register number, general or vector as the instruction says.
+    Reg(u8),
+    /// Memory.
+    Mem(Mem),
+}
+
+impl From<Reg> for Rm {
+    fn from(r: Reg) -> Rm {
+        Rm::Reg(r.0)
+    }
+}
+impl From<Xmm> for Rm {
+    fn from(x: Xmm) -> Rm {
+        Rm::Reg(x.0)
+    }
+}
+impl From<Mem> for Rm {
+    fn from(m: Mem) -> Rm {
+        Rm::Mem(m)
+    }
+}
+
+/// Opcode map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Map {
+    /// One byte.
+    One,
+    /// 0F.
+    F,
+    /// 0F 38.
+    F38,
+    /// 0F 3A.
+    F3A,
+}
+
+/// Everything about an encoding but its operands.
+#[derive(Clone, Copy, Debug)]
+pub struct Enc {
+    /// Mandatory or operand size prefix: 0, 0x66, 0xf2 or 0xf3.
+    pub prefix: u8,
+    /// LOCK.
+    pub lock: bool,
+    /// REX.W or VEX.W.
+    pub w: bool,
+    /// Map.
+    pub map: Map,
+    /// Opcode byte.
+    pub op: u8,
+    /// The reg field names a byte register.
+    pub reg8: bool,
+    /// The r/m field names a byte register.
+    pub rm8: bool,
+}
+
+impl Enc {
+    /// A plain encoding in a map.
+    pub const fn new(map: Map, op: u8) -> Enc {
+        Enc { prefix: 0, lock: false, w: false, map, op, reg8: false, rm8: false }
+    }
+    /// With a prefix.
+    pub const fn p(self, prefix: u8) -> Enc {
+        Enc { prefix, ..self }
+    }
+    /// With W.
+    pub const fn w(self, w: bool) -> Enc {
+        Enc { w, ..self }
+    }
+    /// An integer instruction whose opcode's low bit tells bytes from the rest.
+    pub const fn sized(self, size: Size) -> Enc {
+        match size {
+            Size::B => Enc { reg8: true, rm8: true, ..self },
+            Size::W => Enc { op: self.op | 1, prefix: 0x66, ..self },
+            Size::D => Enc { op: self.op | 1, ..self },
+            Size::Q => Enc { op: self.op | 1, w: true, ..self },
+        }
+    }
+    /// An integer instruction without a byte form.
+    pub const fn wide(self, size: Size) -> Enc {
+        match size {
+            Size::B | Size::D => self,
+            Size::W => Enc { prefix: 0x66, ..self },
+            Size::Q => Enc { w: true, ..self },
+        }
+    }
+}
+
+/// An x86-64 assembler.
+#[derive(Clone, Debug, Default)]
+pub struct Asm {
+    /// The code.
+    pub buf: CodeBuffer,
+}
+
+impl Asm {
+    /// An empty one.
+    pub fn new() -> Asm {
+        Asm::default()
+    }
+
+    /// Offset of the next instruction.
+    pub fn here(&self) -> u32 {
+        self.buf.offset()
+    }
+
+    /// Appends one byte.
+    pub fn byte(&mut self, b: u8) {
+        self.buf.put(&[b]);
+    }
+
+    /// Appends an immediate of an integer instruction: 1, 2 or 4 bytes.
+    pub fn imm(&mut self, size: Size, imm: i32) {
+        let bytes = imm.to_le_bytes();
+        self.buf.put(match size {
+            Size::B => &bytes[..1],
+            Size::W => &bytes[..2],
+            _ => &bytes,
+        });
+    }
+
+    /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
+    pub fn emit(&mut self, e: Enc, reg: u8, rm: impl Into<Rm>) {
+        let rm = rm.into();
+        let mut out = [0u8; 16];
+        let mut n = 0;
+        let mut put = |b: u8| {
+            out[n] = b;
+            n += 1;
+        };
+        if e.lock {
+            put(0xf0);
+        }
+        if matches!(rm, Rm::Mem(Mem { gs: true, .. })) {
+            put(0x65);
+        }
+        if e.prefix != 0 {
+            put(e.prefix);
+        }
+        let (x, b) = extension(rm);
+        let rex = u8::from(e.w) << 3 | (reg >> 3 & 1) << 2 | x << 1 | b;
+        let byte_reg = e.reg8 && reg >= 4 || e.rm8 && matches!(rm, Rm::Reg(r) if r >= 4);
+        if rex != 0 || byte_reg {
+            put(0x40 | rex);
+        }
+        match e.map {
+            Map::One => {}
+            Map::F => put(0x0f),
+            Map::F38 => [0x0f, 0x38].into_iter().for_each(&mut put),
+            Map::F3A => [0x0f, 0x3a].into_iter().for_each(&mut put),
+        }
+        put(e.op);
+        self.buf.put(&out[..n]);
+        self.modrm(reg, rm);
+    }
+
+    /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
+    pub fn vex(&mut self, e: Enc, reg: u8, v: u8, rm: impl Into<Rm>) {
+        self.vex_l(e, false, reg, v, rm);
+    }
+
+    /// The same with a choice of vector length: 256 bits when `long`.
+    pub fn vex_l(&mut self, e: Enc, long: bool, reg: u8, v: u8, rm: impl Into<Rm>) {
+        let rm = rm.into();
+        if matches!(rm, Rm::Mem(Mem { gs: true, .. })) {
+            self.byte(0x65);
+        }
+        let (x, b) = extension(rm);
+        let pp = match e.prefix {
+            0x66 => 1,
+            0xf3 => 2,
+            0xf2 => 3,
+            _ => 0,
+        };
+        let r = !(reg >> 3) & 1;
+        let low = (!v & 15) << 3 | u8::from(long) << 2 | pp;
+        if x == 0 && b == 0 && !e.w && e.map == Map::F {
+            self.buf.put(&[0xc5, r << 7 | low, e.op]);
+        } else {
+            let map = match e.map {
+                Map::One | Map::F => 1,
+                Map::F38 => 2,
+                Map::F3A => 3,
+            };
+            self.buf.put(&[0xc4, r << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | map, u8::from(e.w) << 7 | low, e.op]);
+        }
+        self.modrm(reg, rm);
+    }
+
+    fn modrm(&mut self, reg: u8, rm: Rm) {
+        let reg = (reg & 7) << 3;
+        let m = match rm {
+            Rm::Reg(r) => return self.byte(0xc0 | reg | r & 7),
+            Rm::Mem(m) => m,
+        };
+        let disp = m.disp.to_le_bytes();
+        let Some(base) = m.base else {
+            // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
+            let (index, scale) = m.index.map_or((4, 0), |(i, s)| (i.0 & 7, s & 3));
+            self.buf.put(&[reg | 4, scale << 6 | index << 3 | 5]);
+            return self.buf.put(&disp);
+        };
+        let low = base.0 & 7;
+        // RBP and R13 as base have no form without a displacement.
+        let mode = match m.disp {
+            0 if low != 5 => 0x00,
+            -128..=127 => 0x40,
+            _ => 0x80,
+        };
+        match m.index {
+            None if low != 4 => self.byte(mode | reg | low),
+            None => self.buf.put(&[mode | reg | 4, 0x24]),
+            Some((i, s)) => self.buf.put(&[mode | reg | 4, (s & 3) << 6 | (i.0 & 7) << 3 | low]),
+        }
+        match mode {
+            0x40 => self.byte(disp[0]),
+            0x80 => self.buf.put(&disp),
+            _ => {}
+        }
+    }
+}
+
+/// REX.X and REX.B of an operand.
+fn extension(rm: Rm) -> (u8, u8) {
+    match rm {
+        Rm::Reg(r) => (0, r >> 3 & 1),
+        Rm::Mem(m) => (m.index.map_or(0, |(i, _)| i.0 >> 3 & 1), m.base.map_or(0, |b| b.0 >> 3 & 1)),
+    }
+}
