@@ -7,7 +7,7 @@
 //! Invariants: a label is bound at most once; every used label is bound before `finish`.
 
 /// A place in the code, known or still to come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Label(u32);
 
 /// The displacement field of a branch or address instruction, relative to the fixup's own offset unless said otherwise.
@@ -126,13 +126,21 @@ impl CodeBuffer {
 /// # Errors
 /// [`Error::OutOfReach`] when it does not fit.
 pub fn patch(code: &mut [u8], fixup: Fixup, target: u32) -> Result<(), Error> {
+    patch_to(code, fixup, i64::from(target))
+}
+
+/// The same for a target outside the code, as an offset from its beginning.
+///
+/// # Errors
+/// As [`patch`].
+pub fn patch_to(code: &mut [u8], fixup: Fixup, target: i64) -> Result<(), Error> {
     let at = fixup.at as usize;
     let origin = match fixup.field {
         Field::Rel8 => fixup.at + 1,
         Field::Rel32 => fixup.at + 4,
         _ => fixup.at,
     };
-    let d = i64::from(target) - i64::from(origin);
+    let d = target - i64::from(origin);
     let (low, high, align) = fixup.field.reach();
     if d < low || d > high || d % align != 0 {
         return Err(Error::OutOfReach(fixup));

@@ -2,28 +2,39 @@
 //!
 //! An [`Engine`] belongs to a guest address space and is shared by its threads; a [`Cpu`] is one guest thread's processor.
 //! [`Cpu::run`] comes back with an [`Exit`](exit::Exit): at every exit the state is exact and at an instruction boundary.
-//! The executor today is the IR interpreter; the structures around it (units with several entries, edges, side tables) are
-//! those that emitted code will use.
+//! Two executors: translated host code ([`jit`], [`store`]) and the IR interpreter, which takes over where translated code
+//! stops at a rare case, and everywhere on hosts without an emitter.
 //!
 //! Architecture invariant: guest faults, signals and system calls leave the executor only through `Exit`.
 
 mod cache;
 pub mod exit;
+mod hosts;
+mod interrupt;
+mod jit;
 mod memory;
 mod service;
+mod store;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use service::selector;
+pub use store::Footprint;
 
 use cache::{Cache, Entry, PAGE};
+use demotic_codegen::Request;
+use demotic_codegen::target::Order;
+use demotic_host::code::Mapping;
 use demotic_ir::block::Unit;
 use demotic_ir::interp::{self, Leave, Scratch, Trap};
+use demotic_ir::passes::Precision;
 use demotic_ir::state::{Mode, eflags};
 use demotic_x86::unit::{self, Limits};
 use exit::{Exception, Exit, SyscallEntry};
+use jit::{Jit, Stop};
 use memory::GuestMemory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::{Key, Store};
 
 /// What the engine needs of the guest's address space; implemented by the Linux personality.
 ///
@@ -48,10 +59,38 @@ pub trait GuestSpace: Send + Sync {
     }
 }
 
+/// How guest code is executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Executor {
+    /// By the IR interpreter.
+    Interp,
+    /// By translated code; falls back to the interpreter where the host has no emitter.
+    Jit,
+}
+
+/// How an engine is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// How guest code is executed.
+    pub executor: Executor,
+    /// Bytes of a region of code memory (a multiple of 64 KiB, at most 64 MiB).
+    pub region: usize,
+    /// How code memory is mapped; `None` finds out what works.
+    pub mapping: Option<Mapping>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { executor: Executor::Jit, region: 32 << 20, mapping: None }
+    }
+}
+
 /// The translator of one guest address space, shared by all its threads.
 pub struct Engine {
     space: Arc<dyn GuestSpace>,
     cache: Cache,
+    store: Option<Store>,
     limits: Limits,
 }
 
@@ -64,18 +103,104 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine without any translation yet.
     pub fn new(space: Arc<dyn GuestSpace>) -> Arc<Engine> {
-        Arc::new(Engine { space, cache: Cache::default(), limits: Limits::default() })
+        Engine::with(space, &Config::default())
+    }
+
+    /// The same with other settings than the usual ones.
+    pub fn with(space: Arc<dyn GuestSpace>, config: &Config) -> Arc<Engine> {
+        let emitter = hosts::emitter().filter(|_| config.executor == Executor::Jit && space.base() == 0);
+        let store = emitter.map(|(emitter, target)| {
+            interrupt::install();
+            Store::new(emitter, target, config.region, config.mapping)
+        });
+        Arc::new(Engine { space, cache: Cache::default(), store, limits: Limits::default() })
+    }
+
+    /// How this engine executes.
+    pub fn executor(&self) -> Executor {
+        if self.store.is_some() { Executor::Jit } else { Executor::Interp }
+    }
+
+    /// What the translated code costs at the moment.
+    pub fn footprint(&self) -> Footprint {
+        self.store.as_ref().map(Store::footprint).unwrap_or_default()
     }
 
     /// Runs `f` (a fork of the host process) while no other thread is changing the engine.
     pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
-        self.cache.locked(f)
+        self.cache.locked(|| match &self.store {
+            Some(store) => store.locked(f),
+            None => f(),
+        })
+    }
+
+    /// From now on other threads or processes see the guest's memory: accesses have to be in x86 order. To be called while the calling thread is the
+    /// only one, before the second one starts or the shared mapping exists.
+    pub fn share(&self) {
+        let Some(store) = &self.store else { return };
+        {
+            let mut target = store.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if target.order == Order::Tso {
+                return;
+            }
+            target.order = Order::Tso;
+        }
+        // x86-64 hosts have that order anyway.
+        if cfg!(not(target_arch = "x86_64")) {
+            store.flush();
+        }
     }
 
     /// Drops all translations that were made from guest bytes in `start..start+len`, in every thread: to be called after
     /// munmap, mprotect, mmap over old mappings, and writes by system calls into code pages.
     pub fn invalidate(&self, start: u64, len: u64) {
         self.cache.invalidate(start, len);
+        if let Some(store) = &self.store {
+            store.invalidate(start, len);
+        }
+    }
+
+    /// Translates the region at a guest address to host code. False when it is for the interpreter (this time).
+    fn emit(&self, store: &Store, key: Key) -> bool {
+        loop {
+            let generation = store.generation();
+            let request = Request { target: store.target(), unaligned: false, fp_by_helper: key.fp_by_helper };
+            let mut seen = Vec::new();
+            let mut fetch = |at: u64, buf: &mut [u8]| {
+                for page in at / PAGE..=at.saturating_add(buf.len() as u64 - 1) / PAGE {
+                    if !seen.contains(&page) {
+                        seen.push(page);
+                        self.space.protect_code_page(page * PAGE);
+                    }
+                }
+                self.space.fetch(at, buf)
+            };
+            let mut unit = unit::lift(key.pc, key.mode, &self.limits, &mut fetch);
+            // A block that cannot be fetched now may be mapped the next time.
+            if matches!(unit.blocks[0].term, demotic_ir::block::Term::FetchFault { .. }) {
+                return false;
+            }
+            demotic_ir::passes::optimise_unit(&mut unit, &mut |pc| {
+                demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
+            });
+            let compiled = match store.emitter.emit(&unit, &request) {
+                Ok(compiled) => compiled,
+                Err(_) => {
+                    store.refuse(key);
+                    return false;
+                }
+            };
+            let mut bytes = |at: u64, buf: &mut [u8]| self.space.fetch(at, buf);
+            match store.insert(&unit, compiled, request, self.limits, generation, &seen, &mut bytes) {
+                Some(true) => return true,
+                Some(false) => {}
+                None => return false,
+            }
+        }
+    }
+
+    fn memory(&self) -> GuestMemory {
+        GuestMemory { base: self.space.base(), limit: self.space.limit().max(16) }
     }
 
     /// The block at `pc`, translated now if need be.
@@ -123,6 +248,9 @@ pub struct Cpu {
     pub engine: Arc<Engine>,
     /// Set by anyone (signal handlers included) to make `run` return [`Exit::Attention`] soon; `run` clears it then.
     pub attention: Arc<AtomicBool>,
+    jit: Option<Jit>,
+    /// Whether flags that are dead at `rip` may not be exact.
+    settled: bool,
     scratch: Scratch,
     local: Vec<Option<(u64, Mode, Entry)>>,
     epoch: u64,
@@ -138,12 +266,16 @@ impl std::fmt::Debug for Cpu {
 impl Cpu {
     /// A processor about to run at `state.rip`.
     pub fn new(engine: &Arc<Engine>, state: GuestState) -> Cpu {
+        let attention = Arc::new(AtomicBool::new(false));
+        let memory = engine.memory();
         Cpu {
             state,
             engine: engine.clone(),
-            attention: Arc::new(AtomicBool::new(false)),
+            jit: engine.store.as_ref().and_then(|_| Jit::new(&attention, memory)),
+            settled: true,
+            attention,
             scratch: Scratch::default(),
-            local: vec![None; LOCAL],
+            local: Vec::new(),
             epoch: engine.cache.epoch(),
             reported: Vec::new(),
         }
@@ -152,18 +284,74 @@ impl Cpu {
     /// Runs guest code until something needs the personality.
     pub fn run(&mut self) -> Exit {
         loop {
-            if self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::AcqRel) {
+            let attention = self.attention.load(Ordering::Relaxed);
+            let leave = if attention && !self.settled {
+                self.settle()
+            } else if attention && self.attention.swap(false, Ordering::AcqRel) {
                 return Exit::Attention;
-            }
-            let leave = if self.state.sys & eflags::TF != 0 { self.step() } else { self.execute() };
+            } else if self.state.sys & eflags::TF != 0 {
+                self.step()
+            } else if self.jit.is_some() {
+                self.translated()
+            } else {
+                self.execute()
+            };
             if let Some(exit) = leave {
                 return exit;
             }
         }
     }
 
+    /// Runs translated code until it is left for good. `None`: go on at the new `rip`.
+    fn translated(&mut self) -> Option<Exit> {
+        let engine = self.engine.clone();
+        let (Some(store), Some(jit)) = (&engine.store, &mut self.jit) else { return None };
+        let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
+        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper);
+        self.settled = false;
+        match stop {
+            Stop::Translate(pc) => {
+                self.state.rip = pc;
+                let key = Key { pc, mode: self.state.mode, fp_by_helper };
+                if engine.emit(store, key) { None } else { self.execute() }
+            }
+            Stop::Interpret(pc) => {
+                self.state.rip = pc;
+                self.execute()
+            }
+            Stop::Attention(pc) => {
+                self.state.rip = pc;
+                None
+            }
+            Stop::Leave(leave, at) => {
+                let exit = self.leave(leave, at);
+                // Whatever leaves for good has exact flags; only edges may not.
+                self.settled = exit.is_some();
+                exit
+            }
+        }
+    }
+
+    /// Makes flags exact that the code behind `rip` overwrites before anybody can look: runs it, one instruction at a time, until it has.
+    fn settle(&mut self) -> Option<Exit> {
+        self.settled = true;
+        let mut open = eflags::ARITH;
+        for _ in 0..2 * demotic_x86::ahead::BUDGET {
+            let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+            let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
+            for inst in unit.blocks[0].insts.iter().filter(|i| i.op == demotic_ir::ops::Op::SetFl) {
+                open &= !(inst.imm as u32);
+            }
+            let exit = self.single();
+            if exit.is_some() || open == 0 {
+                return exit;
+            }
+        }
+        None
+    }
+
     fn memory(&self) -> GuestMemory {
-        GuestMemory { base: self.engine.space.base(), limit: self.engine.space.limit().max(16) }
+        self.engine.memory()
     }
 
     /// Runs from `rip` through linked blocks until a unit is left. `None`: go on at the new `rip`.
@@ -171,6 +359,10 @@ impl Cpu {
         let mut mem = self.memory();
         let engine = &*self.engine;
         let epoch = engine.cache.epoch();
+        self.settled = true;
+        if self.local.is_empty() {
+            self.local = vec![None; LOCAL];
+        }
         if epoch != self.epoch {
             self.epoch = epoch;
             self.local.iter_mut().for_each(|slot| *slot = None);

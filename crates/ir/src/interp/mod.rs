@@ -274,6 +274,11 @@ pub fn run_op<M: Memory>(
     Ok(scratch.get(Val(4)))
 }
 
+/// What a read of a slot in that type gives.
+pub fn read_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
+    get_slot(state, slot, ty)
+}
+
 /// Computes a pure operation of a block whose operands are in the scratch array, and puts it there.
 pub fn recompute(block: &Block, v: Val, scratch: &mut Scratch) {
     let value = int::pure(&block.insts[v.index()], scratch);

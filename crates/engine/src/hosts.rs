@@ -1,0 +1,53 @@
+//! The emitter for the host that Demotic runs on, and what the processor can do.
+
+use demotic_codegen::Emitter;
+use demotic_codegen::target::{Arch, Features, Order, Target};
+
+/// This host's emitter and target; `None` where there is none and everything is interpreted.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
+    let has = |x: bool| x;
+    let features = Features {
+        avx: has(std::arch::is_x86_feature_detected!("avx")),
+        bmi: std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("bmi2")
+            && std::arch::is_x86_feature_detected!("lzcnt"),
+        popcnt: std::arch::is_x86_feature_detected!("popcnt"),
+        ..Features::default()
+    };
+    Some((&demotic_codegen::x64::X64, Target { arch: Arch::X64, features, order: Order::Single }))
+}
+
+/// This host's emitter and target (asm/hwcap.h of arm64 for the bits).
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
+    const ATOMICS: u64 = 1 << 8;
+    const LRCPC: u64 = 1 << 15;
+    const USCAT: u64 = 1 << 25;
+    const ILRCPC: u64 = 1 << 26;
+    const FLAGM: u64 = 1 << 27;
+    // SAFETY: reads the auxiliary vector.
+    let caps = unsafe { libc::getauxval(libc::AT_HWCAP) };
+    let features = Features {
+        lse: caps & ATOMICS != 0,
+        lse2: caps & USCAT != 0,
+        rcpc: caps & LRCPC != 0,
+        rcpc2: caps & ILRCPC != 0,
+        flagm: caps & FLAGM != 0,
+        ..Features::default()
+    };
+    Some((&demotic_codegen::arm64::Arm64, Target { arch: Arch::Arm64, features, order: Order::Single }))
+}
+
+/// No emitter for this host.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
+    let _ = (Arch::Arm64, Features::default(), Order::Single);
+    None
+}
+
+/// Whether the host's arithmetic cannot do what this MXCSR asks for, as the emitter sets it up: on AArch64 unmasked exceptions (bits 7 to 12
+/// clear), FZ (15) and DAZ (6).
+pub(crate) fn fp_by_helper(mxcsr: u32) -> bool {
+    cfg!(target_arch = "aarch64") && mxcsr & 0x9fc0 != 0x1f80
+}

@@ -1,0 +1,293 @@
+//! The executor of translated code: from exit to exit.
+//!
+//! [`Jit::run`] enters translated code at a guest address and comes back when something needs the engine. Guest registers stay in the frame's
+//! image of the homes while units are only being looked up and linked; they become [`GuestState`] when control leaves for good.
+//!
+//! A fault, a signal or a bail-out stops at a host PC. The unit is emitted once more to learn what that PC means, the interpreter takes over
+//! at that operation and runs to the block's end. So the rare cases have one meaning, the interpreter's.
+
+use crate::memory::GuestMemory;
+use crate::store::{Key, RegionCode, Store, Way, empty_table};
+use crate::{GuestState, interrupt};
+use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
+use demotic_codegen::{Loc, Place, Stub};
+use demotic_host::map::Stack;
+use demotic_ir::block::{Block, Inst, Val};
+use demotic_ir::interp::{self, Leave, Scratch, V};
+use demotic_ir::ops::Op;
+use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags;
+use demotic_ir::ty::Ty;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of a thread's shadow stack: 16 for each call level.
+const SHADOW: usize = 256 * 1024;
+/// Room above the first entry: what a return without a call finds.
+const SENTINELS: u64 = 8;
+/// How many shadow entries are looked at when a return does not match.
+const SCAN: u64 = 32;
+
+/// What translated code and its helpers work on; the frame comes first.
+#[repr(C)]
+struct Core {
+    frame: Frame,
+    scratch: Scratch,
+    memory: GuestMemory,
+}
+
+/// One thread's executor.
+pub(crate) struct Jit {
+    core: Box<Core>,
+    targets: Box<[Target]>,
+    shadow: Stack,
+    /// The region that `targets` and the shadow stack lead into.
+    region: Option<Arc<RegionCode>>,
+    variant: Option<Key>,
+}
+
+/// Why [`Jit::run`] came back. The guest state is exact but for what is said.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// At this guest address nothing is translated: translate and come again.
+    Translate(u64),
+    /// The block at this address is for the interpreter.
+    Interpret(u64),
+    /// Somebody wants attention; guest code would go on at this address. Flags that are dead there may not be exact.
+    Attention(u64),
+    /// A block was left; the second part is the address of its last instruction.
+    Leave(Leave, u64),
+}
+
+impl Jit {
+    /// An executor whose thread is told by `attention`. `None` when there is no memory for it.
+    pub fn new(attention: &AtomicBool, memory: GuestMemory) -> Option<Jit> {
+        let targets = empty_table();
+        let frame = Frame {
+            targets: targets.as_ptr() as usize,
+            attention: attention.as_ptr() as usize,
+            helper: helper as *const () as usize,
+            host_sp: 0,
+            shadow_sp: 0,
+            exit_at: 0,
+            target: 0,
+            scratch: [0; 9],
+            result: V::default(),
+            args: [V::default(); 4],
+            state: GuestState::default(),
+            snapshot: HostRegs::default(),
+            spill: [V::default(); SPILLS],
+        };
+        let shadow = Stack::new(SHADOW).ok()?;
+        let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
+        Some(Jit { core, targets, shadow, region: None, variant: None })
+    }
+
+    /// The region that is current now; forgets what leads into another one.
+    fn enter_region(&mut self, store: &Store, variant: Key) -> Option<Arc<RegionCode>> {
+        let code = store.current()?;
+        let same = self.region.as_ref().is_some_and(|r| Arc::ptr_eq(r, &code));
+        if !same || self.variant != Some(variant) {
+            self.targets.copy_from_slice(&empty_table());
+            self.variant = Some(variant);
+            self.reset_shadow(&code);
+        }
+        self.region = Some(code.clone());
+        Some(code)
+    }
+
+    /// Empties the shadow stack: a return finds entries whose host address is the stub for returns that do not match.
+    fn reset_shadow(&mut self, code: &RegionCode) {
+        let top = self.shadow.top() as u64;
+        let miss = code.stub(Stub::ReturnMiss) as u64;
+        for n in 1..=SENTINELS * 2 {
+            // SAFETY: inside the shadow stack, which only this thread's translated code uses.
+            unsafe { ((top - 8 * n) as *mut u64).write(miss) };
+        }
+        self.core.frame.shadow_sp = top - 16 * SENTINELS;
+    }
+
+    /// A return to `target` did not match: drops the entries above the one that does.
+    fn unwind_shadow(&mut self, code: &RegionCode, target: u64) {
+        let base = self.shadow.top() as u64 - 16 * SENTINELS;
+        let mut sp = self.core.frame.shadow_sp;
+        for _ in 0..SCAN {
+            if sp >= base {
+                break;
+            }
+            // SAFETY: between the shadow stack's current and first entry.
+            let guest = unsafe { *((sp + SHADOW_GUEST) as *const u64) };
+            sp += 16;
+            if guest == target {
+                self.core.frame.shadow_sp = sp;
+                return;
+            }
+        }
+        // Another stack, or an unwinding beyond what is worth following: what is there would only be in the way.
+        self.reset_shadow(code);
+    }
+
+    /// Runs from `state.rip`. `rip` itself is only updated where [`Stop`] does not carry it.
+    pub fn run(&mut self, store: &Store, state: &mut GuestState, attention: &AtomicBool, fp_by_helper: bool) -> Stop {
+        let key = |pc| Key { pc, mode: state.mode, fp_by_helper };
+        let mode = state.mode;
+        let start = state.rip;
+        let Some(region) = self.enter_region(store, key(0)) else { return Stop::Interpret(start) };
+        let mut host = match store.find(&region, key(start)) {
+            Way::In(host) => host,
+            Way::Refused => return Stop::Interpret(start),
+            Way::Missing => return Stop::Translate(start),
+        };
+        let emitter = store.emitter;
+        self.core.frame.state = state.clone();
+        let frame = &mut self.core.frame;
+        emitter.load(state, &mut frame.snapshot);
+        let mut at = start;
+        // SAFETY: the runtime's way in has this signature; the frame, the shadow stack and the code live as long as `self`, and the
+        // region as long as `region`.
+        let enter =
+            unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(*mut Frame, usize) -> u64>(region.enter()) };
+        let frame: *mut Frame = &raw mut self.core.frame;
+        interrupt::set_frame(frame);
+        loop {
+            // SAFETY: see above. Helpers that translated code calls find the rest of `Core` behind the frame.
+            let why = unsafe { enter((&raw mut *self.core).cast(), host) };
+            let exit_at = self.core.frame.exit_at as usize;
+            let mut from = None;
+            at = match why {
+                kind::EDGE => match store.edge(exit_at) {
+                    Some((to, site, kind)) => {
+                        from = Some((site, kind));
+                        to.pc
+                    }
+                    None => lost("edge", exit_at),
+                },
+                kind::INDIRECT => self.core.frame.target,
+                kind::RETURN => {
+                    self.unwind_shadow(&region, self.core.frame.target);
+                    self.core.frame.target
+                }
+                kind::STALE => match store.stale(exit_at) {
+                    Some(to) => to.pc,
+                    None => lost("block", exit_at),
+                },
+                kind::ABORTED => at,
+                kind::TERM => {
+                    let Some(term) = store.term(exit_at) else { lost("terminal", exit_at) };
+                    self.store_state(store, state, mode);
+                    let args = self.core.frame.args;
+                    return Stop::Leave(interp::finish(&term.term, |k| args[k].lo), term.at);
+                }
+                _ => {
+                    let (leave, at) = self.deoptimise(store, state);
+                    return Stop::Leave(leave, at);
+                }
+            };
+            let stop = if attention.load(Ordering::Relaxed) {
+                Stop::Attention(at)
+            } else {
+                match store.find(&region, key(at)) {
+                    Way::In(to) => {
+                        match from {
+                            Some((site, kind)) => store.link(site, kind, key(at)),
+                            None => self.targets[index(at)] = Target { pc: at, host: to as u64 },
+                        }
+                        host = to;
+                        continue;
+                    }
+                    Way::Refused => Stop::Interpret(at),
+                    Way::Missing => Stop::Translate(at),
+                }
+            };
+            self.store_state(store, state, mode);
+            return stop;
+        }
+    }
+
+    /// The image of the homes to guest state.
+    fn store_state(&mut self, store: &Store, state: &mut GuestState, mode: demotic_ir::state::Mode) {
+        let frame = &mut self.core.frame;
+        store.emitter.store(mode, &frame.snapshot, &mut frame.state);
+        state.clone_from(&frame.state);
+    }
+
+    /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end.
+    fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> (Leave, u64) {
+        let pc = self.core.frame.snapshot.pc as usize;
+        let Some(meta) = store.meta(pc) else { lost("unit", pc) };
+        let unit = meta.unit();
+        let offset = (pc - meta.host) as u32;
+        let Some(place) = store.emitter.locate(&unit, &meta.request, offset) else { lost("place", pc) };
+        self.store_state(store, state, meta.mode);
+        let block = &unit.blocks[place.block as usize];
+        self.place_values(store, block, &place, state);
+        let Core { scratch, memory, .. } = &mut *self.core;
+        let leave = interp::resume(block, place.index as usize, state, memory, scratch);
+        let leave = match leave {
+            Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
+            leave => leave,
+        };
+        // A push on a full shadow stack is one of the reasons to come here.
+        let room = self.core.frame.shadow_sp.wrapping_sub(self.shadow.top() as u64 - SHADOW as u64);
+        if room < 4096 || room > SHADOW as u64 {
+            if let Some(region) = self.region.clone() {
+                self.reset_shadow(&region);
+            }
+        }
+        (leave, block.marks.last().map_or(block.pc, |m| m.pc))
+    }
+
+    fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {
+        let Core { frame, scratch, .. } = &mut *self.core;
+        for &(v, loc) in &place.values {
+            let ty = block.insts[v.index()].result();
+            let value = match loc {
+                Loc::Gpr(n) => V::from(frame.snapshot.gpr[usize::from(n)]),
+                Loc::Vec(n) => V::from(frame.snapshot.vec[usize::from(n)]),
+                Loc::Spill(n) => frame.spill[usize::from(n)],
+                Loc::Result => frame.result,
+                Loc::Const(c) => V::from(c),
+                Loc::Slot(n) => interp::read_slot(state, Slot(n), ty),
+                Loc::Cond(c) => V::from(store.emitter.condition(&frame.snapshot, c)),
+                Loc::FlagsHome => V::from(u64::from(state.flags)),
+                Loc::Recompute => {
+                    interp::recompute(block, v, scratch);
+                    continue;
+                }
+            };
+            let value = match ty {
+                Ty::V128 => value,
+                Ty::F80 => V { lo: value.lo, hi: value.hi & 0xffff },
+                Ty::Fl => V::from(value.lo & u64::from(eflags::ARITH)),
+                ty => V::from(value.lo & ty.mask()),
+            };
+            scratch.put(v.index(), value);
+        }
+    }
+}
+
+/// Offset of the guest address in a shadow stack entry: `call` puts the host address below it on x86-64.
+const SHADOW_GUEST: u64 = if cfg!(target_arch = "x86_64") { 8 } else { 0 };
+
+/// Translated code came back with something that the store does not know: a mistake of ours that nothing can repair.
+fn lost(what: &str, at: usize) -> ! {
+    demotic_host::log::line(format_args!("demotic: internal error: no {what} at host pc {at:#x}"));
+    std::process::abort()
+}
+
+/// Runs one operation for translated code: see [`Frame::helper`].
+extern "C" fn helper(frame: *mut Frame, what: u64, imm: u64) -> u64 {
+    // SAFETY: translated code hands over the frame that it was entered with, which begins a `Core` that nobody else uses meanwhile.
+    let core = unsafe { &mut *frame.cast::<Core>() };
+    let op = Op::ALL[what as usize & 0xff];
+    let ty = Ty::ALL[(what >> 8) as usize & 0xff];
+    let inst = Inst { op, ty, args: [Val::NONE; 4], imm };
+    let args = core.frame.args;
+    match interp::run_op(&inst, &args, &mut core.frame.state, &mut core.memory, &mut core.scratch) {
+        Ok(value) => {
+            core.frame.result = value;
+            0
+        }
+        Err(_) => 1,
+    }
+}

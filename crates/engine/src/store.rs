@@ -1,0 +1,572 @@
+//! Translated units in code memory: placing, linking, invalidating.
+//!
+//! A *region* is one piece of code memory with the runtime at its start; units are placed behind each other. When a region is full, a
+//! fresh one is begun and the old one goes as soon as no thread is inside: every thread holds on to the region that it runs in,
+//! and links never lead from one region to another, so nobody gets into an old region again.
+//!
+//! Linking: the branch of a direct edge is patched when its target is translated in the same region. Invalidating a unit overwrites the
+//! entries of its blocks with branches to their pre-entries, unlinks the edges that lead there, and takes it out of the maps. A thread
+//! inside goes on to the next block edge, as a processor may that has already fetched the old bytes. Its place in memory is not
+//! used again in this region, so return addresses on shadow stacks and entries in the threads' tables stay harmless: they
+//! lead to an overwritten entry.
+//!
+//! No table says where guest instructions begin in the host code. What is kept of a unit besides its code: the guest bytes it was made from
+//! and what the analysis knew of the flags behind its blocks, from which it can be emitted once more ([`Meta::unit`]).
+//!
+//! Lock order: the lock of the store is the only one here; code memory has its own inside.
+
+use crate::cache::PAGE;
+use demotic_codegen::frame::Target as TableEntry;
+use demotic_codegen::target::Target;
+use demotic_codegen::{Compiled, EdgeKind, Emitter, Request, Runtime, Stub};
+use demotic_host::code::{Code, Mapping};
+use demotic_ir::block::{Term, Unit};
+use demotic_ir::state::Mode;
+use demotic_x86::unit::{self, Limits};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a translation is found by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Key {
+    /// Guest address.
+    pub pc: u64,
+    /// Mode of the code.
+    pub mode: Mode,
+    /// Variant: see [`Request::fp_by_helper`].
+    pub fp_by_helper: bool,
+}
+
+/// The code memory of one region, kept alive by the threads inside.
+#[derive(Debug)]
+pub(crate) struct RegionCode {
+    pub code: Code,
+    pub runtime: Arc<Runtime>,
+}
+
+impl RegionCode {
+    /// Host address of a stub.
+    pub fn stub(&self, stub: Stub) -> usize {
+        self.code.start() + self.runtime.stubs[stub as usize] as usize
+    }
+    /// Host address of the way in.
+    pub fn enter(&self) -> usize {
+        self.code.start() + self.runtime.enter as usize
+    }
+}
+
+impl Drop for RegionCode {
+    fn drop(&mut self) {
+        crate::interrupt::forget(self.code.start());
+    }
+}
+
+/// A block of a placed unit.
+#[derive(Clone, Copy, Debug)]
+struct BlockMeta {
+    pc: u64,
+    /// Offset of its entry in the unit's code.
+    entry: u32,
+    /// Guest bytes of it that were looked at.
+    bytes: u16,
+    /// Its length in guest bytes.
+    len: u16,
+    /// Flags that may be read behind it, packed by [`pack`].
+    live_out: u8,
+}
+
+/// A terminal for the engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TermMeta {
+    after: u32,
+    pub term: Term,
+    /// Guest address of the block's last instruction.
+    pub at: u64,
+}
+
+/// What is known of a placed unit.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    /// Host address of its code.
+    pub host: usize,
+    len: u32,
+    pub mode: Mode,
+    pub request: Request,
+    blocks: Box<[BlockMeta]>,
+    edges: Box<[demotic_codegen::EdgeSite]>,
+    terms: Box<[TermMeta]>,
+    source: Box<[u8]>,
+    limits: Limits,
+}
+
+impl Meta {
+    /// The unit as it was emitted, made again.
+    pub fn unit(&self) -> Unit {
+        let mut fetch = |at: u64, buf: &mut [u8]| {
+            let mut from = 0;
+            for b in &self.blocks {
+                let skip = at.wrapping_sub(b.pc);
+                if skip < u64::from(b.bytes) {
+                    let bytes = &self.source[from + skip as usize..from + usize::from(b.bytes)];
+                    let n = bytes.len().min(buf.len());
+                    buf[..n].copy_from_slice(&bytes[..n]);
+                    return n;
+                }
+                from += usize::from(b.bytes);
+            }
+            0
+        };
+        let mut unit = unit::lift(self.blocks[0].pc, self.mode, &self.limits, &mut fetch);
+        for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
+            block.live_out = unpack(meta.live_out);
+            demotic_ir::passes::optimise(block);
+        }
+        unit
+    }
+
+    /// Bytes of memory besides the code.
+    fn size(&self) -> usize {
+        size_of::<Meta>()
+            + size_of_val(&*self.blocks)
+            + size_of_val(&*self.edges)
+            + size_of_val(&*self.terms)
+            + self.source.len()
+    }
+}
+
+/// EFLAGS arithmetic bits in one byte: OF takes the place of bit 1.
+fn pack(flags: u32) -> u8 {
+    flags as u8 | (flags >> 10 & 2) as u8
+}
+
+fn unpack(packed: u8) -> u32 {
+    u32::from(packed & !2) | u32::from(packed & 2) << 10
+}
+
+/// A region and what is in it.
+#[derive(Debug)]
+struct Region {
+    code: Arc<RegionCode>,
+    used: usize,
+    /// By address; `None`: invalidated (its code stays where it is, its metadata may still be needed by a thread inside).
+    units: Vec<(Arc<Meta>, bool)>,
+    /// Host addresses of entries.
+    entries: FxHashMap<Key, usize>,
+    /// Units with code on a guest page, by index.
+    pages: FxHashMap<u64, Vec<u32>>,
+    /// Linked edges by the entry they lead to: address of the branch and its kind.
+    incoming: FxHashMap<usize, Vec<(usize, EdgeKind)>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    regions: Vec<Region>,
+    refused: FxHashSet<Key>,
+}
+
+/// What the translated code costs, for measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Guest bytes translated.
+    pub guest: usize,
+    /// Host code in bytes.
+    pub code: usize,
+    /// Everything else in bytes.
+    pub metadata: usize,
+    /// Units.
+    pub units: usize,
+}
+
+/// The translated units of one address space.
+pub(crate) struct Store {
+    pub emitter: &'static dyn Emitter,
+    pub target: Mutex<Target>,
+    inner: Mutex<Inner>,
+    size: usize,
+    mapping: Option<Mapping>,
+    runtime: Mutex<Option<Arc<Runtime>>>,
+    /// Raised by every invalidation, so that a translation of old bytes is not kept.
+    generation: AtomicU64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// A way into translated code.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// A block's entry.
+    In(usize),
+    /// The emitter refused it.
+    Refused,
+    /// Not translated yet.
+    Missing,
+}
+
+impl Store {
+    pub fn new(emitter: &'static dyn Emitter, target: Target, size: usize, mapping: Option<Mapping>) -> Store {
+        Store {
+            emitter,
+            target: Mutex::new(target),
+            inner: Mutex::default(),
+            size,
+            mapping,
+            runtime: Mutex::new(None),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Host and memory order to translate for now.
+    pub fn target(&self) -> Target {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` (a fork) while nobody changes the store; the child gets its own code memory.
+    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+        let inner = self.lock();
+        let before = std::process::id();
+        let value = f();
+        if std::process::id() != before {
+            for region in &inner.regions {
+                if let Err(e) = region.code.code.unshare(region.used) {
+                    demotic_host::log::line(format_args!("demotic: no code memory after fork: {e}"));
+                    std::process::abort();
+                }
+            }
+        }
+        value
+    }
+
+    /// To be taken before guest code is read for a translation.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The current region; `None` when there is no code memory to be had.
+    pub fn current(&self) -> Option<Arc<RegionCode>> {
+        let mut inner = self.lock();
+        if inner.regions.is_empty() {
+            let region = self.region()?;
+            inner.regions.push(region);
+        }
+        inner.regions.last().map(|r| r.code.clone())
+    }
+
+    /// A fresh region.
+    fn region(&self) -> Option<Region> {
+        let code = Code::new(self.size, self.mapping).ok()?;
+        let mut cached = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = cached.get_or_insert_with(|| Arc::new(self.emitter.runtime(&self.target()))).clone();
+        code.write(0, &runtime.code);
+        let used = runtime.code.len().next_multiple_of(64);
+        if !crate::interrupt::remember(code.start(), code.size(), &runtime) {
+            return None;
+        }
+        Some(Region {
+            code: Arc::new(RegionCode { code, runtime }),
+            used,
+            units: Vec::new(),
+            entries: FxHashMap::default(),
+            pages: FxHashMap::default(),
+            incoming: FxHashMap::default(),
+        })
+    }
+
+    /// The way into the block of that key, if it is in the region `code`.
+    pub fn find(&self, code: &Arc<RegionCode>, key: Key) -> Way {
+        let inner = self.lock();
+        match inner.regions.last() {
+            Some(r) if Arc::ptr_eq(&r.code, code) => match r.entries.get(&key) {
+                Some(&host) => Way::In(host),
+                None if inner.refused.contains(&key) => Way::Refused,
+                None => Way::Missing,
+            },
+            _ => Way::Missing,
+        }
+    }
+
+    /// Notes that a block is for the interpreter.
+    pub fn refuse(&self, key: Key) {
+        self.lock().refused.insert(key);
+    }
+
+    /// Places a unit, unless something was invalidated since `generation`: then false. `pages`: the guest pages that the translation depends on;
+    /// `bytes` gives the guest bytes at an address again. `None` when there is no room for it at all.
+    #[expect(clippy::too_many_arguments, reason = "what a translation consists of")]
+    pub fn insert(
+        &self,
+        unit: &Unit,
+        compiled: Compiled,
+        request: Request,
+        limits: Limits,
+        generation: u64,
+        pages: &[u64],
+        bytes: &mut dyn FnMut(u64, &mut [u8]) -> usize,
+    ) -> Option<bool> {
+        let mut inner = self.lock();
+        if self.generation() != generation {
+            return Some(false);
+        }
+        let len = compiled.code.len();
+        let full = inner.regions.last().is_none_or(|r| r.used + len + 64 > r.code.code.size());
+        if full {
+            let region = self.region()?;
+            if region.used + len + 64 > region.code.code.size() {
+                return None;
+            }
+            // Regions with threads inside stay until those come out.
+            inner.regions.retain(|r| Arc::strong_count(&r.code) > 1);
+            inner.regions.push(region);
+        }
+        let region = inner.regions.last_mut()?;
+        region.place(unit, compiled, request, limits, pages, bytes);
+        Some(true)
+    }
+
+    /// What the unit at a host address is.
+    pub fn meta(&self, host: usize) -> Option<Arc<Meta>> {
+        let inner = self.lock();
+        inner.regions.iter().find_map(|r| r.unit_at(host)).map(|(m, _)| m.clone())
+    }
+
+    /// The guest address that the edge whose branch ends before `after` leads to, and the address and kind of the branch.
+    pub fn edge(&self, after: usize) -> Option<(Key, usize, EdgeKind)> {
+        let meta = self.meta(after - 1)?;
+        let offset = (after - meta.host) as u32;
+        let n = meta.edges.partition_point(|e| e.at < offset);
+        let e = meta.edges.get(n.checked_sub(1)?)?;
+        Some((meta.key(e.pc), meta.host + e.at as usize, e.kind))
+    }
+
+    /// The key of the block whose pre-entry contains `after - 1`.
+    pub fn stale(&self, after: usize) -> Option<Key> {
+        let meta = self.meta(after - 1)?;
+        let offset = (after - meta.host) as u32;
+        let b = meta.blocks.iter().filter(|b| b.entry >= offset).min_by_key(|b| b.entry)?;
+        Some(meta.key(b.pc))
+    }
+
+    /// The terminal whose call ends before `after`.
+    pub fn term(&self, after: usize) -> Option<TermMeta> {
+        let meta = self.meta(after - 1)?;
+        let offset = (after - meta.host) as u32;
+        meta.terms.iter().find(|t| t.after == offset).copied()
+    }
+
+    /// Lets the edge at `from` lead to the entry of `key`, when both are in the current region.
+    pub fn link(&self, from: usize, kind: EdgeKind, key: Key) {
+        let mut inner = self.lock();
+        let Some(region) = inner.regions.last_mut() else { return };
+        let Some(&to) = region.entries.get(&key) else { return };
+        let start = region.code.code.start();
+        let alive = region.unit_at(from).is_some_and(|(_, alive)| *alive);
+        if !alive {
+            return;
+        }
+        if let Some(patch) = self.emitter.edge(kind, from as u64, to as u64, true) {
+            region.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
+            region.incoming.entry(to).or_default().push((from, kind));
+        }
+    }
+
+    /// Drops all units with code in a range of guest addresses.
+    pub fn invalidate(&self, start: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let mut inner = self.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let (first, last) = (start / PAGE, start.saturating_add(len - 1) / PAGE);
+        let Inner { regions, refused } = &mut *inner;
+        refused.retain(|k| !(first..=last).contains(&(k.pc / PAGE)));
+        for region in regions.iter_mut() {
+            region.invalidate(self.emitter, first, last);
+        }
+    }
+
+    /// Drops everything: the next translation begins a fresh region.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        inner.refused.clear();
+        for region in &mut inner.regions {
+            region.invalidate(self.emitter, 0, u64::MAX);
+        }
+        if let Some(region) = self.region() {
+            inner.regions.retain(|r| Arc::strong_count(&r.code) > 1);
+            inner.regions.push(region);
+        }
+    }
+
+    /// What the current contents cost.
+    pub fn footprint(&self) -> Footprint {
+        let inner = self.lock();
+        let mut f = Footprint::default();
+        for region in &inner.regions {
+            for (meta, _) in region.units.iter().filter(|u| u.1) {
+                f.units += 1;
+                f.guest += meta.blocks.iter().map(|b| usize::from(b.len)).sum::<usize>();
+                f.code += meta.len as usize;
+                f.metadata += meta.size();
+            }
+            f.metadata += region.entries.capacity() * (size_of::<(Key, usize)>() + 1);
+            f.metadata += region.incoming.capacity() * (size_of::<(usize, Vec<u8>)>() + 1)
+                + region.incoming.values().map(|v| v.capacity() * size_of::<(usize, EdgeKind)>()).sum::<usize>();
+            f.metadata += region.pages.capacity() * (size_of::<(u64, Vec<u32>)>() + 1)
+                + region.pages.values().map(|v| v.capacity() * 4).sum::<usize>();
+        }
+        f
+    }
+}
+
+impl Meta {
+    fn key(&self, pc: u64) -> Key {
+        Key { pc, mode: self.mode, fp_by_helper: self.request.fp_by_helper }
+    }
+}
+
+impl Region {
+    fn unit_at(&self, host: usize) -> Option<&(Arc<Meta>, bool)> {
+        let n = self.units.partition_point(|(m, _)| m.host <= host);
+        let found = self.units.get(n.checked_sub(1)?)?;
+        (host < found.0.host + found.0.len as usize).then_some(found)
+    }
+
+    fn place(
+        &mut self,
+        unit: &Unit,
+        mut compiled: Compiled,
+        request: Request,
+        limits: Limits,
+        pages: &[u64],
+        bytes: &mut dyn FnMut(u64, &mut [u8]) -> usize,
+    ) {
+        let start = self.code.code.start();
+        let offset = self.used;
+        let host = start + offset;
+        for reloc in &compiled.relocs {
+            let to = self.code.runtime.stubs[reloc.stub as usize];
+            let fixup = demotic_asm::buffer::Fixup { at: reloc.at, label: Default::default(), field: reloc.field };
+            let distance = i64::from(to) - offset as i64;
+            // Regions are far smaller than the reach of these fields.
+            let _ = demotic_asm::buffer::patch_to(&mut compiled.code, fixup, distance);
+        }
+        self.code.code.write(offset, &compiled.code);
+        self.used = (offset + compiled.code.len()).next_multiple_of(16);
+        let mut source = Vec::new();
+        let mut blocks = Vec::with_capacity(unit.blocks.len());
+        let index = self.units.len() as u32;
+        for (block, &entry) in unit.blocks.iter().zip(&compiled.entries) {
+            let len = block.end.wrapping_sub(block.pc).min(2048) as usize;
+            // Where an instruction could not be translated, its bytes count, too.
+            let more = match block.term {
+                Term::Fault { .. } | Term::FetchFault { .. } | Term::Unimplemented { .. } => 16,
+                _ => 0,
+            };
+            let from = source.len();
+            source.resize(from + len + more, 0);
+            let got = bytes(block.pc, &mut source[from..]);
+            source.truncate(from + got);
+            blocks.push(BlockMeta {
+                pc: block.pc,
+                entry,
+                bytes: got as u16,
+                len: len as u16,
+                live_out: pack(block.live_out),
+            });
+            let key = Key { pc: block.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
+            self.entries.entry(key).or_insert(host + entry as usize);
+        }
+        // Also the pages that were only looked at for live flags.
+        for &page in pages {
+            self.pages.entry(page).or_default().push(index);
+        }
+        let terms = compiled.terms.iter().map(|t| {
+            let block = &unit.blocks[t.block as usize];
+            let at = block.marks.last().map_or(block.pc, |m| m.pc);
+            TermMeta { after: t.after, term: t.term, at }
+        });
+        let meta = Meta {
+            host,
+            len: compiled.code.len() as u32,
+            mode: unit.mode,
+            request,
+            blocks: blocks.into_boxed_slice(),
+            terms: terms.collect(),
+            edges: compiled.edges.into_boxed_slice(),
+            source: source.into_boxed_slice(),
+            limits,
+        };
+        self.units.push((Arc::new(meta), true));
+    }
+
+    fn invalidate(&mut self, emitter: &dyn Emitter, first: u64, last: u64) {
+        let mut hit: Vec<u32> = if last - first < self.pages.len() as u64 {
+            (first..=last).filter_map(|p| self.pages.remove(&p)).flatten().collect()
+        } else {
+            let pages: Vec<u64> = self.pages.keys().copied().filter(|p| (first..=last).contains(p)).collect();
+            pages.iter().filter_map(|p| self.pages.remove(p)).flatten().collect()
+        };
+        hit.sort_unstable();
+        hit.dedup();
+        let start = self.code.code.start();
+        let stale = emitter.stale();
+        for index in hit {
+            let (meta, alive) = &mut self.units[index as usize];
+            if !std::mem::replace(alive, false) {
+                continue;
+            }
+            let meta = meta.clone();
+            for b in &meta.blocks {
+                let entry = meta.host + b.entry as usize;
+                self.code.code.patch(entry - start, &stale.bytes[..usize::from(stale.len)]);
+                let key = meta.key(b.pc);
+                if self.entries.get(&key) == Some(&entry) {
+                    self.entries.remove(&key);
+                }
+                for (from, kind) in self.incoming.remove(&entry).unwrap_or_default() {
+                    let stub = match kind {
+                        EdgeKind::Jump => Stub::EdgeJump,
+                        EdgeKind::Call => Stub::EdgeCall,
+                    };
+                    if let Some(patch) = emitter.edge(kind, from as u64, self.code.stub(stub) as u64, false) {
+                        self.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An empty table for indirect branches: every entry has an address that belongs to another index.
+pub(crate) fn empty_table() -> Box<[TableEntry]> {
+    (0..demotic_codegen::frame::TARGETS).map(|i| TableEntry { pc: if i == 0 { 4 } else { 0 }, host: 0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_survive_packing() {
+        for flags in 0..4096 {
+            let flags = flags & demotic_ir::state::eflags::ARITH;
+            assert_eq!(unpack(pack(flags)), flags);
+        }
+    }
+
+    #[test]
+    fn an_empty_table_has_no_hits() {
+        for (i, e) in empty_table().iter().enumerate() {
+            assert_ne!(demotic_codegen::frame::index(e.pc), i);
+        }
+    }
+}
