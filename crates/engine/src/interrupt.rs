@@ -68,11 +68,6 @@ pub(crate) fn set_frame(frame: *mut Frame) {
     }
 }
 
-/// Whether this thread has a frame.
-pub(crate) fn frame() -> *mut Frame {
-    FRAME.get()
-}
-
 /// Lets an interrupted thread leave translated code, if it is in there.
 fn leave(context: &mut libc::ucontext_t) -> bool {
     let pc = arch::pc(context);
