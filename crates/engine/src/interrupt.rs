@@ -30,6 +30,7 @@ static KNOWN: [Known; REGIONS] = [const {
 
 thread_local! {
     static FRAME: Cell<*mut Frame> = const { Cell::new(std::ptr::null_mut()) };
+    static MISALIGNED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes a region known to the handlers. False when there are too many.
@@ -66,6 +67,11 @@ pub(crate) fn set_frame(frame: *mut Frame) {
         FRAME.set(frame);
         arch::set_frame_base(frame as usize);
     }
+}
+
+/// Whether the last fault of this thread was one of alignment; asking forgets it.
+pub(crate) fn take_misaligned() -> bool {
+    MISALIGNED.replace(false)
 }
 
 /// Lets an interrupted thread leave translated code, if it is in there.
@@ -127,6 +133,9 @@ fn fault(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool
         // SAFETY: no arguments.
         unsafe { libc::sched_yield() };
         return true;
+    }
+    if info.si_signo == libc::SIGBUS && info.si_code == libc::BUS_ADRALN {
+        MISALIGNED.set(true);
     }
     leave(context)
 }

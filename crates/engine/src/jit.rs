@@ -215,6 +215,9 @@ impl Jit {
     fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> (Leave, u64) {
         let pc = self.core.frame.snapshot.pc as usize;
         let Some(meta) = store.meta(pc) else { lost("unit", pc) };
+        if interrupt::take_misaligned() {
+            store.misaligned(&meta);
+        }
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
         let Some(place) = store.emitter.locate(&unit, &meta.request, offset) else { lost("place", pc) };

@@ -164,7 +164,11 @@ impl Engine {
     fn emit(&self, store: &Store, key: Key) -> bool {
         loop {
             let generation = store.generation();
-            let request = Request { target: store.target(), unaligned: false, fp_by_helper: key.fp_by_helper };
+            let request = Request {
+                target: store.target(),
+                unaligned: store.is_misaligned(key.pc),
+                fp_by_helper: key.fp_by_helper,
+            };
             let mut seen = Vec::new();
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 for page in at / PAGE..=at.saturating_add(buf.len() as u64 - 1) / PAGE {

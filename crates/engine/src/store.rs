@@ -163,6 +163,8 @@ struct Region {
 struct Inner {
     regions: Vec<Region>,
     refused: FxHashSet<Key>,
+    /// Blocks of units with accesses that turned out to be misaligned.
+    misaligned: FxHashSet<u64>,
 }
 
 /// What the translated code costs, for measurements.
@@ -377,6 +379,21 @@ impl Store {
         }
     }
 
+    /// Drops a unit and remembers that it has accesses that ordered instructions cannot do where they are.
+    pub fn misaligned(&self, meta: &Meta) {
+        let mut inner = self.lock();
+        let Inner { regions, misaligned, .. } = &mut *inner;
+        misaligned.extend(meta.blocks.iter().map(|b| b.pc));
+        for region in regions.iter_mut() {
+            region.drop_unit_at(self.emitter, meta.host);
+        }
+    }
+
+    /// Whether the unit at `pc` is to do without instructions that need alignment.
+    pub fn is_misaligned(&self, pc: u64) -> bool {
+        self.lock().misaligned.contains(&pc)
+    }
+
     /// Drops all units with code in a range of guest addresses.
     pub fn invalidate(&self, start: u64, len: u64) {
         if len == 0 {
@@ -385,7 +402,7 @@ impl Store {
         let mut inner = self.lock();
         self.generation.fetch_add(1, Ordering::AcqRel);
         let (first, last) = (start / PAGE, start.saturating_add(len - 1) / PAGE);
-        let Inner { regions, refused } = &mut *inner;
+        let Inner { regions, refused, .. } = &mut *inner;
         refused.retain(|k| !(first..=last).contains(&(k.pc / PAGE)));
         for region in regions.iter_mut() {
             region.invalidate(self.emitter, first, last);
@@ -517,29 +534,40 @@ impl Region {
         };
         hit.sort_unstable();
         hit.dedup();
+        for index in hit {
+            self.drop_unit(emitter, index as usize);
+        }
+    }
+
+    fn drop_unit_at(&mut self, emitter: &dyn Emitter, host: usize) {
+        if let Ok(index) = self.units.binary_search_by_key(&host, |(m, _)| m.host) {
+            self.drop_unit(emitter, index);
+        }
+    }
+
+    /// Overwrites the entries of a unit and unlinks what leads there.
+    fn drop_unit(&mut self, emitter: &dyn Emitter, index: usize) {
         let start = self.code.code.start();
         let stale = emitter.stale();
-        for index in hit {
-            let (meta, alive) = &mut self.units[index as usize];
-            if !std::mem::replace(alive, false) {
-                continue;
+        let (meta, alive) = &mut self.units[index];
+        if !std::mem::replace(alive, false) {
+            return;
+        }
+        let meta = meta.clone();
+        for b in &meta.blocks {
+            let entry = meta.host + b.entry as usize;
+            self.code.code.patch(entry - start, &stale.bytes[..usize::from(stale.len)]);
+            let key = meta.key(b.pc);
+            if self.entries.get(&key) == Some(&entry) {
+                self.entries.remove(&key);
             }
-            let meta = meta.clone();
-            for b in &meta.blocks {
-                let entry = meta.host + b.entry as usize;
-                self.code.code.patch(entry - start, &stale.bytes[..usize::from(stale.len)]);
-                let key = meta.key(b.pc);
-                if self.entries.get(&key) == Some(&entry) {
-                    self.entries.remove(&key);
-                }
-                for (from, kind) in self.incoming.remove(&entry).unwrap_or_default() {
-                    let stub = match kind {
-                        EdgeKind::Jump => Stub::EdgeJump,
-                        EdgeKind::Call => Stub::EdgeCall,
-                    };
-                    if let Some(patch) = emitter.edge(kind, from as u64, self.code.stub(stub) as u64, false) {
-                        self.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
-                    }
+            for (from, kind) in self.incoming.remove(&entry).unwrap_or_default() {
+                let stub = match kind {
+                    EdgeKind::Jump => Stub::EdgeJump,
+                    EdgeKind::Call => Stub::EdgeCall,
+                };
+                if let Some(patch) = emitter.edge(kind, from as u64, self.code.stub(stub) as u64, false) {
+                    self.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
                 }
             }
         }

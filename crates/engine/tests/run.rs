@@ -1,12 +1,48 @@
 //! The executor on small pieces of machine code, with a guest space of a code page, a data page and an inaccessible one.
 
 use demotic_engine::exit::{Exception, Exit, SyscallEntry};
-use demotic_engine::{Cpu, Descriptor, Engine, GuestSpace, GuestState, selector};
+use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, GuestSpace, GuestState, selector};
 use demotic_ir::state::{Mode, eflags, reg, seg};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const PAGE: usize = 4096;
+
+thread_local! {
+    static EXECUTOR: Cell<Executor> = const { Cell::new(Executor::Interp) };
+}
+
+/// Makes every test twice, once with each executor.
+macro_rules! both {
+    ($($name:ident)*) => {
+        mod interp {
+            $(#[test] fn $name() {
+                super::EXECUTOR.set(super::Executor::Interp);
+                super::$name();
+            })*
+        }
+        mod jit {
+            $(#[test] fn $name() {
+                super::EXECUTOR.set(super::Executor::Jit);
+                super::$name();
+            })*
+        }
+    };
+}
+
+both! {
+    loop_and_syscall
+    fault_state_is_exact_though_flags_were_deferred
+    traps_and_faults
+    fetch_fault_names_the_address
+    single_step
+    self_modifying_code_runs_new_bytes
+    invalidation_takes_effect
+    attention_leaves_a_tight_loop
+    far_return_changes_mode
+    segment_loads_look_into_the_tables
+}
 
 struct Space {
     code: usize,
@@ -73,11 +109,11 @@ impl GuestSpace for Space {
 }
 
 fn cpu(space: &Arc<Space>) -> Cpu {
-    let engine = Engine::new(space.clone());
+    let config = Config { executor: EXECUTOR.get(), ..Config::default() };
+    let engine = Engine::with(space.clone(), &config);
     Cpu::new(&engine, GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() })
 }
 
-#[test]
 fn loop_and_syscall() {
     // mov ecx,1000; xor eax,eax; add eax,ecx; loop -4; syscall
     let space = Space::new(&[0xb9, 0xe8, 3, 0, 0, 0x31, 0xc0, 0x01, 0xc8, 0xe2, 0xfc, 0x0f, 0x05], false);
@@ -89,7 +125,6 @@ fn loop_and_syscall() {
     assert_eq!(cpu.state.gpr[11] as u32, cpu.state.eflags());
 }
 
-#[test]
 fn fault_state_is_exact_though_flags_were_deferred() {
     // add al,1 (sets CF ZF AF PF); mov ebx,[rdi]; cmp ebx,7
     let space = Space::new(&[0x04, 1, 0x8b, 0x1f, 0x83, 0xfb, 7], false);
@@ -103,7 +138,6 @@ fn fault_state_is_exact_though_flags_were_deferred() {
     assert_eq!(cpu.state.gpr[reg::RAX], 0);
 }
 
-#[test]
 fn traps_and_faults() {
     let run = |code: &[u8]| {
         let space = Space::new(code, false);
@@ -118,7 +152,6 @@ fn traps_and_faults() {
     assert_eq!(run(&[0xcd, 0x80]), (Exit::Syscall(SyscallEntry::Int80), 2));
 }
 
-#[test]
 fn fetch_fault_names_the_address() {
     // jmp to the end of the page
     let space = Space::new(&[0xe9, 0xfb, 0x0f, 0, 0], false);
@@ -128,7 +161,6 @@ fn fetch_fault_names_the_address() {
     assert_eq!(cpu.state.rip, space.data());
 }
 
-#[test]
 fn single_step() {
     let space = Space::new(&[0x90, 0x48, 0xff, 0xc0, 0x90], false);
     let mut cpu = cpu(&space);
@@ -140,7 +172,6 @@ fn single_step() {
     assert_eq!(cpu.state.gpr[reg::RAX], 1);
 }
 
-#[test]
 fn self_modifying_code_runs_new_bytes() {
     // mov byte [rip+1],2 over the immediate of the next instruction, mov al,1; then syscall
     let space = Space::new(&[0xc6, 0x05, 0x01, 0, 0, 0, 2, 0xb0, 1, 0x0f, 0x05], true);
@@ -152,7 +183,6 @@ fn self_modifying_code_runs_new_bytes() {
     }
 }
 
-#[test]
 fn invalidation_takes_effect() {
     // mov eax,1; syscall
     let space = Space::new(&[0xb8, 1, 0, 0, 0, 0x0f, 0x05], false);
@@ -170,7 +200,6 @@ fn invalidation_takes_effect() {
     assert_eq!(cpu.state.gpr[reg::RAX], 9);
 }
 
-#[test]
 fn attention_leaves_a_tight_loop() {
     let space = Space::new(&[0xeb, 0xfe], false);
     let mut cpu = cpu(&space);
@@ -185,7 +214,6 @@ fn attention_leaves_a_tight_loop() {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[test]
 fn far_return_changes_mode() {
     // 64-bit: push 0x23; push rbx; retfq. 32-bit at rbx: inc eax (40 is a prefix in 64-bit code); int 0x80
     let space = Space::new(&[0x6a, 0x23, 0x53, 0x48, 0xcb, 0x40, 0xcd, 0x80], false);
@@ -199,7 +227,6 @@ fn far_return_changes_mode() {
     assert_eq!(cpu.state.gpr[reg::RSP], space.data() + 256);
 }
 
-#[test]
 fn segment_loads_look_into_the_tables() {
     // mov gs,eax; mov ebx,gs:[0]; syscall
     let space = Space::new(&[0x8e, 0xe8, 0x65, 0x8b, 0x1c, 0x25, 0, 0, 0, 0, 0x0f, 0x05], false);

@@ -46,6 +46,13 @@ impl Stack {
     }
 }
 
+/// Makes a range inaccessible for good, if nothing is there yet; if something is, it is not free for others either.
+pub fn reserve(at: usize, size: usize) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: replaces nothing.
+    unsafe { libc::mmap(at as *mut libc::c_void, size, libc::PROT_NONE, flags, -1, 0) };
+}
+
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: nobody runs on it any more.

@@ -187,6 +187,9 @@ fn child_state(task: &Task, request: &Request) -> Result<GuestState, Errno> {
 
 /// The child's task; its thread id is filled in on its own thread.
 fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<Task, Errno> {
+    if request.flags & (flag::VM | flag::VFORK) == flag::VM {
+        task.cpu.engine.share();
+    }
     let cpu = Cpu::new(&task.cpu.engine, child_state(task, request)?);
     let mut signal = TaskSignals::new(&cpu.attention, task.signal.blocked);
     if request.flags & flag::THREAD == 0 && request.flags & (flag::VM | flag::VFORK) != flag::VM {

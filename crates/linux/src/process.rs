@@ -8,7 +8,7 @@ use crate::run;
 use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
-use demotic_engine::{Cpu, Engine, GuestState};
+use demotic_engine::{Config, Cpu, Engine, Executor, GuestState};
 use demotic_host::{capture, guarded, signal as host};
 use demotic_x86::state::{Mode, reg, seg};
 use std::ffi::OsString;
@@ -23,6 +23,8 @@ pub struct Options {
     pub strace: bool,
     /// Write the log (unknown system calls and so on) to standard error.
     pub log: bool,
+    /// Interpret the guest's code instead of translating it.
+    pub interpret: bool,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
@@ -147,7 +149,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let here = 0u8;
     let layout = if is_32bit { Layout::i386() } else { Layout::x86_64(&raw const here as u64) };
     let space = Arc::new(AddressSpace::new(0, layout));
-    let engine = Engine::new(space.clone());
+    if is_32bit {
+        guard_32bit();
+    }
+    let executor = if start.options.interpret { Executor::Interp } else { Executor::Jit };
+    let config = Config { executor, ..Config::default() };
+    let engine = Engine::with(space.clone(), &config);
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
@@ -224,4 +231,11 @@ fn initial_state(is_32bit: bool, loaded: &load::Loaded) -> GuestState {
         state.seg_sel[seg::CS] = selector::CS64;
     }
     state
+}
+
+/// Keeps the first MiB behind 4 GiB inaccessible: translated code for i386 adds small displacements without wrapping, and relies on a fault
+/// to find out where it should have.
+fn guard_32bit() {
+    #[cfg(target_pointer_width = "64")]
+    demotic_host::map::reserve(1 << 32, 1 << 20);
 }

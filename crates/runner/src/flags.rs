@@ -12,6 +12,8 @@ pub struct Flags {
     pub strace: bool,
     /// Print the log.
     pub log: bool,
+    /// Interpret instead of translating.
+    pub interpret: bool,
     /// What starts demotic again when the program executes another one.
     pub launcher: Vec<OsString>,
     /// Changes to the environment, in order: set (with `=`) or unset.
@@ -47,6 +49,7 @@ enum Effect {
     Argv0,
     Strace,
     Log,
+    Engine,
     Launcher,
     Set,
     Unset,
@@ -61,6 +64,13 @@ const FLAGS: &[Flag] = &[
     Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
     Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
     Flag(None, "log", None, "print what is not supported on standard error, each time", Effect::Log),
+    Flag(
+        None,
+        "engine",
+        Some("jit|interp"),
+        "translate the program's code (the default) or interpret it",
+        Effect::Engine,
+    ),
     Flag(
         None,
         "launcher",
@@ -115,6 +125,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             Effect::Argv0 => flags.argv0 = Some(value()?),
             Effect::Strace => flags.strace = true,
             Effect::Log => flags.log = true,
+            Effect::Engine => {
+                flags.interpret = match value()?.to_str() {
+                    Some("jit") => false,
+                    Some("interp") => true,
+                    _ => return Err("--engine: expected jit or interp".to_owned()),
+                }
+            }
             Effect::Launcher => {
                 let words = value()?.into_string().map_err(|_| "launcher: not valid Unicode".to_owned())?;
                 flags.launcher = words.split_whitespace().map(OsString::from).collect();

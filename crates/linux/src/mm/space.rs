@@ -332,7 +332,11 @@ impl AddressSpace {
         let result = self.map_locked(&mut inner, request);
         let stale = std::mem::take(&mut inner.stale);
         drop(inner);
+        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
         if let Some(engine) = self.engine() {
+            if shared && request.prot & prot::WRITE != 0 {
+                engine.share();
+            }
             stale.iter().for_each(|range| engine.invalidate(range.start, range.end - range.start));
         }
         result
@@ -441,6 +445,10 @@ impl AddressSpace {
             self.sys_mprotect(&part, host_prot(prot))?;
             self.forget_code(&mut inner, &part);
             inner.map.protect(part.clone(), prot);
+            let ordered = inner.map.find(part.start).is_some_and(|vma| vma.shared && vma.prot & prot::WRITE != 0);
+            if let (true, Some(engine)) = (ordered, self.engine()) {
+                engine.share();
+            }
             if part.end == range.end {
                 return Ok(());
             }
