@@ -29,11 +29,11 @@ impl Rng {
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
     /// An integer near the edges of its widths, or any.
-    fn interesting(&mut self) -> u64 {
+    pub(crate) fn interesting(&mut self) -> u64 {
         let edges = [
             0,
             1,
@@ -128,7 +128,7 @@ impl Rng {
             _ => F80 { mant, se: sign | (0x3fff + self.below(140) as u16 - 70) },
         }
     }
-    fn vector(&mut self) -> [u64; 2] {
+    pub(crate) fn vector(&mut self) -> [u64; 2] {
         match self.below(4) {
             0 => [self.interesting(), self.interesting()],
             1 => [self.f64(), self.f64()],
@@ -252,7 +252,7 @@ fn target(rng: &mut Rng) -> u64 {
     }
 }
 
-fn fill(rng: &mut Rng, case: &mut Case) {
+pub(crate) fn fill(rng: &mut Rng, case: &mut Case) {
     let long = case.mode == Mode::Long;
     let s = &mut case.state;
     for n in 0..if long { 16 } else { 8 } {

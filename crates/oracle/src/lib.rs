@@ -8,6 +8,7 @@ pub mod generate;
 pub mod model;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
+pub mod program;
 pub mod undefined;
 
 use case::{CODE, Case, GPR, Outcome};

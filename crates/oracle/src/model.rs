@@ -5,9 +5,9 @@ use demotic_ir::interp::{self, Atomic, Leave, Memory, Scratch, Trap};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::{self, Limits};
 
-struct Window {
-    data: Vec<u8>,
-    long: bool,
+pub(crate) struct Window {
+    pub(crate) data: Vec<u8>,
+    pub(crate) long: bool,
 }
 
 impl Window {

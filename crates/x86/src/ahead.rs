@@ -12,7 +12,7 @@ use crate::unit::{Fetch, wrap};
 use demotic_ir::passes::Precision;
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::state::Mode;
-use demotic_ir::state::eflags::{AF, ARITH, CF, OF};
+use demotic_ir::state::eflags::{ARITH, CF, OF};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind};
 
 /// Most instructions that are looked at for one answer.
@@ -87,6 +87,10 @@ fn touches_memory(insn: &Instruction) -> bool {
 
 /// The table: integer instructions that fault at most for their memory operand.
 fn effect(insn: &Instruction) -> Option<Effect> {
+    // MMX instructions raise pending x87 exceptions.
+    if (0..insn.op_count()).any(|k| insn.op_kind(k) == OpKind::Register && insn.op_register(k).is_mm()) {
+        return None;
+    }
     let cc = || cond_reads(u64::from(insn.condition_code() as u8).wrapping_sub(1) & 15);
     Some(match insn.mnemonic() {
         M::Add | M::Sub | M::Cmp | M::And | M::Or | M::Xor | M::Test | M::Neg => ALL,
@@ -113,7 +117,7 @@ fn effect(insn: &Instruction) -> Option<Effect> {
         M::Stc | M::Clc => Effect { reads: 0, writes: CF },
         M::Cmc => Effect { reads: CF, writes: CF },
         M::Sahf => Effect { reads: 0, writes: ARITH & !OF },
-        M::Lahf => Effect { reads: ARITH & !OF | AF, writes: 0 },
+        M::Lahf => Effect { reads: ARITH, writes: 0 },
         _ if insn.is_jcc_short_or_near() || insn.code().is_jcc_short_or_near() => Effect { reads: cc(), writes: 0 },
         _ if is_setcc_or_cmov(insn) => Effect { reads: cc(), writes: 0 },
         _ => return None,
@@ -154,7 +158,7 @@ mod tests {
         let exact = |code: &[u8]| live(code, Precision::Exact);
         assert_eq!(exact(&[0x48, 0x01, 0xd8]), 0, "add rax, rbx");
         assert_eq!(exact(&[0x89, 0xd8, 0x74, 0x02, 0x31, 0xc0, 0x39, 0xc8]), ZF, "mov; jz; xor; cmp");
-        assert_eq!(exact(&[0x48, 0xff, 0xc0, 0x31, 0xc0]), CF & 0, "inc; xor");
+        assert_eq!(exact(&[0x48, 0xff, 0xc0, 0x31, 0xc0]), 0, "inc; xor");
         assert_eq!(exact(&[0x48, 0xff, 0xc0, 0x11, 0xc0]), CF, "inc; adc");
         assert_eq!(exact(&[0xc3]), ARITH, "ret");
         assert_eq!(exact(&[0xd3, 0xe0, 0x31, 0xc0]), ARITH, "shl eax, cl keeps flags when cl is 0");

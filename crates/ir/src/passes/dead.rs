@@ -1,9 +1,13 @@
 //! Dead operations: what has no effect and no user goes, and the block closes up.
 //!
+//! A write of a slot goes when the next one replaces it before anybody can look: no read, no fault, no way out in between.
+//!
 //! Operands of deferred flags count as uses. Marks and side tables are renumbered together with the operations.
 
 use crate::block::{Block, Val};
 use crate::ops::Op;
+use crate::slot::Slot;
+use crate::ty::Ty;
 
 /// Runs the pass.
 pub fn run(block: &mut Block) {
@@ -15,8 +19,23 @@ pub fn run(block: &mut Block) {
     for d in &block.deferred {
         d.def.operands().iter().for_each(|v| used[v.index()] = true);
     }
+    // Slots that are overwritten as a whole before anybody looks.
+    let mut gone = 0u64;
     for i in (0..n).rev() {
         let inst = &block.insts[i];
+        let slot = Slot(inst.imm as u8);
+        let bit = 1u64 << (inst.imm & 63);
+        match inst.op {
+            Op::Set if gone & bit != 0 => continue,
+            Op::Set if inst.ty == slot.ty() || inst.ty == Ty::I32 && slot.ty() == Ty::I64 => gone |= bit,
+            Op::SetHi if gone & bit != 0 => continue,
+            // A narrow write keeps the rest.
+            Op::Set | Op::SetHi => gone &= !bit,
+            Op::Get | Op::GetHi => gone &= !bit,
+            Op::SetFl | Op::GetFl => {}
+            op if op.info().effects.0 & !8 != 0 => gone = 0,
+            _ => {}
+        }
         if used[i] || !inst.op.info().effects.removable() {
             for v in inst.operands() {
                 used[v.index()] = true;

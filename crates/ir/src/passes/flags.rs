@@ -164,8 +164,9 @@ pub fn backward(block: &mut Block, precision: Precision) {
                     defer(block, i, dead, &killer, &mut entries);
                 }
                 if !lazy && entries.len() > first {
-                    // Nothing to rebuild it from: it stays.
+                    // Nothing to rebuild it from: it stays, with all that it writes.
                     entries.truncate(first);
+                    flow.want(inst.args[0], dead);
                 } else {
                     for d in &entries[first..] {
                         demands(&mut flow, &d.def, d.mask);

@@ -1,34 +1,57 @@
-//! Constant folding and slot forwarding inside a block.
+//! Constant folding, slot forwarding and local simplification inside a block.
 //!
-//! A pure integer operation on constants becomes a constant; a few identities go; a full-width read of a slot takes the
-//! value that was last written or read there. The interpreter itself computes the constants, so folding cannot differ from
-//! execution.
+//! A pure integer operation on constants becomes a constant; a read of a slot takes the value that was last written or read there (cut
+//! or extended when the widths differ); chains of extensions, masks, shifts and additions of constants become one operation; the same
+//! operation on the same operands shortly before is used again. The interpreter itself computes the constants, so folding cannot differ
+//! from execution.
+//!
+//! What must not happen: that a value which is in a register's home, and nowhere else once the register is written again, gets a new use
+//! far behind. Looking through an addition reaches for its operand; that is done only when the addition itself has no other use, or the
+//! operand is still in its slot.
 
 use crate::block::{Block, Inst, Val};
 use crate::interp::fold;
-use crate::ops::Op;
+use crate::ops::{Effects, Op};
 use crate::slot::Slot;
 use crate::ty::Ty;
+
+/// How far back the same operation is looked for.
+const WINDOW: usize = 12;
 
 /// Runs the pass.
 pub fn run(block: &mut Block) {
     let n = block.insts.len();
-    // What each value is now called.
-    let mut now: Vec<Val> = (0..n as u16).map(Val).collect();
+    let mut names = Names { now: (0..n as u16).map(Val).collect(), uses: vec![0; n] };
+    let insts = block.insts.iter().flat_map(|i| i.operands());
+    let defs = block.deferred.iter().flat_map(|d| d.def.operands());
+    for v in insts.chain(defs).chain(&block.term.operands()) {
+        names.used(*v, 1);
+    }
     // The value known to be in a slot, with its type.
-    let mut known: [Option<(Val, Ty)>; Slot::COUNT as usize] = [None; Slot::COUNT as usize];
+    let mut known: Slots = [None; Slot::COUNT as usize];
     for i in 0..n {
         for k in 0..block.insts[i].arity() {
             let v = block.insts[i].args[k];
-            block.insts[i].args[k] = now[v.index()];
+            block.insts[i].args[k] = names.now[v.index()];
         }
         let inst = block.insts[i];
         match inst.op {
             Op::Get => {
                 let slot = inst.imm as usize;
                 match known[slot] {
-                    Some((v, ty)) if ty == inst.ty => now[i] = v,
-                    _ if replaces(inst.ty, slot) => known[slot] = Some((Val(i as u16), inst.ty)),
+                    Some((v, ty)) if ty == inst.ty => names.rename(i, v),
+                    // Only integers have several widths. A write of 32 bits clears the upper half.
+                    Some((v, ty)) if ty.is_int() && inst.ty.is_int() => {
+                        block.insts[i] = unary(Op::Zext, inst.ty, v, 0);
+                        names.used(v, 1);
+                        simplify(block, i, &known, &mut names);
+                        if inst.ty > ty && inst.ty == Slot(slot as u8).ty() {
+                            known[slot] = Some((names.now[i], inst.ty));
+                        }
+                    }
+                    _ if replaces(inst.ty, slot) && inst.ty == Slot(slot as u8).ty() => {
+                        known[slot] = Some((Val(i as u16), inst.ty));
+                    }
                     _ => {}
                 }
             }
@@ -43,21 +66,79 @@ pub fn run(block: &mut Block) {
                 // x87 and SSE operations change their status and tag slots on the side.
                 known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
             }
-            _ => {
-                if let Some(v) = identity(block, &inst) {
-                    now[i] = v;
-                } else {
-                    constant(block, i);
-                }
-            }
+            _ => simplify(block, i, &known, &mut names),
         }
     }
     for v in block.term.operands_mut().filter(|v| **v != Val::NONE) {
-        *v = now[v.index()];
+        *v = names.now[v.index()];
     }
     for d in &mut block.deferred {
         let arity = d.def.arity();
-        d.def.args[..arity].iter_mut().for_each(|v| *v = now[v.index()]);
+        d.def.args[..arity].iter_mut().for_each(|v| *v = names.now[v.index()]);
+    }
+}
+
+type Slots = [Option<(Val, Ty)>; Slot::COUNT as usize];
+
+/// What the values are called now, and how many operands name each of them (too many rather than too few).
+struct Names {
+    now: Vec<Val>,
+    uses: Vec<u16>,
+}
+
+impl Names {
+    fn used(&mut self, v: Val, times: u16) {
+        if let Some(u) = self.uses.get_mut(v.index()) {
+            *u = u.saturating_add(times);
+        }
+    }
+    /// Operation `i` computes nothing but `v`.
+    fn rename(&mut self, i: usize, v: Val) {
+        self.now[i] = v;
+        self.used(v, self.uses[i]);
+    }
+}
+
+/// Makes operation `i` simpler, or finds that it is another value.
+fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Names) {
+    if block.insts[i].op.info().effects != Effects::PURE {
+        return;
+    }
+    order(block, i);
+    // Every step looks one operation deeper.
+    for _ in 0..4 {
+        let inst = block.insts[i];
+        if let Some(v) = identity(block, &inst) {
+            names.rename(i, v);
+            return;
+        }
+        constant(block, i);
+        if block.insts[i].op == Op::Const {
+            return;
+        }
+        match chain(block, i, known, names) {
+            Some(better) => {
+                block.insts[i] = better;
+                better.operands().iter().for_each(|v| names.used(*v, 1));
+            }
+            None => break,
+        }
+    }
+    if let Some(v) = again(block, i) {
+        names.rename(i, v);
+    }
+}
+
+fn unary(op: Op, ty: Ty, a: Val, imm: u64) -> Inst {
+    Inst { op, ty, args: [a, Val::NONE, Val::NONE, Val::NONE], imm }
+}
+
+/// Constants stand second.
+fn order(block: &mut Block, i: usize) {
+    let [a, b, ..] = block.insts[i].args;
+    let swaps = matches!(block.insts[i].op, Op::Add | Op::And | Op::Or | Op::Xor | Op::Mul | Op::Eq | Op::FlAdd);
+    if swaps && const_of(block, a).is_some() && const_of(block, b).is_none() {
+        block.insts[i].args.swap(0, 1);
     }
 }
 
@@ -76,18 +157,98 @@ fn const_of(block: &Block, v: Val) -> Option<u64> {
 fn identity(block: &Block, inst: &Inst) -> Option<Val> {
     let [a, b, c, _] = inst.args;
     let k = |v: Val| const_of(block, v);
+    let def = |v: Val| block.insts[v.index()];
     match inst.op {
         Op::Add | Op::Or | Op::Xor | Op::Sub | Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror if k(b) == Some(0) => {
             Some(a)
         }
-        Op::Add | Op::Or | Op::Xor if k(a) == Some(0) => Some(b),
         Op::And if k(b) == Some(inst.ty.mask()) => Some(a),
+        Op::And if k(b) == Some(0) => Some(b),
         Op::And | Op::Or if a == b => Some(a),
+        Op::And => {
+            // A mask that takes nothing away.
+            let x = def(a);
+            let width = match x.op {
+                Op::Zext => def(x.args[0]).result().mask(),
+                Op::And => k(x.args[1])?,
+                _ => return None,
+            };
+            (width & !k(b)? == 0).then_some(a)
+        }
+        Op::Mul if k(b) == Some(1) => Some(a),
+        Op::Mul if k(b) == Some(0) => Some(b),
+        Op::Not => (def(a).op == Op::Not).then(|| def(a).args[0]),
         Op::Sel if b == c => Some(b),
         Op::Sel => k(a).map(|x| if x != 0 { b } else { c }),
-        Op::Zext | Op::Sext if block.insts[a.index()].result() == inst.ty => Some(a),
+        Op::Zext if def(a).result() == inst.ty => Some(a),
+        Op::Sext if def(a).result() == inst.ty && inst.imm >= u64::from(inst.ty.bits()) => Some(a),
+        // What comes back out of a vector it was just put into.
+        Op::VExt if inst.imm == 0 && def(a).op == Op::VZext && def(a).ty == inst.ty => Some(def(a).args[0]),
+        Op::VLow if def(a).op == Op::VZext || def(a).op == Op::VLow => Some(a),
+        Op::FlFrom if def(a).op == Op::FlBits => Some(def(a).args[0]),
         _ => None,
     }
+}
+
+/// One operation for two.
+fn chain(block: &mut Block, i: usize, known: &Slots, names: &Names) -> Option<Inst> {
+    let inst = block.insts[i];
+    let [a, b, ..] = inst.args;
+    if matches!(inst.op, Op::Xor | Op::Sub) && a == b {
+        return Some(Inst { op: Op::Const, ty: inst.ty, args: [Val::NONE; 4], imm: 0 });
+    }
+    let inner = *block.insts.get(a.index())?;
+    let x = inner.args[0];
+    let from = block.insts.get(x.index())?;
+    // Whether the inner operand may get another use; see the module's header.
+    let still = from.op == Op::Const || from.op == Op::Get && known[from.imm as usize].is_some_and(|(v, _)| v == x);
+    if !still && names.uses[a.index()] > 1 {
+        return None;
+    }
+    let (bits, middle, to) = (from.result().bits(), inner.ty.bits(), inst.ty.bits());
+    let up = inst.imm as u32;
+    match (inst.op, inner.op) {
+        (Op::Zext, Op::Zext) => (middle >= bits || to <= middle).then(|| unary(Op::Zext, inst.ty, x, 0)),
+        // What is cut off need not be made.
+        (Op::Zext, Op::Sext) if to <= inner.imm as u32 => Some(unary(Op::Zext, inst.ty, x, 0)),
+        (Op::Zext, Op::Sext) if to <= middle => Some(unary(Op::Sext, inst.ty, x, inner.imm)),
+        (Op::Sext, Op::Zext) => (up <= bits && up <= middle).then(|| unary(Op::Sext, inst.ty, x, inst.imm)),
+        (Op::Sext, Op::Sext) if inner.imm <= inst.imm && up <= middle => Some(unary(Op::Sext, inst.ty, x, inner.imm)),
+        (Op::And | Op::Or | Op::Xor | Op::Add | Op::Shl | Op::Shr, op) if op == inst.op => {
+            // The flags of an operation stand behind it and go by its own operands.
+            let next = block.insts.get(i + 1).map_or(Op::Nop, |n| n.op);
+            let flags = matches!(next, Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlShl | Op::FlShr);
+            // Nothing can be inserted: the sum replaces a constant that nobody else uses.
+            if flags || names.uses[b.index()] > 1 {
+                return None;
+            }
+            let (m, n) = (const_of(block, inner.args[1])?, const_of(block, b)?);
+            let both = match op {
+                Op::And => m & n,
+                Op::Or => m | n,
+                Op::Xor => m ^ n,
+                Op::Add => m.wrapping_add(n) & inst.ty.mask(),
+                _ if m + n >= u64::from(to) => {
+                    return Some(Inst { op: Op::Const, ty: inst.ty, args: [Val::NONE; 4], imm: 0 });
+                }
+                _ => m + n,
+            };
+            block.insts[b.index()].imm = both;
+            Some(Inst { args: [x, b, Val::NONE, Val::NONE], ..inst })
+        }
+        _ => None,
+    }
+}
+
+/// The same operation on the same operands not far before.
+fn again(block: &Block, i: usize) -> Option<Val> {
+    let inst = block.insts[i];
+    if inst.op == Op::Const {
+        return None;
+    }
+    let from = i.saturating_sub(WINDOW);
+    let at = block.insts[from..i].iter().rposition(|x| *x == inst)?;
+    Some(Val((from + at) as u16))
 }
 
 /// Replaces an operation on constants by its value.

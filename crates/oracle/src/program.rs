@@ -1,0 +1,446 @@
+//! Random IR programs: verified units of several blocks in which every operation stands that lifters make, in the forms in which they
+//! make it.
+//!
+//! The forms are not listed here: [`Shapes`] lifts random instructions and notes operation, type, operand types and immediate, so a new
+//! handler brings its operations along. A program is a random sequence of shapes on random operands, cut into guest instructions so
+//! that the effect-order rule holds. It runs forward only, so it ends.
+//!
+//! Where an operand has a range (shift counts of the flag operations, addresses), the generator keeps to it most of the time or always, as
+//! [`demotic_ir::ops`] says.
+
+use crate::case::{CODE, Case, DATA, DATA_LEN};
+use crate::generate::{self, Rng};
+use crate::model::Window;
+use demotic_ir::block::{Block, Edge, Inst, Term, Unit, Val};
+use demotic_ir::build::Builder;
+use demotic_ir::interp::{self, Leave, Scratch};
+use demotic_ir::ops::{ImmKind, Op};
+use demotic_ir::slot::Slot;
+use demotic_ir::state::{GuestState, Mode, eflags};
+use demotic_ir::ty::Ty;
+use demotic_x86::unit::{Limits, lift_block};
+use std::collections::BTreeSet;
+
+/// One form of an operation: its type, immediate and operand types.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// What to do.
+    pub op: Op,
+    /// The `T` of the table.
+    pub ty: Ty,
+    /// Immediate, where it is part of the form; 0 for slots, conditions and constants.
+    pub imm: u64,
+    /// Types of the operands in use.
+    pub args: [Ty; 4],
+}
+
+/// All forms that were seen in a mode.
+#[derive(Debug)]
+pub struct Shapes {
+    mode: Mode,
+    /// By operation, in the order in which they were met.
+    of: Vec<Vec<Shape>>,
+}
+
+/// Where units stand: not in the data window, reachable by 32-bit code.
+pub const PC: u64 = 0x3000_0000;
+/// Guest addresses outside of the unit that side exits lead to.
+pub const OUTSIDE: u64 = 0x3100_0000;
+
+impl Shapes {
+    /// Lifts `rounds` random instructions of a mode. The same arguments give the same shapes.
+    pub fn collect(mode: Mode, rounds: u32) -> Shapes {
+        let mut rng = Rng::new(1);
+        let mut seen = BTreeSet::new();
+        let mut of: Vec<Vec<Shape>> = Vec::new();
+        let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+        for _ in 0..rounds {
+            let Some(case) = generate::generate(&mut rng, mode) else { continue };
+            let mut fetch = |at: u64, buf: &mut [u8]| {
+                buf.fill(0x90);
+                let skip = at.wrapping_sub(CODE) as usize;
+                buf.iter_mut().zip(case.bytes.iter().skip(skip)).for_each(|(b, c)| *b = *c);
+                buf.len()
+            };
+            let block = lift_block(CODE, mode, &limits, &mut fetch, &[]);
+            for inst in &block.insts {
+                let Some(shape) = Shape::of(&block, inst) else { continue };
+                let key = (shape.op as u8, shape.ty, shape.imm, shape.args);
+                if seen.insert(key) {
+                    match of.iter_mut().find(|list| list[0].op == shape.op) {
+                        Some(list) => list.push(shape),
+                        None => of.push(vec![shape]),
+                    }
+                }
+            }
+        }
+        of.sort_by_key(|list| list[0].op as u8);
+        Shapes { mode, of }
+    }
+
+    /// The operations that occur.
+    pub fn ops(&self) -> impl Iterator<Item = Op> + '_ {
+        self.of.iter().map(|list| list[0].op)
+    }
+}
+
+impl Shape {
+    fn of(block: &Block, inst: &Inst) -> Option<Shape> {
+        // Writes of control registers with random values are not what programs do; the environment owns segments.
+        let slot = Slot(inst.imm as u8);
+        let odd = inst.op == Op::Set && (slot.0 >= 32);
+        if matches!(inst.op, Op::Nop | Op::Const) || odd {
+            return None;
+        }
+        let mut args = [Ty::None; 4];
+        for (ty, v) in args.iter_mut().zip(inst.operands()) {
+            *ty = block.insts.get(v.index())?.result();
+        }
+        let imm = match inst.op.info().imm {
+            // A read of anything but a general register keeps its slot.
+            ImmKind::Slot if slot.0 >= 32 => inst.imm,
+            ImmKind::Slot => u64::from(slot.0 & 16),
+            ImmKind::Flags | ImmKind::Num => inst.imm,
+            _ => 0,
+        };
+        Some(Shape { op: inst.op, ty: inst.ty, imm, args })
+    }
+}
+
+/// A unit, the state in which it is entered, and the data window.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Verified; edges linked.
+    pub unit: Unit,
+    /// Entry state; `rip` is the first block's address.
+    pub state: GuestState,
+    /// Contents of `DATA..DATA + DATA_LEN`.
+    pub data: Vec<u8>,
+}
+
+/// What a program leaves behind.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub leave: Leave,
+    /// State then.
+    pub state: GuestState,
+    /// Data window then.
+    pub data: Vec<u8>,
+}
+
+/// Makes one block.
+struct Maker<'a> {
+    b: Builder,
+    rng: &'a mut Rng,
+    mode: Mode,
+    /// Type of every value, in order.
+    types: Vec<Ty>,
+    pc: u64,
+    changed: bool,
+}
+
+impl Maker<'_> {
+    fn emit(&mut self, op: Op, ty: Ty, args: &[Val], imm: u64) -> Val {
+        let v = self.b.op_imm(op, ty, args, imm);
+        self.types.push(self.b.ty(v));
+        v
+    }
+    fn c(&mut self, ty: Ty, n: u64) -> Val {
+        self.emit(Op::Const, ty, &[], n & ty.mask())
+    }
+    fn registers(&self) -> u64 {
+        if self.mode == Mode::Long { 16 } else { 8 }
+    }
+    /// A value of a type: mostly one that is there, or a new one.
+    fn value(&mut self, ty: Ty) -> Val {
+        if !self.rng.one_in(4) {
+            let near: Vec<usize> = (0..self.types.len()).rev().filter(|&i| self.types[i] == ty).take(8).collect();
+            if !near.is_empty() {
+                return Val(self.rng.pick(&near) as u16);
+            }
+        }
+        let slot = self.rng.below(self.registers());
+        match ty {
+            Ty::I1 => {
+                let fl = self.value(Ty::Fl);
+                let cc = self.rng.below(16);
+                self.emit(Op::Cond, Ty::Fl, &[fl], cc)
+            }
+            Ty::Fl if self.rng.one_in(2) => self.emit(Op::GetFl, Ty::Fl, &[], 0),
+            Ty::Fl => {
+                let (a, b) = (self.value(Ty::I32), self.value(Ty::I32));
+                self.emit(Op::FlSub, Ty::I32, &[a, b], 0)
+            }
+            Ty::V128 => self.emit(Op::Get, Ty::V128, &[], 16 + slot),
+            Ty::F80 if self.rng.one_in(2) => self.emit(Op::XPeek, Ty::F80, &[], 0),
+            Ty::F80 => {
+                let v = self.value(Ty::I32);
+                self.emit(Op::XFromInt, Ty::F80, &[v], 32)
+            }
+            Ty::I64 if self.mode != Mode::Long => {
+                let v = self.value(Ty::I32);
+                self.emit(Op::Zext, Ty::I64, &[v], 0)
+            }
+            _ if self.rng.one_in(2) => {
+                let n = self.rng.interesting();
+                self.c(ty, n)
+            }
+            _ => self.emit(Op::Get, ty, &[], slot),
+        }
+    }
+    /// An address: in the window, mostly aligned, now and then at its end or anywhere.
+    fn address(&mut self, align16: bool) -> Val {
+        let n = self.rng.below(DATA_LEN as u64 - 64);
+        match self.rng.below(40) {
+            0 => self.value(Ty::I64),
+            1 => {
+                let at = DATA + DATA_LEN as u64 - self.rng.below(24);
+                self.c(Ty::I64, at)
+            }
+            k => {
+                let mask = if align16 && k > 2 {
+                    !15
+                } else if k < 30 {
+                    !7
+                } else {
+                    !0
+                };
+                let at = self.c(Ty::I64, DATA + (n & mask));
+                if self.rng.one_in(2) {
+                    return at;
+                }
+                let x = self.value(Ty::I64);
+                let few = self.c(Ty::I64, 0x30);
+                let x = self.emit(Op::And, Ty::I64, &[x, few], 0);
+                self.emit(Op::Add, Ty::I64, &[at, x], 0)
+            }
+        }
+    }
+    /// A new guest instruction begins.
+    fn mark(&mut self) {
+        self.b.mark(self.pc, 1);
+        self.pc += 1;
+        self.changed = false;
+    }
+    fn shape(&mut self, s: Shape) {
+        let effects = s.op.info().effects;
+        let info = s.op.info();
+        let mut imm = s.imm;
+        match info.imm {
+            ImmKind::Slot if s.imm < 32 => imm = s.imm + self.rng.below(self.registers()),
+            ImmKind::Cond => imm = self.rng.below(16),
+            ImmKind::Pc => imm = OUTSIDE + self.rng.below(8) * 16,
+            _ => {}
+        }
+        if matches!(s.op, Op::GetHi | Op::SetHi) {
+            imm &= 3;
+        }
+        let memory = effects.0 & 6 != 0;
+        let align16 = s.ty == Ty::V128 && (imm & 1 != 0 || s.op == Op::ACas);
+        let mut args = Vec::new();
+        for (k, &ty) in s.args.iter().take(info.args.len()).enumerate() {
+            let v = match (s.op, k) {
+                _ if memory && k == 0 => self.address(align16),
+                (Op::CheckGp, _) if !self.rng.one_in(12) => self.c(Ty::I64, 0),
+                (Op::ExitIf, _) if !self.rng.one_in(4) => self.c(Ty::I1, 0),
+                // The upper half of a dividend: mostly one that the quotient fits with.
+                (Op::DivU | Op::RemU | Op::DivS | Op::RemS, 0) if !self.rng.one_in(5) => self.c(ty, 0),
+                // Shift counts are masked by the instructions that make them.
+                (Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor | Op::FlRcl | Op::FlRcr, 1)
+                | (Op::ShlD | Op::ShrD | Op::FlShlD | Op::FlShrD, 2)
+                | (Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Rcl | Op::Rcr, 1) => self.count(s.ty),
+                _ => self.value(ty),
+            };
+            args.push(v);
+        }
+        if effects.may_fault() && self.changed {
+            self.mark();
+        }
+        self.emit(s.op, s.ty, &args, imm);
+        self.changed |= effects.changes_state();
+        if s.op == Op::ExitIf {
+            self.mark();
+        }
+    }
+    fn count(&mut self, ty: Ty) -> Val {
+        let mask = if ty == Ty::I64 { 63 } else { 31 };
+        if self.rng.one_in(2) {
+            let n = self.rng.below(mask + 1);
+            return self.c(Ty::I8, n);
+        }
+        let v = self.value(Ty::I8);
+        let m = self.c(Ty::I8, mask);
+        self.emit(Op::And, Ty::I8, &[v, m], 0)
+    }
+}
+
+/// A random program. The same generator state gives the same program.
+pub fn program(rng: &mut Rng, shapes: &Shapes) -> Program {
+    let blocks = 1 + rng.below(4) as u32;
+    let mut unit = Unit { mode: shapes.mode, blocks: Vec::new() };
+    for n in 0..blocks {
+        let pc = PC + u64::from(n) * 0x100;
+        let mut m = Maker { b: Builder::new(pc), rng, mode: shapes.mode, types: Vec::new(), pc, changed: false };
+        m.mark();
+        for _ in 0..2 + m.rng.below(28) {
+            let list = &shapes.of[m.rng.below(shapes.of.len() as u64) as usize];
+            // Half of what programs do is integers and flags.
+            let list = if m.rng.one_in(2) { list } else { plain(m.rng, shapes).unwrap_or(list) };
+            let shape = m.rng.pick(list);
+            m.shape(shape);
+            if m.rng.one_in(4) {
+                m.mark();
+            }
+        }
+        let later = |rng: &mut Rng| Edge::to(PC + (u64::from(n) + 1 + rng.below(u64::from(blocks - n - 1))) * 0x100);
+        let end = m.pc;
+        let term = if n + 1 == blocks {
+            Term::Syscall { next: end }
+        } else if m.rng.one_in(3) {
+            Term::Jump(later(m.rng))
+        } else {
+            let cond = m.value(Ty::I1);
+            let taken = later(m.rng);
+            let fall = if m.rng.one_in(4) { Edge::to(OUTSIDE + 0x1000 + m.rng.below(8) * 16) } else { later(m.rng) };
+            Term::Branch { cond, taken, fall }
+        };
+        unit.blocks.push(m.b.finish(term, end));
+    }
+    unit.link();
+    let mut case = Case::new(shapes.mode, Vec::new());
+    generate::fill(rng, &mut case);
+    let mut state = case.state;
+    state.sys &= !eflags::TF;
+    state.rip = PC;
+    let mut data = vec![0; DATA_LEN];
+    for chunk in data.chunks_mut(8) {
+        chunk.copy_from_slice(&if rng.one_in(2) { rng.interesting() } else { rng.vector()[0] }.to_le_bytes());
+    }
+    Program { unit, state, data }
+}
+
+/// A list of shapes of an operation that most code is made of.
+fn plain<'a>(rng: &mut Rng, shapes: &'a Shapes) -> Option<&'a Vec<Shape>> {
+    const OPS: [Op; 22] = [
+        Op::Get,
+        Op::Set,
+        Op::SetFl,
+        Op::SetFl,
+        Op::GetFl,
+        Op::Add,
+        Op::Sub,
+        Op::And,
+        Op::Or,
+        Op::Xor,
+        Op::Shl,
+        Op::Shr,
+        Op::Zext,
+        Op::Sext,
+        Op::FlAdd,
+        Op::FlSub,
+        Op::FlLogic,
+        Op::Cond,
+        Op::Ld,
+        Op::St,
+        Op::Sel,
+        Op::FlShl,
+    ];
+    let op = rng.pick(&OPS);
+    shapes.of.iter().find(|list| list[0].op == op)
+}
+
+/// Runs a program in the interpreter.
+pub fn interpret(program: &Program) -> Outcome {
+    let mut mem = Window { data: program.data.clone(), long: program.unit.mode == Mode::Long };
+    let mut state = program.state.clone();
+    let mut scratch = Scratch::default();
+    let mut block = &program.unit.blocks[0];
+    let leave = loop {
+        match interp::run_block(block, &mut state, &mut mem, &mut scratch) {
+            Leave::Block(n) => block = &program.unit.blocks[n as usize],
+            leave => break leave,
+        }
+    };
+    Outcome { leave, state, data: mem.data }
+}
+
+/// What differs between two outcomes; of the arithmetic flags only those in `flags` count.
+pub fn differences(a: &Outcome, b: &Outcome, flags: u32) -> Vec<String> {
+    let mut diff = Vec::new();
+    if a.leave != b.leave {
+        diff.push(format!("left by {:x?} and {:x?}", a.leave, b.leave));
+    }
+    let mut check = |name: &str, x: u64, y: u64| {
+        if x != y {
+            diff.push(format!("{name}: {x:x} and {y:x}"));
+        }
+    };
+    let (s, t) = (&a.state, &b.state);
+    for n in 0..16 {
+        check(crate::case::GPR[n], s.gpr[n], t.gpr[n]);
+        check(&format!("xmm{n} low"), s.xmm[n][0], t.xmm[n][0]);
+        check(&format!("xmm{n} high"), s.xmm[n][1], t.xmm[n][1]);
+    }
+    check("flags", u64::from(s.flags & flags), u64::from(t.flags & flags));
+    check("sys", u64::from(s.sys), u64::from(t.sys));
+    check("mxcsr", u64::from(s.mxcsr), u64::from(t.mxcsr));
+    for n in 0..8 {
+        check(&format!("r{n} significand"), s.x87.st[n].mant, t.x87.st[n].mant);
+        check(&format!("r{n} exponent"), u64::from(s.x87.st[n].se), u64::from(t.x87.st[n].se));
+    }
+    check("x87 control", u64::from(s.x87.cw), u64::from(t.x87.cw));
+    check("x87 status", u64::from(s.x87.sw), u64::from(t.x87.sw));
+    check("x87 tags", u64::from(s.x87.valid), u64::from(t.x87.valid));
+    check("fop", u64::from(s.x87.fop), u64::from(t.x87.fop));
+    check("fip", s.x87.fip, t.x87.fip);
+    check("fdp", s.x87.fdp, t.x87.fdp);
+    if let Some(at) = a.data.iter().zip(&b.data).position(|(x, y)| x != y) {
+        check(&format!("memory +{at:x}"), u64::from(a.data[at]), u64::from(b.data[at]));
+    }
+    diff
+}
+
+/// Removes what a failure does not need: `fails` says whether a program still shows it.
+pub fn shrink(program: &Program, fails: &mut dyn FnMut(&Program) -> bool) -> Program {
+    let mut best = program.clone();
+    loop {
+        let mut smaller = false;
+        for b in 0..best.unit.blocks.len() {
+            for i in (0..best.unit.blocks[b].insts.len()).rev() {
+                let Some(next) = without(&best, b, i) else { continue };
+                if demotic_ir::verify::verify(&next.unit).is_ok() && fails(&next) {
+                    best = next;
+                    smaller = true;
+                }
+            }
+        }
+        if !smaller {
+            return best;
+        }
+    }
+}
+
+/// The program without one operation: uses of its value go to an earlier one of the same type, or make that impossible.
+fn without(program: &Program, b: usize, i: usize) -> Option<Program> {
+    let mut next = program.clone();
+    let block = &mut next.unit.blocks[b];
+    let gone = block.insts[i];
+    let ty = gone.result();
+    if gone.op == Op::Nop {
+        return None;
+    }
+    let other = (0..i).rev().find(|&k| ty != Ty::None && block.insts[k].result() == ty).map(|k| Val(k as u16));
+    let used = |v: &Val| v.index() == i;
+    let needed = block.insts.iter().any(|x| x.operands().iter().any(used)) || block.term.operands().iter().any(used);
+    if needed {
+        let other = other?;
+        for inst in &mut block.insts {
+            let arity = inst.arity();
+            inst.args[..arity].iter_mut().filter(|v| v.index() == i).for_each(|v| *v = other);
+        }
+        block.term.operands_mut().filter(|v| v.index() == i).for_each(|v| *v = other);
+    }
+    block.insts[i] = Inst::NOP;
+    Some(next)
+}
