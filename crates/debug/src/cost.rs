@@ -1,0 +1,118 @@
+//! What translating costs: all code of a program that direct branches reach, stage by stage.
+
+use crate::program::Program;
+use demotic_codegen::{Emitter, Request};
+use demotic_ir::passes::{self, Precision};
+use demotic_x86::ahead;
+use demotic_x86::unit::{self, Limits};
+use std::collections::HashSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Times and sizes of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Units and blocks translated.
+    pub units: usize,
+    /// Blocks.
+    pub blocks: usize,
+    /// Guest instructions.
+    pub instructions: usize,
+    /// Guest bytes.
+    pub bytes: usize,
+    /// IR operations before and after the passes.
+    pub operations: (usize, usize),
+    /// Decoding and lifting.
+    pub lift: Duration,
+    /// Passes, looking ahead for flags included.
+    pub passes: Duration,
+    /// Host code.
+    pub emit: Duration,
+    /// Bytes of host code.
+    pub code: usize,
+    /// Units that the emitter refused.
+    pub refused: usize,
+}
+
+/// Translates everything reachable from the entry, at most `limit` instructions.
+pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, limit: usize) -> Cost {
+    let mut cost = Cost::default();
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut work = vec![program.entry];
+    let mut sweep = program.code.start;
+    loop {
+        let Some(pc) = work.pop().or_else(|| program.code.contains(&sweep).then_some(sweep)) else { break };
+        if cost.instructions >= limit {
+            break;
+        }
+        let sweeping = pc == sweep;
+        if !seen.insert(pc) {
+            sweep += u64::from(sweeping);
+            continue;
+        }
+        let mut fetch = |at: u64, buf: &mut [u8]| program.fetch(at, buf);
+        let start = Instant::now();
+        let mut unit = unit::lift(pc, program.mode, &Limits::default(), &mut fetch);
+        let lifted = Instant::now();
+        cost.operations.0 += unit.blocks.iter().map(|b| b.insts.len()).sum::<usize>();
+        let counted = Instant::now();
+        passes::optimise_unit(&mut unit, &mut |pc| ahead::live_flags(pc, program.mode, Precision::Exact, &mut fetch));
+        let optimised = Instant::now();
+        if let Some((emitter, request)) = emitter {
+            match emitter.emit(&unit, request) {
+                Ok(compiled) => cost.code += compiled.code.len(),
+                Err(_) => cost.refused += 1,
+            }
+        }
+        cost.emit += optimised.elapsed();
+        cost.passes += optimised - counted;
+        cost.lift += lifted - start;
+        cost.units += 1;
+        // What no direct branch reaches is found behind what was translated.
+        if sweeping {
+            sweep = unit.blocks[0].end.max(pc + 1);
+        }
+        for block in &unit.blocks {
+            seen.insert(block.pc);
+            cost.blocks += 1;
+            cost.operations.1 += block.insts.len();
+            cost.instructions += block.marks.len();
+            cost.bytes += block.end.wrapping_sub(block.pc) as usize;
+            let mut term = block.term;
+            work.extend(term.edges_mut().map(|e| e.pc).filter(|pc| !seen.contains(pc)));
+        }
+    }
+    cost
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.instructions.max(1) as f64;
+        let per = |d: Duration| d.as_nanos() as f64 / n;
+        writeln!(
+            f,
+            "{} units, {} blocks, {} instructions, {} bytes; {:.2} operations for an instruction, {:.2} behind the passes",
+            self.units,
+            self.blocks,
+            self.instructions,
+            self.bytes,
+            self.operations.0 as f64 / n,
+            self.operations.1 as f64 / n
+        )?;
+        writeln!(
+            f,
+            "ns per guest instruction: lift {:.1}, passes {:.1}, emit {:.1}, together {:.1}",
+            per(self.lift),
+            per(self.passes),
+            per(self.emit),
+            per(self.lift + self.passes + self.emit)
+        )?;
+        writeln!(
+            f,
+            "{} bytes of host code: {:.2} for a guest byte; {} units refused",
+            self.code,
+            self.code as f64 / self.bytes.max(1) as f64,
+            self.refused
+        )
+    }
+}
