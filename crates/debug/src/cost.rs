@@ -52,7 +52,8 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
         }
         let mut fetch = |at: u64, buf: &mut [u8]| program.fetch(at, buf);
         let start = Instant::now();
-        let mut unit = unit::lift(pc, program.mode, &Limits::default(), &mut fetch);
+        let mut known = |pc| seen.contains(&pc);
+        let mut unit = unit::lift_beside(pc, program.mode, &Limits::default(), &mut fetch, &mut known);
         let lifted = Instant::now();
         cost.operations.0 += unit.blocks.iter().map(|b| b.insts.len()).sum::<usize>();
         let counted = Instant::now();

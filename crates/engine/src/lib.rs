@@ -179,7 +179,8 @@ impl Engine {
                 }
                 self.space.fetch(at, buf)
             };
-            let mut unit = unit::lift(key.pc, key.mode, &self.limits, &mut fetch);
+            let mut known = |pc| store.is_known(Key { pc, ..key });
+            let mut unit = unit::lift_beside(key.pc, key.mode, &self.limits, &mut fetch, &mut known);
             // A block that cannot be fetched now may be mapped the next time.
             if matches!(unit.blocks[0].term, demotic_ir::block::Term::FetchFault { .. }) {
                 return false;

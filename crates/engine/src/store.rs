@@ -117,7 +117,8 @@ impl Meta {
             }
             0
         };
-        let mut unit = unit::lift(self.blocks[0].pc, self.mode, &self.limits, &mut fetch);
+        let mut known = |pc| self.blocks.iter().all(|b| b.pc != pc);
+        let mut unit = unit::lift_beside(self.blocks[0].pc, self.mode, &self.limits, &mut fetch, &mut known);
         for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
             block.live_out = unpack(meta.live_out);
             demotic_ir::passes::optimise(block);
@@ -295,6 +296,11 @@ impl Store {
         }
     }
 
+    /// Whether a block is translated in the current region.
+    pub fn is_known(&self, key: Key) -> bool {
+        self.lock().regions.last().is_some_and(|r| r.entries.contains_key(&key))
+    }
+
     /// Notes that a block is for the interpreter.
     pub fn refuse(&self, key: Key) {
         self.lock().refused.insert(key);
@@ -329,7 +335,7 @@ impl Store {
             inner.regions.push(region);
         }
         let region = inner.regions.last_mut()?;
-        region.place(unit, compiled, request, limits, pages, bytes);
+        region.place(self.emitter, unit, compiled, request, limits, pages, bytes);
         Some(true)
     }
 
@@ -459,6 +465,7 @@ impl Region {
 
     fn place(
         &mut self,
+        emitter: &dyn Emitter,
         unit: &Unit,
         mut compiled: Compiled,
         request: Request,
@@ -475,6 +482,17 @@ impl Region {
             let distance = i64::from(to) - offset as i64;
             // Regions are far smaller than the reach of these fields.
             let _ = demotic_asm::buffer::patch_to(&mut compiled.code, fixup, distance);
+        }
+        // Edges to what is there already are linked before anybody runs into them.
+        for edge in &compiled.edges {
+            let key = Key { pc: edge.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
+            let Some(&to) = self.entries.get(&key) else { continue };
+            let from = host + edge.at as usize;
+            if let Some(patch) = emitter.edge(edge.kind, from as u64, to as u64, true) {
+                let at = edge.at as usize;
+                compiled.code[at..at + usize::from(patch.len)].copy_from_slice(&patch.bytes[..usize::from(patch.len)]);
+                self.incoming.entry(to).or_default().push((from, edge.kind));
+            }
         }
         self.code.code.write(offset, &compiled.code);
         self.used = (offset + compiled.code.len()).next_multiple_of(16);

@@ -36,13 +36,18 @@ pub type Fetch<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> usize;
 /// Translates the region that begins at `pc`. Always gives at least one block; one that cannot be fetched or decoded ends in
 /// the fault that the guest has to see.
 pub fn lift(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Unit {
+    lift_beside(pc, mode, limits, fetch, &mut |_| false)
+}
+
+/// The same, leaving out blocks (other than the entry) for which `known` says that there is a translation already.
+pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &mut dyn FnMut(u64) -> bool) -> Unit {
     let mut unit = Unit { mode, blocks: Vec::new() };
     let mut wanted = vec![pc];
     let mut next = 0;
     while next < wanted.len() && unit.blocks.len() < limits.blocks {
         let at = wanted[next];
         next += 1;
-        if unit.blocks.iter().any(|b| b.pc == at) {
+        if unit.blocks.iter().any(|b| b.pc == at) || next > 1 && known(at) {
             continue;
         }
         let block = lift_block(at, mode, limits, fetch, &unit.blocks);
