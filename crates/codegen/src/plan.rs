@@ -31,7 +31,7 @@ pub struct Plan {
 
 /// Whether an operation, when it faults or leaves, shows the state to the guest.
 pub fn shows_state(inst: &Inst) -> bool {
-    inst.op.info().effects.may_fault() || inst.op == Op::ExitIf
+    inst.op.effects().may_fault() || inst.op == Op::ExitIf
 }
 
 /// Whether a write of this type leaves nothing of the slot's old value.
@@ -134,7 +134,7 @@ impl Plan {
                         && written[slot] <= def
                         && shown <= def
                         // One that faults behind its effect on the register does not exist, but helpers write late.
-                        && producer.op.info().effects.0 & Effects::EXIT.0 == 0;
+                        && producer.op.effects().0 & Effects::EXIT.0 == 0;
                     if ok {
                         self.into[def] = Some(Slot(slot as u8));
                         self.set_at[def] = i as u16;

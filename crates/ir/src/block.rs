@@ -39,7 +39,7 @@ impl Inst {
     /// Number of operands.
     #[inline]
     pub fn arity(&self) -> usize {
-        self.op.info().args.len()
+        self.op.arity()
     }
     /// The operands in use.
     #[inline]
@@ -266,12 +266,13 @@ pub struct Unit {
 impl Unit {
     /// Resolves the edges that lead to blocks of this unit.
     pub fn link(&mut self) {
-        let by_pc: std::collections::BTreeMap<u64, u32> =
-            self.blocks.iter().enumerate().map(|(i, b)| (b.pc, i as u32)).collect();
-        for block in &mut self.blocks {
-            for edge in block.term.edges_mut() {
-                edge.block = by_pc.get(&edge.pc).copied();
+        // A handful of blocks: a scan is quicker than any map.
+        for i in 0..self.blocks.len() {
+            let mut term = self.blocks[i].term;
+            for edge in term.edges_mut() {
+                edge.block = self.blocks.iter().position(|b| b.pc == edge.pc).map(|n| n as u32);
             }
+            self.blocks[i].term = term;
         }
     }
 }

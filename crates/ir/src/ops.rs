@@ -463,7 +463,39 @@ ops! {
     XSetPhys  "x.setphys" None (F80)        Num   SET;
 }
 
+// What every traversal asks, one byte for each operation.
+const ARITY: [u8; Op::TABLE.len()] = {
+    let mut t = [0; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        t[i] = Op::TABLE[i].args.len() as u8;
+        i += 1;
+    }
+    t
+};
+const EFFECTS: [Effects; Op::TABLE.len()] = {
+    let mut t = [Effects::PURE; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        t[i] = Op::TABLE[i].effects;
+        i += 1;
+    }
+    t
+};
+
 impl Op {
+    /// Number of operands.
+    #[inline(always)]
+    pub fn arity(self) -> usize {
+        usize::from(ARITY[self as usize])
+    }
+
+    /// What it does besides computing its result.
+    #[inline(always)]
+    pub fn effects(self) -> Effects {
+        EFFECTS[self as usize]
+    }
+
     /// This operation's line in the table.
     #[inline]
     pub fn info(self) -> &'static OpInfo {

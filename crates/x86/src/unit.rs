@@ -71,54 +71,55 @@ pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &m
 pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
     let mut b = Builder::new(pc);
     let mut window = [0u8; WINDOW];
-    let mut base = pc;
-    let mut have = fetch(pc, &mut window);
     let mut at = pc;
+    let mut count = 0;
     let mut insn = Instruction::default();
-    for count in 0.. {
-        if count > 0 && (count >= limits.instructions || others.iter().any(|o| o.pc == at)) || b.len() > MAX_INSTS - 800
-        {
-            return b.finish(Term::Jump(Edge::to(at)), at);
-        }
-        let mut used = at.wrapping_sub(base) as usize;
-        if have.saturating_sub(used) < 16 {
-            base = at;
-            used = 0;
-            have = fetch(at, &mut window);
-        }
-        let mut decoder = Decoder::with_ip(mode.bits(), &window[used..have.max(used)], at, DecoderOptions::NONE);
-        decoder.decode_out(&mut insn);
-        if insn.is_invalid() {
-            let term = if decoder.last_error() == DecoderError::NoMoreBytes && have - used < 15 {
-                if count > 0 {
-                    return b.finish(Term::Jump(Edge::to(at)), at);
+    // One window after the other.
+    loop {
+        let have = fetch(at, &mut window).min(WINDOW);
+        let mut decoder = Decoder::with_ip(mode.bits(), &window[..have], at, DecoderOptions::NONE);
+        loop {
+            if count > 0 && (count >= limits.instructions || others.iter().any(|o| o.pc == at))
+                || b.len() > MAX_INSTS - 800
+            {
+                return b.finish(Term::Jump(Edge::to(at)), at);
+            }
+            let left = have - decoder.position();
+            if left < 16 && decoder.position() > 0 || decoder.ip() != at {
+                break;
+            }
+            decoder.decode_out(&mut insn);
+            if insn.is_invalid() {
+                let term = if decoder.last_error() == DecoderError::NoMoreBytes && left < 15 {
+                    if count > 0 {
+                        return b.finish(Term::Jump(Edge::to(at)), at);
+                    }
+                    Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(left as u64)) }
+                } else {
+                    // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
+                    let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
+                    Term::Fault { vector, code: 0, pc: at }
+                };
+                return b.finish(term, at);
+            }
+            let next = wrap(mode, insn.next_ip());
+            b.mark(at, insn.len() as u8);
+            let mut lifter = Lifter::new(&mut b, &insn, mode, at, next);
+            match crate::table::dispatch(&mut lifter) {
+                Flow::Next => at = next,
+                Flow::End(term) => return b.finish(term, next),
+                Flow::Undefined => {
+                    b.unmark();
+                    return b.finish(Term::Fault { vector: 6, code: 0, pc: at }, at);
                 }
-                Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add((have - used) as u64)) }
-            } else {
-                // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
-                let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
-                Term::Fault { vector, code: 0, pc: at }
-            };
-            return b.finish(term, at);
-        }
-        let next = wrap(mode, insn.next_ip());
-        b.mark(at, insn.len() as u8);
-        let mut lifter = Lifter::new(&mut b, &insn, mode, at, next);
-        let flow = crate::table::dispatch(&mut lifter);
-        match flow {
-            Flow::Next => at = next,
-            Flow::End(term) => return b.finish(term, next),
-            Flow::Undefined => {
-                b.unmark();
-                return b.finish(Term::Fault { vector: 6, code: 0, pc: at }, at);
+                Flow::Unimplemented => {
+                    b.unmark();
+                    return b.finish(Term::Unimplemented { pc: at }, at);
+                }
             }
-            Flow::Unimplemented => {
-                b.unmark();
-                return b.finish(Term::Unimplemented { pc: at }, at);
-            }
+            count += 1;
         }
     }
-    unreachable!("the loop ends by returning")
 }
 
 /// An instruction address in the width of the mode.

@@ -33,10 +33,10 @@ pub fn run(block: &mut Block) {
             Op::Set | Op::SetHi => gone &= !bit,
             Op::Get | Op::GetHi => gone &= !bit,
             Op::SetFl | Op::GetFl => {}
-            op if op.info().effects.0 & !8 != 0 => gone = 0,
+            op if op.effects().0 & !8 != 0 => gone = 0,
             _ => {}
         }
-        if used[i] || !inst.op.info().effects.removable() {
+        if used[i] || !inst.op.effects().removable() {
             for v in inst.operands() {
                 used[v.index()] = true;
             }

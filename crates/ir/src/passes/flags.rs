@@ -134,7 +134,7 @@ impl Flow {
     pub fn live_in(&mut self, block: &Block, live_out: u32, precision: Precision) -> u32 {
         self.begin(block.insts.len(), live_out);
         for (i, inst) in block.insts.iter().enumerate().rev() {
-            if precision == Precision::Exact && inst.op.info().effects.may_fault() {
+            if precision == Precision::Exact && inst.op.effects().may_fault() {
                 self.live = ARITH;
             }
             self.step(inst, i);
@@ -157,7 +157,7 @@ pub fn backward(block: &mut Block, precision: Precision) {
         if inst.op == Op::SetFl {
             let mask = inst.imm as u32 & ARITH;
             let dead = mask & !flow.live;
-            let lazy = block.insts[inst.args[0].index()].op.info().effects == Effects::PURE;
+            let lazy = block.insts[inst.args[0].index()].op.effects() == Effects::PURE;
             if dead != 0 {
                 let first = entries.len();
                 if precision == Precision::Exact {
@@ -204,7 +204,7 @@ fn defer(block: &Block, i: usize, dead: u32, killer: &[usize; 32], entries: &mut
         let end = killer[left.trailing_zeros() as usize];
         let mask = (0..32).filter(|b| left >> b & 1 != 0 && killer[*b as usize] == end).fold(0, |m, b| m | 1 << b);
         left &= !mask;
-        if block.insts[i + 1..end].iter().any(|x| x.op.info().effects.may_fault()) {
+        if block.insts[i + 1..end].iter().any(|x| x.op.effects().may_fault()) {
             let def = *def.get_or_insert_with(|| by_result(block, i));
             entries.push(Deferred { from: i as u16 + 1, to: end as u16, mask, def });
         }

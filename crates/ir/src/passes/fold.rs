@@ -62,7 +62,7 @@ pub fn run(block: &mut Block) {
                 known[slot] = (full && Slot(slot as u8) != Slot::SYS).then_some((inst.args[0], inst.ty));
             }
             Op::SetHi => known[inst.imm as usize] = None,
-            _ if inst.op.info().effects.changes_state() => {
+            _ if inst.op.effects().changes_state() => {
                 // x87 and SSE operations change their status and tag slots on the side.
                 known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
             }
@@ -101,7 +101,7 @@ impl Names {
 
 /// Makes operation `i` simpler, or finds that it is another value.
 fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Names) {
-    if block.insts[i].op.info().effects != Effects::PURE {
+    if block.insts[i].op.effects() != Effects::PURE {
         return;
     }
     order(block, i);
