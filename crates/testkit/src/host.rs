@@ -84,7 +84,7 @@ impl Host {
         self.command_with(&[], program)
     }
 
-    /// The same with options for Demotic before the program (ignored natively).
+    /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit` or `interp`).
     pub fn command_with(self, options: &[&str], program: &Path) -> Command {
         if self == Host::Native {
             return Command::new(program);
@@ -103,6 +103,9 @@ impl Host {
                 c
             }
         };
+        if let Some(engine) = std::env::var_os("DEMOTIC_ENGINE") {
+            command.arg("--engine").arg(engine);
+        }
         command.args(options).arg("--").arg(program);
         command
     }
