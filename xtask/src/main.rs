@@ -4,9 +4,12 @@
 //! do the same thing. `cargo xtask help` lists them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
+mod count;
 mod demo;
 mod dist;
+mod kernels;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -23,6 +26,9 @@ cargo xtask TASK
   bless           write the expected output of the guest programs from native runs (x86-64 machine)
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS]
+  bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
+                  (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
+  count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
 ";
@@ -40,6 +46,8 @@ fn main() -> Result<()> {
         Some("bless") => ci::bless(),
         Some("oracle") => ci::tool(&["run", "--release", "-p", "demotic-oracle", "--"], &rest),
         Some("disas") => ci::tool(&["run", "-p", "demotic-debug", "--example", "disas", "--"], &rest),
+        Some("bench") => bench::bench(&rest),
+        Some("count") => count::count(&rest),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {
