@@ -86,7 +86,10 @@ pub fn ci() -> Result<()> {
     // Where there is an emitter, the interpreter is the reference and has to run everything as well.
     let translating: Vec<&str> = hosts.iter().copied().filter(|h| *h != "armv7").collect();
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast"]);
-    tests.env("DEMOTIC_HOSTS", translating.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1").env("DEMOTIC_ENGINE", "interp");
+    tests
+        .env("DEMOTIC_HOSTS", translating.join(","))
+        .env("DEMOTIC_REQUIRE_GUESTS", "1")
+        .env("DEMOTIC_ENGINE", "interp");
     sum.command("whole programs by the interpreter", tests)?;
     results::clear()?;
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);

@@ -8,11 +8,28 @@ use crate::block::{Block, Val};
 use crate::ops::Op;
 use crate::slot::Slot;
 use crate::ty::Ty;
+use std::cell::RefCell;
+
+/// Memory that the pass uses again and again: blocks are many and small.
+#[derive(Debug, Default)]
+struct Buffers {
+    used: Vec<bool>,
+    number: Vec<u16>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
 
 /// Runs the pass.
 pub fn run(block: &mut Block) {
+    BUFFERS.with_borrow_mut(|buffers| with(block, buffers));
+}
+
+fn with(block: &mut Block, Buffers { used, number }: &mut Buffers) {
     let n = block.insts.len();
-    let mut used = vec![false; n];
+    used.clear();
+    used.resize(n, false);
     for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
         used[v.index()] = true;
     }
@@ -43,28 +60,28 @@ pub fn run(block: &mut Block) {
             used[i] = true;
         }
     }
-    // New number of every position (of a removed one: of what follows it).
-    let mut number = vec![0u16; n + 1];
-    let mut next = 0;
+    // New number of every position (of a removed one: of what follows it); what stays moves up.
+    number.clear();
+    number.resize(n + 1, 0);
+    let mut next = 0u16;
     for i in 0..n {
         number[i] = next;
-        if used[i] && block.insts[i].op != Op::Nop {
-            next += 1;
+        if !used[i] || block.insts[i].op == Op::Nop {
+            continue;
         }
+        let mut inst = block.insts[i];
+        let arity = inst.arity();
+        inst.args[..arity].iter_mut().for_each(|v| v.0 = number[v.index()]);
+        block.insts[usize::from(next)] = inst;
+        next += 1;
     }
+    block.insts.truncate(usize::from(next));
     number[n] = next;
     let rename = |v: &mut Val| {
         if *v != Val::NONE {
             v.0 = number[v.index()];
         }
     };
-    let mut at = 0;
-    block.insts.retain_mut(|inst| {
-        let keep = used[at] && inst.op != Op::Nop;
-        at += 1;
-        inst.args.iter_mut().for_each(rename);
-        keep
-    });
     block.term.operands_mut().for_each(rename);
     for d in &mut block.deferred {
         d.def.args.iter_mut().for_each(rename);

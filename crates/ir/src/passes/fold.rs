@@ -14,14 +14,28 @@ use crate::interp::fold;
 use crate::ops::{Effects, Op};
 use crate::slot::Slot;
 use crate::ty::Ty;
+use std::cell::RefCell;
 
 /// How far back the same operation is looked for.
 const WINDOW: usize = 12;
 
+thread_local! {
+    // Blocks are many and small: the memory is used again and again.
+    static NAMES: RefCell<Names> = RefCell::default();
+}
+
 /// Runs the pass.
 pub fn run(block: &mut Block) {
+    NAMES.with_borrow_mut(|names| with(block, names));
+}
+
+fn with(block: &mut Block, names: &mut Names) {
     let n = block.insts.len();
-    let mut names = Names { now: (0..n as u16).map(Val).collect(), uses: vec![0; n] };
+    names.now.clear();
+    names.now.extend((0..n as u16).map(Val));
+    names.uses.clear();
+    names.uses.resize(n, 0);
+    names.seen = [u16::MAX; SEEN];
     let insts = block.insts.iter().flat_map(|i| i.operands());
     let defs = block.deferred.iter().flat_map(|d| d.def.operands());
     for v in insts.chain(defs).chain(&block.term.operands()) {
@@ -44,7 +58,7 @@ pub fn run(block: &mut Block) {
                     Some((v, ty)) if ty.is_int() && inst.ty.is_int() => {
                         block.insts[i] = unary(Op::Zext, inst.ty, v, 0);
                         names.used(v, 1);
-                        simplify(block, i, &known, &mut names);
+                        simplify(block, i, &known, names);
                         if inst.ty > ty && inst.ty == Slot(slot as u8).ty() {
                             known[slot] = Some((names.now[i], inst.ty));
                         }
@@ -66,7 +80,7 @@ pub fn run(block: &mut Block) {
                 // x87 and SSE operations change their status and tag slots on the side.
                 known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
             }
-            _ => simplify(block, i, &known, &mut names),
+            _ => simplify(block, i, &known, names),
         }
     }
     for v in block.term.operands_mut().filter(|v| **v != Val::NONE) {
@@ -84,6 +98,17 @@ type Slots = [Option<(Val, Ty)>; Slot::COUNT as usize];
 struct Names {
     now: Vec<Val>,
     uses: Vec<u16>,
+    /// The last operation with a certain hash: where the same one may have been computed before.
+    seen: [u16; SEEN],
+}
+
+/// Entries of that table; a power of two.
+const SEEN: usize = 64;
+
+impl Default for Names {
+    fn default() -> Self {
+        Names { now: Vec::new(), uses: Vec::new(), seen: [u16::MAX; SEEN] }
+    }
 }
 
 impl Names {
@@ -124,7 +149,7 @@ fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Names) {
             None => break,
         }
     }
-    if let Some(v) = again(block, i) {
+    if let Some(v) = again(block, i, names) {
         names.rename(i, v);
     }
 }
@@ -241,14 +266,16 @@ fn chain(block: &mut Block, i: usize, known: &Slots, names: &Names) -> Option<In
 }
 
 /// The same operation on the same operands not far before.
-fn again(block: &Block, i: usize) -> Option<Val> {
+fn again(block: &Block, i: usize, names: &mut Names) -> Option<Val> {
     let inst = block.insts[i];
     if inst.op == Op::Const {
         return None;
     }
-    let from = i.saturating_sub(WINDOW);
-    let at = block.insts[from..i].iter().rposition(|x| *x == inst)?;
-    Some(Val((from + at) as u16))
+    let [a, b, ..] = inst.args;
+    let key = (inst.op as usize).wrapping_mul(7) ^ usize::from(a.0).wrapping_mul(5) ^ usize::from(b.0).wrapping_mul(19);
+    let entry = &mut names.seen[(key ^ inst.imm as usize) % SEEN];
+    let at = usize::from(std::mem::replace(entry, i as u16));
+    (at < i && i - at <= WINDOW && block.insts[at] == inst).then_some(Val(at as u16))
 }
 
 /// Replaces an operation on constants by its value.
