@@ -9,6 +9,7 @@
 
 mod cache;
 pub mod exit;
+mod given;
 mod hosts;
 mod interrupt;
 mod jit;
@@ -17,6 +18,7 @@ mod service;
 mod store;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
+pub use given::Left;
 pub use service::selector;
 pub use store::Footprint;
 

@@ -98,11 +98,16 @@ pub(crate) struct Meta {
     terms: Box<[TermMeta]>,
     source: Box<[u8]>,
     limits: Limits,
+    /// The unit itself where it was not made from guest bytes.
+    given: Option<Box<Unit>>,
 }
 
 impl Meta {
     /// The unit as it was emitted, made again.
     pub fn unit(&self) -> Unit {
+        if let Some(unit) = &self.given {
+            return (**unit).clone();
+        }
         let mut fetch = |at: u64, buf: &mut [u8]| {
             let mut from = 0;
             for b in &self.blocks {
@@ -339,6 +344,18 @@ impl Store {
         Some(true)
     }
 
+    /// Places a unit that does not come from guest bytes, alone in a fresh region.
+    pub fn insert_given(&self, unit: &Unit, compiled: Compiled, request: Request) -> bool {
+        self.flush();
+        let mut inner = self.lock();
+        let Some(region) = inner.regions.last_mut() else { return false };
+        region.place(self.emitter, unit, compiled, request, Limits::default(), &[], &mut |_, _| 0);
+        if let Some(meta) = region.units.last_mut().and_then(|(m, _)| Arc::get_mut(m)) {
+            meta.given = Some(Box::new(unit.clone()));
+        }
+        true
+    }
+
     /// What the unit at a host address is.
     pub fn meta(&self, host: usize) -> Option<Arc<Meta>> {
         let inner = self.lock();
@@ -539,6 +556,7 @@ impl Region {
             edges: compiled.edges.into_boxed_slice(),
             source: source.into_boxed_slice(),
             limits,
+            given: None,
         };
         self.units.push((Arc::new(meta), true));
     }

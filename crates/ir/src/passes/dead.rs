@@ -69,10 +69,11 @@ fn with(block: &mut Block, Buffers { used, number }: &mut Buffers) {
         if !used[i] || block.insts[i].op == Op::Nop {
             continue;
         }
-        let mut inst = block.insts[i];
-        let arity = inst.arity();
+        // Copied first and renamed in place: small writes followed by a wide read of the same bytes stall the processor.
+        block.insts[usize::from(next)] = block.insts[i];
+        let inst = &mut block.insts[usize::from(next)];
+        let arity = inst.op.arity();
         inst.args[..arity].iter_mut().for_each(|v| v.0 = number[v.index()]);
-        block.insts[usize::from(next)] = inst;
         next += 1;
     }
     block.insts.truncate(usize::from(next));

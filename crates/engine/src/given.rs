@@ -1,0 +1,56 @@
+//! Running a unit that is given as IR instead of guest bytes: for tests of the emitters.
+
+use crate::jit::Stop;
+use crate::{Cpu, hosts};
+use demotic_codegen::Request;
+use demotic_ir::block::Unit;
+use demotic_ir::interp::{self, Leave};
+
+/// How a given unit was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// On to a guest address, directly or indirectly.
+    To(u64),
+    /// By a terminal that is not a branch, or a fault.
+    Otherwise(Leave),
+}
+
+fn left(leave: Leave) -> Left {
+    match leave {
+        Leave::Pc(pc) | Leave::Indirect(pc, _) => Left::To(pc),
+        leave => Left::Otherwise(leave),
+    }
+}
+
+impl Cpu {
+    /// Runs a unit from its first block until it is left, by this processor's executor. The state is exact then but for flags that no block
+    /// leaves live ([`demotic_ir::block::Block::live_out`]) and `rip`.
+    ///
+    /// # Errors
+    /// The emitter's, as text.
+    pub fn run_given(&mut self, unit: &Unit) -> Result<Left, String> {
+        let engine = self.engine.clone();
+        let mut memory = self.memory();
+        let (Some(store), Some(jit)) = (&engine.store, &mut self.jit) else {
+            let mut block = &unit.blocks[0];
+            loop {
+                match interp::run_block(block, &mut self.state, &mut memory, &mut self.scratch) {
+                    Leave::Block(n) => block = &unit.blocks[n as usize],
+                    leave => return Ok(left(leave)),
+                }
+            }
+        };
+        let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
+        let request = Request { target: store.target(), unaligned: false, fp_by_helper };
+        let compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;
+        if !store.insert_given(unit, compiled, request) {
+            return Err("no code memory".to_owned());
+        }
+        self.state.rip = unit.blocks[0].pc;
+        self.state.mode = unit.mode;
+        Ok(match jit.run(store, &mut self.state, &self.attention, fp_by_helper) {
+            Stop::Translate(pc) | Stop::Interpret(pc) | Stop::Attention(pc) => Left::To(pc),
+            Stop::Leave(leave, _) => left(leave),
+        })
+    }
+}
