@@ -157,6 +157,7 @@ impl Jit {
             at = match why {
                 kind::EDGE => match store.edge(exit_at) {
                     Some((to, site, kind)) => {
+                        store.recheck(site, to.pc);
                         from = Some((site, kind));
                         to.pc
                     }

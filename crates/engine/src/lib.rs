@@ -8,6 +8,7 @@
 //! Architecture invariant: guest faults, signals and system calls leave the executor only through `Exit`.
 
 mod cache;
+mod checked;
 pub mod exit;
 mod given;
 mod hosts;
@@ -171,25 +172,45 @@ impl Engine {
                 unaligned: store.is_misaligned(key.pc),
                 fp_by_helper: key.fp_by_helper,
             };
+            let checked = store.is_checked(key.pc);
+            let limits = if checked { checked::LIMITS } else { self.limits };
             let mut seen = Vec::new();
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 for page in at / PAGE..=at.saturating_add(buf.len() as u64 - 1) / PAGE {
                     if !seen.contains(&page) {
                         seen.push(page);
-                        self.space.protect_code_page(page * PAGE);
+                        if !checked {
+                            self.space.protect_code_page(page * PAGE);
+                        }
                     }
                 }
                 self.space.fetch(at, buf)
             };
+            let mut before = vec![0; if checked { checked::REACH } else { 0 }];
+            let n = self.space.fetch(key.pc, &mut before);
+            before.truncate(n);
             let mut known = |pc| store.is_known(Key { pc, ..key });
-            let mut unit = unit::lift_beside(key.pc, key.mode, &self.limits, &mut fetch, &mut known);
+            let mut unit = unit::lift_beside(key.pc, key.mode, &limits, &mut fetch, &mut known);
             // A block that cannot be fetched now may be mapped the next time.
             if matches!(unit.blocks[0].term, demotic_ir::block::Term::FetchFault { .. }) {
                 return false;
             }
-            demotic_ir::passes::optimise_unit(&mut unit, &mut |pc| {
-                demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
-            });
+            if checked {
+                let block = &unit.blocks[0];
+                let len = block.end.wrapping_sub(block.pc) as usize;
+                let mut bytes = vec![0; len.min(checked::REACH)];
+                let n = self.space.fetch(block.pc, &mut bytes);
+                // Another thread may be writing this very code.
+                if n < len || before.get(..len) != Some(&bytes[..]) {
+                    continue;
+                }
+                checked::guard(&mut unit, &bytes);
+                unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
+            } else {
+                demotic_ir::passes::optimise_unit(&mut unit, &mut |pc| {
+                    demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
+                });
+            }
             let compiled = match store.emitter.emit(&unit, &request) {
                 Ok(compiled) => compiled,
                 Err(_) => {
@@ -198,7 +219,7 @@ impl Engine {
                 }
             };
             let mut bytes = |at: u64, buf: &mut [u8]| self.space.fetch(at, buf);
-            match store.insert(&unit, compiled, request, self.limits, generation, &seen, &mut bytes) {
+            match store.insert(&unit, compiled, request, limits, generation, &seen, &mut bytes) {
                 Some(true) => return true,
                 Some(false) => {}
                 None => return false,
@@ -344,7 +365,7 @@ impl Cpu {
         self.settled = true;
         let mut open = eflags::ARITH;
         for _ in 0..2 * demotic_x86::ahead::BUDGET {
-            let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+            let limits = Limits::SINGLE;
             let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
             for inst in unit.blocks[0].insts.iter().filter(|i| i.op == demotic_ir::ops::Op::SetFl) {
                 open &= !(inst.imm as u32);
@@ -410,7 +431,7 @@ impl Cpu {
 
     /// Runs one instruction, translated for this one time.
     fn single(&mut self) -> Option<Exit> {
-        let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+        let limits = Limits::SINGLE;
         let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
         let block = &unit.blocks[0];
         let mut mem = self.memory();
@@ -488,6 +509,9 @@ impl Cpu {
             return false;
         }
         self.engine.invalidate(addr & !(PAGE - 1), PAGE);
+        if let Some(store) = &self.engine.store {
+            store.written(addr);
+        }
         true
     }
 

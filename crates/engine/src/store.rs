@@ -16,6 +16,7 @@
 //! Lock order: the lock of the store is the only one here; code memory has its own inside.
 
 use crate::cache::PAGE;
+use crate::checked;
 use demotic_codegen::frame::Target as TableEntry;
 use demotic_codegen::target::Target;
 use demotic_codegen::{Compiled, EdgeKind, Emitter, Request, Runtime, Stub};
@@ -122,6 +123,13 @@ impl Meta {
             }
             0
         };
+        if self.is_checked() {
+            let mut unit = unit::lift(self.blocks[0].pc, self.mode, &self.limits, &mut fetch);
+            let len = usize::from(self.blocks.last().map_or(0, |b| b.len));
+            checked::guard(&mut unit, &self.source[..len.min(self.source.len())]);
+            unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
+            return unit;
+        }
         let mut known = |pc| self.blocks.iter().all(|b| b.pc != pc);
         let mut unit = unit::lift_beside(self.blocks[0].pc, self.mode, &self.limits, &mut fetch, &mut known);
         for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
@@ -129,6 +137,11 @@ impl Meta {
             demotic_ir::passes::optimise(block);
         }
         unit
+    }
+
+    /// Whether this is a unit of [`checked`].
+    fn is_checked(&self) -> bool {
+        self.limits.end_at_stores
     }
 
     /// Bytes of memory besides the code.
@@ -171,6 +184,8 @@ struct Inner {
     refused: FxHashSet<Key>,
     /// Blocks of units with accesses that turned out to be misaligned.
     misaligned: FxHashSet<u64>,
+    /// How often code on a page was written to.
+    written: FxHashMap<u64, u32>,
 }
 
 /// What the translated code costs, for measurements.
@@ -409,6 +424,27 @@ impl Store {
         misaligned.extend(meta.blocks.iter().map(|b| b.pc));
         for region in regions.iter_mut() {
             region.drop_unit_at(self.emitter, meta.host);
+        }
+    }
+
+    /// Notes that a guest wrote into a page with translated code.
+    pub fn written(&self, addr: u64) {
+        *self.lock().written.entry(addr / PAGE).or_default() += 1;
+    }
+
+    /// Whether code at `pc` is to be checked before it runs instead of being protected against writes.
+    pub fn is_checked(&self, pc: u64) -> bool {
+        self.lock().written.get(&(pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES)
+    }
+
+    /// An edge was taken to `pc` from the unit at a host address. When that is a checked unit's way of saying that its bytes have changed, the unit
+    /// is dropped.
+    pub fn recheck(&self, host: usize, pc: u64) {
+        let Some(meta) = self.meta(host) else { return };
+        if meta.is_checked() && meta.blocks[0].pc == pc {
+            for region in self.lock().regions.iter_mut() {
+                region.drop_unit_at(self.emitter, meta.host);
+            }
         }
     }
 

@@ -68,6 +68,11 @@ impl Builder {
         self.block.insts.is_empty()
     }
 
+    /// Whether an operation from number `from` on writes memory.
+    pub fn writes_since(&self, from: usize) -> bool {
+        self.block.insts[from..].iter().any(|i| i.op.effects().0 & 4 != 0)
+    }
+
     /// Takes back everything since the last mark, and that mark (a lifter gave up on an instruction).
     pub fn unmark(&mut self) {
         if let Some(mark) = self.block.marks.pop() {

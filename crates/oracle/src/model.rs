@@ -91,7 +91,7 @@ impl Memory for Window {
 
 /// Runs a case in the model. `None`: the instruction is not implemented, or needs the environment.
 pub fn run(case: &Case) -> Option<Outcome> {
-    let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+    let limits = Limits::SINGLE;
     let mut fetch = |at: u64, buf: &mut [u8]| {
         // The rest of the page behind the instruction is nops.
         buf.fill(0x90);

@@ -53,7 +53,7 @@ impl Shapes {
         let mut rng = Rng::new(1);
         let mut seen = BTreeSet::new();
         let mut of: Vec<Vec<Shape>> = Vec::new();
-        let limits = Limits { blocks: 1, instructions: 1, reach: 0 };
+        let limits = Limits::SINGLE;
         for _ in 0..rounds {
             let Some(case) = generate::generate(&mut rng, mode) else { continue };
             let mut fetch = |at: u64, buf: &mut [u8]| {

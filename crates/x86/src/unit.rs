@@ -19,11 +19,18 @@ pub struct Limits {
     pub instructions: usize,
     /// Farthest target, in bytes from the entry, that is taken in.
     pub reach: u64,
+    /// Whether a block ends behind an instruction that writes memory: it may have written what follows.
+    pub end_at_stores: bool,
+}
+
+impl Limits {
+    /// One instruction.
+    pub const SINGLE: Limits = Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { blocks: 8, instructions: 64, reach: 4096 }
+        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false }
     }
 }
 
@@ -104,6 +111,7 @@ pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[
             }
             let next = wrap(mode, insn.next_ip());
             b.mark(at, insn.len() as u8);
+            let before = b.len();
             let mut lifter = Lifter::new(&mut b, &insn, mode, at, next);
             match crate::table::dispatch(&mut lifter) {
                 Flow::Next => at = next,
@@ -118,6 +126,9 @@ pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[
                 }
             }
             count += 1;
+            if limits.end_at_stores && b.writes_since(before) {
+                return b.finish(Term::Jump(Edge::to(at)), at);
+            }
         }
     }
 }
