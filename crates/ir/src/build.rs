@@ -45,7 +45,7 @@ impl Builder {
                 pc,
                 end: pc,
                 insts: Vec::with_capacity(64),
-                marks: Vec::new(),
+                marks: Vec::with_capacity(16),
                 deferred: Vec::new(),
                 live_out: crate::state::eflags::ARITH,
                 term: Term::Jump(crate::block::Edge::to(pc)),

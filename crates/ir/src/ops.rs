@@ -483,7 +483,29 @@ const EFFECTS: [Effects; Op::TABLE.len()] = {
     t
 };
 
+const TAKES_FLAGS: [bool; Op::TABLE.len()] = {
+    let mut t = [false; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        let mut k = 0;
+        while k < Op::TABLE[i].args.len() {
+            if let TyRule::Is(Ty::Fl) = Op::TABLE[i].args[k] {
+                t[i] = true;
+            }
+            k += 1;
+        }
+        i += 1;
+    }
+    t
+};
+
 impl Op {
+    /// Whether one of its operands is a flags value.
+    #[inline(always)]
+    pub fn takes_flags(self) -> bool {
+        TAKES_FLAGS[self as usize]
+    }
+
     /// Number of operands.
     #[inline(always)]
     pub fn arity(self) -> usize {

@@ -48,7 +48,7 @@ pub fn lift(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Unit {
 
 /// The same, leaving out blocks (other than the entry) for which `known` says that there is a translation already.
 pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &mut dyn FnMut(u64) -> bool) -> Unit {
-    let mut unit = Unit { mode, blocks: Vec::new() };
+    let mut unit = Unit { mode, blocks: Vec::with_capacity(limits.blocks) };
     let mut wanted = vec![pc];
     let mut next = 0;
     while next < wanted.len() && unit.blocks.len() < limits.blocks {

@@ -67,7 +67,7 @@ pub fn forward(block: &mut Block) {
             Op::GetFl => {}
             Op::Cond => replace(block, i, cond_reads(inst.imm), &at_get),
             // Other users of a whole flags value want one full write.
-            _ if !at_get.is_empty() => replace(block, i, ARITH, &at_get),
+            op if op.takes_flags() && !at_get.is_empty() => replace(block, i, ARITH, &at_get),
             _ => {}
         }
     }
@@ -125,7 +125,8 @@ impl Flow {
             Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => self.want(inst.args[3], self.demand[i]),
             // Leaves the block with whatever the flags are then.
             Op::ExitIf => self.live = ARITH,
-            _ => inst.operands().iter().for_each(|v| self.want(*v, ARITH)),
+            op if op.takes_flags() => inst.operands().iter().for_each(|v| self.want(*v, ARITH)),
+            _ => {}
         }
     }
 

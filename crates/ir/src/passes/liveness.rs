@@ -8,7 +8,8 @@
 //! With [`Precision::Exact`] an operation that may fault reads what its block has not written before it: flags are dead at a block's end only
 //! when they are overwritten before anybody can look.
 
-use crate::block::{Edge, Term, Unit};
+use crate::block::{Block, Edge, Term, Unit};
+use crate::ops::Op;
 use crate::passes::flags::{Flow, Precision};
 use crate::state::eflags::ARITH;
 
@@ -22,9 +23,15 @@ pub fn run(unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> 
     let mut known: Vec<(u64, u32)> = Vec::new();
     let mut outside = Vec::with_capacity(n);
     for block in &unit.blocks {
-        let need = flow.live_in(block, 0, precision);
+        let (need, pass) = match quick(block, precision) {
+            Some(found) => found,
+            None => {
+                let need = flow.live_in(block, 0, precision);
+                (need, if need == ARITH { 0 } else { flow.live_in(block, ARITH, precision) & !need })
+            }
+        };
         needs.push(need);
-        passes.push(if need == ARITH { 0 } else { flow.live_in(block, ARITH, precision) & !need });
+        passes.push(pass);
         let mut live = 0;
         for edge in successors(&block.term).into_iter() {
             match edge {
@@ -67,6 +74,27 @@ pub fn run(unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> 
     for (block, out) in unit.blocks.iter_mut().zip(live_out) {
         block.live_out = out;
     }
+}
+
+/// What a block needs and what it passes on, looking no further than necessary: most blocks soon come to something that may fault. `None` for
+/// blocks that read flags back, where it takes the whole analysis.
+fn quick(block: &Block, precision: Precision) -> Option<(u32, u32)> {
+    let mut open = ARITH;
+    for inst in &block.insts {
+        match inst.op {
+            Op::GetFl => return None,
+            Op::SetFl => {
+                open &= !(inst.imm as u32);
+                if open == 0 {
+                    return Some((0, 0));
+                }
+            }
+            Op::ExitIf => return Some((open, 0)),
+            op if precision == Precision::Exact && op.effects().may_fault() => return Some((open, 0)),
+            _ => {}
+        }
+    }
+    Some((0, open))
 }
 
 /// Where control goes behind a terminal.
