@@ -74,8 +74,16 @@ pub(crate) fn take_misaligned() -> bool {
     MISALIGNED.replace(false)
 }
 
-/// Lets an interrupted thread leave translated code, if it is in there.
-fn leave(context: &mut libc::ucontext_t) -> bool {
+/// Whether a host PC is in translated code or its runtime. signal-safe.
+pub fn is_translated(pc: usize) -> bool {
+    KNOWN.iter().any(|k| {
+        let start = k.start.load(Ordering::Acquire);
+        start != 0 && (start..start + k.size.load(Ordering::Relaxed)).contains(&pc)
+    })
+}
+
+/// Lets an interrupted thread leave translated code, if it is in there: for handlers other than those of [`capture`]. signal-safe.
+pub fn leave(context: &mut libc::ucontext_t) -> bool {
     let pc = arch::pc(context);
     for known in &KNOWN {
         let start = known.start.load(Ordering::Acquire);
@@ -121,11 +129,7 @@ fn fault(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool
     let pc = arch::pc(context);
     // SAFETY: for faults the kernel fills in the address.
     let addr = unsafe { info.si_addr() } as usize;
-    let inside = KNOWN.iter().any(|k| {
-        let start = k.start.load(Ordering::Acquire);
-        start != 0 && (start..start + k.size.load(Ordering::Relaxed)).contains(&pc)
-    });
-    if !inside {
+    if !is_translated(pc) {
         return false;
     }
     if info.si_signo == libc::SIGSEGV && Code::is_flip_fault(pc, addr) {

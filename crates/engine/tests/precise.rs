@@ -1,0 +1,232 @@
+//! Precise state: wherever a signal hits translated code, the state that comes out is one that the interpreter passes through.
+//!
+//! A program of many kinds of instructions runs in a loop; signals interrupt it, by a timer at random host instructions and, on x86-64 hosts, by
+//! single-stepping behind every single host instruction of a stretch, the ways in and out included. At every exit a second processor, which
+//! interprets the same program on its own memory one instruction at a time, is advanced until it is in the same state: all
+//! registers, flags, vectors and RIP have to be equal at once.
+
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+
+use demotic_engine::exit::{Exit, SyscallEntry};
+use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState};
+use demotic_host::{capture, signal};
+use demotic_ir::state::{Mode, reg};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+
+const PAGE: usize = 4096;
+
+/// Arithmetic with all flag rules, partial registers, calls and returns (one of them indirect), stack, locked and string instructions, vectors,
+/// scalar floating point, a division, then `cmp r15, rbp; jne top; syscall`. R15 counts the rounds.
+const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e88f0000005a4829ca4983d8034e8d4c82054c894f\
+    1083471007fe4711440fb657114180fa40720749f7db410f92c448d3eb48875f18f0480fc1472049f7c2030000004c0f45e866480f6ec0660f\
+    d4c8660fefd1f2410f2adaf20f58e3f20f59dc0f115f304c89f831d2b96100000048f7f149ffce488d7710574881c780000000b903000000f3\
+    a45f4939ef0f8555ffffff0f05480fc9488d0503000000ffd0c348c1cb034983c801480fbae305c3";
+
+/// A code page, and a page of data with the stack at its end.
+struct Space {
+    code: usize,
+    data: usize,
+}
+
+impl Space {
+    /// Two spaces with the same code and data of their own.
+    fn pair() -> [Arc<Space>; 2] {
+        demotic_host::guarded::install().expect("handlers");
+        let digits: Vec<u8> = PROGRAM.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let code: Vec<u8> = digits
+            .chunks(2)
+            .map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("ASCII"), 16).expect("hexadecimal"))
+            .collect();
+        // SAFETY: fresh pages; the code fits one.
+        let start = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let p = libc::mmap(std::ptr::null_mut(), 3 * PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(p, libc::MAP_FAILED);
+            std::ptr::copy_nonoverlapping(code.as_ptr(), p.cast(), code.len());
+            p as usize
+        };
+        [1, 2].map(|n| Arc::new(Space { code: start, data: start + n * PAGE }))
+    }
+}
+
+impl GuestSpace for Space {
+    fn base(&self) -> usize {
+        0
+    }
+    fn limit(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        let (pc, end) = (pc as usize, self.code + PAGE);
+        if !(self.code..end).contains(&pc) {
+            return 0;
+        }
+        let n = buf.len().min(end - pc);
+        // SAFETY: inside the code page.
+        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
+        n
+    }
+    fn protect_code_page(&self, _: u64) {}
+    fn release_code_page(&self, _: u64) -> bool {
+        false
+    }
+}
+
+/// The processor under test, and the reference with its own memory.
+struct Pair {
+    cpu: Cpu,
+    reference: Cpu,
+    spaces: [Arc<Space>; 2],
+}
+
+impl Pair {
+    fn new(rounds: u64) -> Pair {
+        let spaces = Space::pair();
+        let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
+            let engine = Engine::with(space.clone(), &Config { executor, ..Config::default() });
+            let mut state = GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() };
+            state.gpr[reg::RDI] = space.data as u64;
+            state.gpr[reg::RSP] = (space.data + PAGE) as u64;
+            state.gpr[reg::RBP] = rounds;
+            Cpu::new(&engine, state)
+        });
+        let (cpu, reference) = (cpus.next().expect("one"), cpus.next().expect("two"));
+        Pair { cpu, reference, spaces }
+    }
+
+    /// What both must agree on. Addresses of data count from the page's start.
+    fn image(state: &GuestState, space: &Space) -> (Vec<u64>, u32, Vec<[u64; 2]>) {
+        let base = space.data as u64;
+        let relative = |v: u64| if v.wrapping_sub(base) <= PAGE as u64 { v.wrapping_sub(base) | 1 << 63 } else { v };
+        let mut words: Vec<u64> = state.gpr.iter().map(|&v| relative(v)).collect();
+        words.push(state.rip);
+        (words, state.flags, state.xmm.to_vec())
+    }
+
+    /// Advances the reference until it is in the state of the processor under test.
+    fn catch_up(&mut self) {
+        let want = Pair::image(&self.cpu.state, &self.spaces[0]);
+        for _ in 0..2_000_000 {
+            if Pair::image(&self.reference.state, &self.spaces[1]) == want {
+                return;
+            }
+            assert!(self.reference.state.gpr[15] <= self.cpu.state.gpr[15], "no such state: {:#x?}", self.cpu.state);
+            self.reference.state.sys |= demotic_ir::state::eflags::TF;
+            let exit = self.reference.run();
+            self.reference.state.sys &= !demotic_ir::state::eflags::TF;
+            assert!(matches!(exit, Exit::Exception(e) if e.vector == 1), "{exit:?} at {:#x}", self.reference.state.rip);
+        }
+        panic!("the reference does not get there");
+    }
+}
+
+/// Every host instruction on the way of the first rounds.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn behind_every_host_instruction() {
+    const TF: i64 = 1 << 8;
+    static LEFT: AtomicI64 = AtomicI64::new(0);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    static ATTENTION: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn on_step(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: the kernel's context of this handler.
+        let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+        if OVER.load(Ordering::Relaxed) {
+            context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !TF;
+            return;
+        }
+        if !demotic_engine::is_translated(demotic_host::arch::pc(context)) {
+            return;
+        }
+        if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+            context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !TF;
+            // SAFETY: set below, to the flag of a processor that is running.
+            unsafe { (*ATTENTION.load(Ordering::Relaxed)).store(true, Ordering::Relaxed) };
+            demotic_engine::leave_translated(context);
+        }
+    }
+    extern "C" fn on_start(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: as above.
+        let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+        context.uc_mcontext.gregs[libc::REG_EFL as usize] |= TF;
+    }
+    demotic_host::guarded::install().expect("handlers");
+    signal::install(libc::SIGTRAP, on_step).expect("handler");
+    signal::install(libc::SIGUSR2, on_start).expect("handler");
+    let mut stops = 0;
+    for n in 1.. {
+        let mut pair = Pair::new(6);
+        ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
+        LEFT.store(n, Ordering::Relaxed);
+        OVER.store(false, Ordering::Relaxed);
+        // SAFETY: a signal to this thread, whose handler makes the processor trap behind every instruction from here on.
+        unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), demotic_host::sys::gettid(), libc::SIGUSR2) };
+        let exit = pair.cpu.run();
+        OVER.store(true, Ordering::Relaxed);
+        if exit == Exit::Attention {
+            stops += 1;
+            pair.catch_up();
+        }
+        let exit = if exit == Exit::Attention { pair.cpu.run() } else { exit };
+        assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall), "after {n} host instructions");
+        // Whether or not it was interrupted, it ends as it should.
+        assert_eq!(pair.cpu.state.gpr[15], 6);
+        if LEFT.swap(0, Ordering::Relaxed) > 0 {
+            break;
+        }
+    }
+    assert!(stops > 300, "{stops} stops only");
+    println!("stopped behind {stops} host instructions");
+}
+
+/// A timer at a high rate.
+#[test]
+fn at_random_host_instructions() {
+    static HITS: AtomicUsize = AtomicUsize::new(0);
+    let mut pair = Pair::new(400_000);
+    let captured = capture::Captured::new(pair.cpu.attention.clone());
+    // SAFETY: left below.
+    unsafe { capture::enter(Arc::as_ptr(&captured)) };
+    let signo = libc::SIGRTMIN() + 3;
+    signal::install(signo, capture::on_signal).expect("handler");
+    let mask = signal::mask();
+    // SAFETY: a timer of this thread, deleted below.
+    let timer = unsafe {
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signo;
+        event.sigev_notify_thread_id = demotic_host::sys::gettid();
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        assert_eq!(libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer), 0);
+        timer
+    };
+    let arm = |ns: i64| {
+        let at = libc::timespec { tv_sec: 0, tv_nsec: ns };
+        let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at };
+        // SAFETY: the timer made above.
+        unsafe { libc::timer_settime(timer, 0, &spec, std::ptr::null_mut()) };
+    };
+    loop {
+        arm(40_000 + 1_237 * (HITS.load(Ordering::Relaxed) as i64 % 61));
+        let exit = pair.cpu.run();
+        captured.take();
+        signal::set_mask(mask);
+        match exit {
+            Exit::Attention => {
+                HITS.fetch_add(1, Ordering::Relaxed);
+                pair.catch_up();
+                if HITS.load(Ordering::Relaxed) >= 300 {
+                    break;
+                }
+            }
+            Exit::Syscall(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    arm(0);
+    // SAFETY: the timer made above.
+    unsafe { libc::timer_delete(timer) };
+    capture::leave();
+    assert!(HITS.load(Ordering::Relaxed) > 20, "{} interruptions only", HITS.load(Ordering::Relaxed));
+}
