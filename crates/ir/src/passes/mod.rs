@@ -32,15 +32,16 @@ pub fn optimise_unit(unit: &mut Unit, ahead: &mut dyn FnMut(u64) -> u32) {
 
 /// The same with a choice of precision.
 pub fn optimise_unit_with(unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
+    let (mut flow, mut fold, mut dead) = (flags::Flow::default(), fold::Fold::default(), dead::Dead::default());
     unit.blocks.iter_mut().for_each(flags::forward);
-    liveness::run(unit, precision, ahead);
+    liveness::run(unit, precision, &mut flow, ahead);
     for block in &mut unit.blocks {
-        flags::backward(block, precision);
+        flags::backward(block, precision, &mut flow);
         check("flags", block);
-        for (name, pass) in &PASSES[1..] {
-            pass(block);
-            check(name, block);
-        }
+        fold.run(block);
+        check("fold", block);
+        dead.run(block);
+        check("dead", block);
     }
 }
 
