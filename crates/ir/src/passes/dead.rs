@@ -63,12 +63,13 @@ impl Dead {
         let mut next = 0;
         for i in 0..n {
             number.push(next as u16);
-            let mut inst = block.insts[i];
-            if used[i] && inst.op != Op::Nop {
+            if used[i] && block.insts[i].op != Op::Nop {
                 if next < i {
-                    let arity = inst.arity();
+                    // Copied first and renamed in place: small writes followed by a wide read of the same bytes stall the processor.
+                    block.insts[next] = block.insts[i];
+                    let inst = &mut block.insts[next];
+                    let arity = inst.op.arity();
                     inst.args[..arity].iter_mut().for_each(|v| v.0 = number[v.index()]);
-                    block.insts[next] = inst;
                 }
                 next += 1;
             }

@@ -65,7 +65,11 @@ impl Fold {
         for i in 0..n {
             for k in 0..block.insts[i].arity() {
                 let v = block.insts[i].args[k];
-                block.insts[i].args[k] = names.now[v.index()];
+                let now = names.now[v.index()];
+                // Mostly nothing changes, and a small write before the wide read below stalls the processor.
+                if now != v {
+                    block.insts[i].args[k] = now;
+                }
             }
             let inst = block.insts[i];
             match inst.op {
