@@ -39,6 +39,7 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
     let mut cost = Cost::default();
     let mut seen: HashSet<u64> = HashSet::new();
     let mut work = vec![program.entry];
+    let mut optimiser = passes::Optimiser::default();
     let mut sweep = program.code.start;
     loop {
         let Some(pc) = work.pop().or_else(|| program.code.contains(&sweep).then_some(sweep)) else { break };
@@ -57,7 +58,9 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
         let lifted = Instant::now();
         cost.operations.0 += unit.blocks.iter().map(|b| b.insts.len()).sum::<usize>();
         let counted = Instant::now();
-        passes::optimise_unit(&mut unit, &mut |pc| ahead::live_flags(pc, program.mode, Precision::Exact, &mut fetch));
+        optimiser.run(&mut unit, Precision::Exact, &mut |pc| {
+            ahead::live_flags(pc, program.mode, Precision::Exact, &mut fetch)
+        });
         let optimised = Instant::now();
         if let Some((emitter, request)) = emitter {
             match emitter.emit(&unit, request) {

@@ -38,42 +38,52 @@ pub fn live_flags(pc: u64, mode: Mode, precision: Precision, fetch: Fetch) -> u3
 /// Those of `open` that are live at `pc`.
 fn scan(pc: u64, mode: Mode, precision: Precision, fetch: Fetch, open: u32, budget: &mut u32) -> u32 {
     let (mut at, mut open, mut live) = (pc, open, 0);
-    let mut window = [0u8; 64];
-    let (mut base, mut have) = (at, fetch(at, &mut window).min(64));
     let mut insn = Instruction::default();
-    while open != 0 {
-        if *budget == 0 {
-            return live | open;
-        }
-        *budget -= 1;
-        let mut used = at.wrapping_sub(base) as usize;
-        if used >= have || have - used < 15 {
-            (base, used) = (at, 0);
-            have = fetch(at, &mut window).min(64);
-        }
-        let mut decoder = Decoder::with_ip(mode.bits(), &window[used..have.max(used)], at, DecoderOptions::NONE);
-        decoder.decode_out(&mut insn);
-        if insn.is_invalid() || insn.has_lock_prefix() {
-            return live | open;
-        }
-        if precision == Precision::Exact && touches_memory(&insn) {
-            return live | open;
-        }
-        let Some(effect) = effect(&insn) else { return live | open };
-        live |= open & effect.reads;
-        open &= !(effect.reads | effect.writes);
-        let near = matches!(insn.op_kind(0), OpKind::NearBranch32 | OpKind::NearBranch64);
-        match insn.flow_control() {
-            FlowControl::Next => at = wrap(mode, insn.next_ip()),
-            FlowControl::UnconditionalBranch if near => at = wrap(mode, insn.near_branch_target()),
-            FlowControl::ConditionalBranch if near => {
-                if open != 0 {
-                    live |= scan(wrap(mode, insn.near_branch_target()), mode, precision, fetch, open, budget);
-                    open &= !live;
-                }
-                at = wrap(mode, insn.next_ip());
+    'fetch: while open != 0 {
+        let mut window = [0u8; 64];
+        let (base, have) = (at, fetch(at, &mut window).min(64));
+        let mut decoder = Decoder::with_ip(mode.bits(), &window[..have], at, DecoderOptions::NONE);
+        while open != 0 {
+            if *budget == 0 {
+                return live | open;
             }
-            _ => return live | open,
+            *budget -= 1;
+            let used = at.wrapping_sub(base);
+            // A whole instruction, as far as the mapping goes.
+            if at != base && used.saturating_add(15) > have as u64 {
+                *budget += 1;
+                continue 'fetch;
+            }
+            if decoder.position() as u64 != used {
+                // The checks above keep it inside.
+                if decoder.set_position(used as usize).is_err() {
+                    return live | open;
+                }
+                decoder.set_ip(at);
+            }
+            decoder.decode_out(&mut insn);
+            if insn.is_invalid() || insn.has_lock_prefix() {
+                return live | open;
+            }
+            if precision == Precision::Exact && touches_memory(&insn) {
+                return live | open;
+            }
+            let Some(effect) = effect(&insn) else { return live | open };
+            live |= open & effect.reads;
+            open &= !(effect.reads | effect.writes);
+            let near = matches!(insn.op_kind(0), OpKind::NearBranch32 | OpKind::NearBranch64);
+            match insn.flow_control() {
+                FlowControl::Next => at = wrap(mode, insn.next_ip()),
+                FlowControl::UnconditionalBranch if near => at = wrap(mode, insn.near_branch_target()),
+                FlowControl::ConditionalBranch if near => {
+                    if open != 0 {
+                        live |= scan(wrap(mode, insn.near_branch_target()), mode, precision, fetch, open, budget);
+                        open &= !live;
+                    }
+                    at = wrap(mode, insn.next_ip());
+                }
+                _ => return live | open,
+            }
         }
     }
     live

@@ -43,51 +43,54 @@ pub fn cond_reads(cc: u64) -> u32 {
 /// Runs the pass.
 pub fn run(block: &mut Block) {
     forward(block);
-    backward(block, Precision::Exact);
+    backward(block, Precision::Exact, &mut Flow::default());
 }
 
 /// Replaces the operand of conditions on `getfl` by the value that the last `setfl` wrote, when that wrote all that the
 /// condition reads.
 pub fn forward(block: &mut Block) {
-    // Writes since the last full one, newest last.
+    // All writes; those since the last full one count.
     let mut writes: Vec<(Val, u32)> = Vec::new();
-    // For every `getfl`: the writes that it sees.
-    let mut at_get: Vec<(Val, Vec<(Val, u32)>)> = Vec::new();
+    let mut full = 0;
+    // For every `getfl` behind a write: the range of writes that it sees. Its users follow closely.
+    let mut reads: Vec<(Val, usize, usize)> = Vec::new();
     for i in 0..block.insts.len() {
         let inst = block.insts[i];
         match inst.op {
             Op::SetFl => {
-                replace(block, i, inst.imm as u32, &at_get);
+                let v = seen(&reads, &writes, inst.args[0], inst.imm as u32).unwrap_or(inst.args[0]);
+                block.insts[i].args[0] = v;
                 if inst.imm as u32 & ARITH == ARITH {
-                    writes.clear();
+                    full = writes.len();
                 }
-                writes.push((block.insts[i].args[0], inst.imm as u32));
+                writes.push((v, inst.imm as u32));
             }
-            Op::GetFl if !writes.is_empty() => at_get.push((Val(i as u16), writes.clone())),
+            Op::GetFl if !writes.is_empty() => reads.push((Val(i as u16), full, writes.len())),
             Op::GetFl => {}
-            Op::Cond => replace(block, i, cond_reads(inst.imm), &at_get),
+            _ if reads.is_empty() => {}
+            Op::Cond => {
+                if let Some(v) = seen(&reads, &writes, inst.args[0], cond_reads(inst.imm)) {
+                    block.insts[i].args[0] = v;
+                }
+            }
             // Other users of a whole flags value want one full write.
-            op if op.takes_flags() && !at_get.is_empty() => replace(block, i, ARITH, &at_get),
+            op if op.takes_flags() => {
+                for k in 0..inst.arity() {
+                    if let Some(v) = seen(&reads, &writes, inst.args[k], ARITH) {
+                        block.insts[i].args[k] = v;
+                    }
+                }
+            }
             _ => {}
         }
     }
 }
 
-/// Lets operation `i`, which reads the flags `reads` of its operands, use the value written instead of the one read back.
-fn replace(block: &mut Block, i: usize, reads: u32, at_get: &[(Val, Vec<(Val, u32)>)]) {
-    for k in 0..block.insts[i].arity() {
-        let arg = block.insts[i].args[k];
-        let found = at_get.iter().find(|(v, _)| *v == arg);
-        if let Some(v) = found.and_then(|(_, seen)| source(seen, reads)) {
-            block.insts[i].args[k] = v;
-        }
-    }
-}
-
-/// The single value that holds all of `reads`, if there is one.
-fn source(writes: &[(Val, u32)], reads: u32) -> Option<Val> {
-    let (v, mask) = writes.iter().rev().find(|(_, mask)| mask & reads != 0)?;
-    (mask & reads == reads).then_some(*v)
+/// The value written that holds the flags `wanted` of the value `v`, when that was read back.
+fn seen(reads: &[(Val, usize, usize)], writes: &[(Val, u32)], v: Val, wanted: u32) -> Option<Val> {
+    let &(_, from, to) = reads.iter().rev().find(|(read, ..)| *read == v)?;
+    let (v, mask) = writes[from..to].iter().rev().find(|(_, mask)| mask & wanted != 0)?;
+    (mask & wanted == wanted).then_some(*v)
 }
 
 /// The flags' way through a block, followed from its end: which are live, and which bits of every flags value somebody wants.
@@ -130,6 +133,36 @@ impl Flow {
         }
     }
 
+    /// [`Flow::live_in`] for blocks that decide it in their first operations: what they need, and whether that is all, whatever is live at
+    /// their end.
+    fn quick(block: &Block, precision: Precision) -> Option<u32> {
+        let mut open = ARITH;
+        for inst in &block.insts {
+            match inst.op {
+                Op::SetFl => {
+                    open &= !(inst.imm as u32);
+                    if open == 0 {
+                        return Some(0);
+                    }
+                }
+                Op::GetFl => return None,
+                Op::ExitIf => return Some(open),
+                op if precision == Precision::Exact && op.effects().may_fault() => return Some(open),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What a block needs at its beginning itself, and which flags it hands on from its end.
+    pub fn summary(&mut self, block: &Block, precision: Precision) -> (u32, u32) {
+        if let Some(need) = Flow::quick(block, precision) {
+            return (need, 0);
+        }
+        let need = self.live_in(block, 0, precision);
+        (need, if need == ARITH { 0 } else { self.live_in(block, ARITH, precision) & !need })
+    }
+
     /// The flags that must be right at the beginning of a block whose end needs `live_out`. With [`Precision::Exact`] whatever may fault
     /// reads those that the block has not written before.
     pub fn live_in(&mut self, block: &Block, live_out: u32, precision: Precision) -> u32 {
@@ -145,32 +178,32 @@ impl Flow {
 }
 
 /// Takes dead writes out; see the module's header.
-pub fn backward(block: &mut Block, precision: Precision) {
+pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
     let n = block.insts.len();
-    let mut flow = Flow::default();
     flow.begin(n, block.live_out);
     // For every flag, the nearest later write of it.
-    let mut killer = [n; 32];
-    // The nearest later operation that may fault; ranges without one need no entry.
+    let mut killer = [n as u16; 12];
+    // The nearest later operation that may fault: ranges without one need no entry.
+    let mut fault = u16::MAX;
     let mut entries: Vec<Deferred> = Vec::new();
     for i in (0..n).rev() {
         let inst = block.insts[i];
         if inst.op == Op::SetFl {
             let mask = inst.imm as u32 & ARITH;
             let dead = mask & !flow.live;
-            let lazy = block.insts[inst.args[0].index()].op.effects() == Effects::PURE;
             if dead != 0 {
                 let first = entries.len();
-                if precision == Precision::Exact {
-                    defer(block, i, dead, &killer, &mut entries);
+                if precision == Precision::Exact && fault != u16::MAX {
+                    defer(block, i, dead, &killer, fault, &mut entries);
                 }
+                let lazy = block.insts[inst.args[0].index()].op.effects() == Effects::PURE;
                 if !lazy && entries.len() > first {
                     // Nothing to rebuild it from: it stays, with all that it writes.
                     entries.truncate(first);
                     flow.want(inst.args[0], dead);
                 } else {
                     for d in &entries[first..] {
-                        demands(&mut flow, &d.def, d.mask);
+                        demands(flow, &d.def, d.mask);
                     }
                     block.insts[i].imm = u64::from(mask & !dead);
                     if mask == dead {
@@ -178,14 +211,29 @@ pub fn backward(block: &mut Block, precision: Precision) {
                     }
                 }
             }
-            (0..32).filter(|b| mask >> b & 1 != 0).for_each(|b| killer[b] = i);
+            bits(mask).for_each(|b| killer[b] = i as u16);
+        } else if inst.op.effects().may_fault() {
+            fault = i as u16;
         }
         let inst = block.insts[i];
         flow.step(&inst, i);
     }
     // Entries are applied in order, so the oldest write comes first.
     entries.reverse();
-    block.deferred.splice(0..0, entries);
+    if block.deferred.is_empty() {
+        block.deferred = entries;
+    } else {
+        block.deferred.splice(0..0, entries);
+    }
+}
+
+/// The numbers of the bits set.
+fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let b = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (b < 32).then_some(b as usize)
+    })
 }
 
 /// What a deferred definition wants of the flags values it is made of.
@@ -197,17 +245,18 @@ fn demands(flow: &mut Flow, def: &Inst, mask: u32) {
     }
 }
 
-/// Entries for the flags `dead` of the write at `i`: each stays known to the side table until it is overwritten, where a fault could show it.
-fn defer(block: &Block, i: usize, dead: u32, killer: &[usize; 32], entries: &mut Vec<Deferred>) {
+/// Entries for the flags `dead` of the write at `i`: each stays known to the side table until it is overwritten, where a fault could show
+/// it. `fault`: the next operation that may.
+fn defer(block: &Block, i: usize, dead: u32, killer: &[u16; 12], fault: u16, entries: &mut Vec<Deferred>) {
     let mut left = dead;
     let mut def = None;
     while left != 0 {
         let end = killer[left.trailing_zeros() as usize];
-        let mask = (0..32).filter(|b| left >> b & 1 != 0 && killer[*b as usize] == end).fold(0, |m, b| m | 1 << b);
+        let mask = bits(left).filter(|b| killer[*b] == end).fold(0, |m, b| m | 1 << b);
         left &= !mask;
-        if block.insts[i + 1..end].iter().any(|x| x.op.effects().may_fault()) {
+        if fault < end {
             let def = *def.get_or_insert_with(|| by_result(block, i));
-            entries.push(Deferred { from: i as u16 + 1, to: end as u16, mask, def });
+            entries.push(Deferred { from: i as u16 + 1, to: end, mask, def });
         }
     }
 }

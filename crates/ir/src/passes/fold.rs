@@ -14,108 +14,107 @@ use crate::interp::fold;
 use crate::ops::{Effects, Op};
 use crate::slot::Slot;
 use crate::ty::Ty;
-use std::cell::RefCell;
 
-/// How far back the same operation is looked for.
+/// How far back the same operation may stand.
 const WINDOW: usize = 12;
 
-thread_local! {
-    // Blocks are many and small: the memory is used again and again.
-    static NAMES: RefCell<Names> = RefCell::default();
-}
+/// Entries of the table of operations seen; a power of two.
+const SEEN: usize = 64;
 
 /// Runs the pass.
 pub fn run(block: &mut Block) {
-    NAMES.with_borrow_mut(|names| with(block, names));
+    Fold::default().run(block);
 }
 
-fn with(block: &mut Block, names: &mut Names) {
-    let n = block.insts.len();
-    names.now.clear();
-    names.now.extend((0..n as u16).map(Val));
-    names.uses.clear();
-    names.uses.resize(n, 0);
-    names.seen = [u16::MAX; SEEN];
-    let insts = block.insts.iter().flat_map(|i| i.operands());
-    let defs = block.deferred.iter().flat_map(|d| d.def.operands());
-    for v in insts.chain(defs).chain(&block.term.operands()) {
-        names.used(*v, 1);
-    }
-    // The value known to be in a slot, with its type.
-    let mut known: Slots = [None; Slot::COUNT as usize];
-    for i in 0..n {
-        for k in 0..block.insts[i].arity() {
-            let v = block.insts[i].args[k];
-            let now = names.now[v.index()];
-            // Mostly nothing changes, and a small write before the wide read below stalls the processor.
-            if now != v {
-                block.insts[i].args[k] = now;
-            }
-        }
-        let inst = block.insts[i];
-        match inst.op {
-            Op::Get => {
-                let slot = inst.imm as usize;
-                match known[slot] {
-                    Some((v, ty)) if ty == inst.ty => names.rename(i, v),
-                    // Only integers have several widths. A write of 32 bits clears the upper half.
-                    Some((v, ty)) if ty.is_int() && inst.ty.is_int() => {
-                        block.insts[i] = unary(Op::Zext, inst.ty, v, 0);
-                        names.used(v, 1);
-                        simplify(block, i, &known, names);
-                        if inst.ty > ty && inst.ty == Slot(slot as u8).ty() {
-                            known[slot] = Some((names.now[i], inst.ty));
-                        }
-                    }
-                    _ if replaces(inst.ty, slot) && inst.ty == Slot(slot as u8).ty() => {
-                        known[slot] = Some((Val(i as u16), inst.ty));
-                    }
-                    _ => {}
-                }
-            }
-            Op::Set => {
-                let slot = inst.imm as usize;
-                let full = replaces(inst.ty, slot);
-                // EFLAGS has fixed bits: what is read back may differ from what was written.
-                known[slot] = (full && Slot(slot as u8) != Slot::SYS).then_some((inst.args[0], inst.ty));
-            }
-            Op::SetHi => known[inst.imm as usize] = None,
-            _ if inst.op.effects().changes_state() => {
-                // x87 and SSE operations change their status and tag slots on the side.
-                known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
-            }
-            _ => simplify(block, i, &known, names),
-        }
-    }
-    for v in block.term.operands_mut().filter(|v| **v != Val::NONE) {
-        *v = names.now[v.index()];
-    }
-    for d in &mut block.deferred {
-        let arity = d.def.arity();
-        d.def.args[..arity].iter_mut().for_each(|v| *v = names.now[v.index()]);
-    }
-}
-
-type Slots = [Option<(Val, Ty)>; Slot::COUNT as usize];
-
-/// What the values are called now, and how many operands name each of them (too many rather than too few).
-struct Names {
+/// The pass with its tables, to be used for many blocks.
+#[derive(Debug)]
+pub struct Fold {
+    /// What every value is now called.
     now: Vec<Val>,
+    /// How many operands name each of them (too many rather than too few).
     uses: Vec<u16>,
     /// The last operation with a certain hash: where the same one may have been computed before.
     seen: [u16; SEEN],
 }
 
-/// Entries of that table; a power of two.
-const SEEN: usize = 64;
-
-impl Default for Names {
-    fn default() -> Self {
-        Names { now: Vec::new(), uses: Vec::new(), seen: [u16::MAX; SEEN] }
+impl Default for Fold {
+    fn default() -> Fold {
+        Fold { now: Vec::new(), uses: Vec::new(), seen: [u16::MAX; SEEN] }
     }
 }
 
-impl Names {
+impl Fold {
+    /// Runs the pass.
+    pub fn run(&mut self, block: &mut Block) {
+        let n = block.insts.len();
+        let names = self;
+        names.now.clear();
+        names.now.extend((0..n as u16).map(Val));
+        names.uses.clear();
+        names.uses.resize(n, 0);
+        names.seen = [u16::MAX; SEEN];
+        for inst in &block.insts {
+            inst.operands().iter().for_each(|v| names.used(*v, 1));
+        }
+        for d in &block.deferred {
+            d.def.operands().iter().for_each(|v| names.used(*v, 1));
+        }
+        block.term.operands().iter().for_each(|v| names.used(*v, 1));
+        // The value known to be in a slot, with its type.
+        let mut known: Slots = [None; Slot::COUNT as usize];
+        for i in 0..n {
+            for k in 0..block.insts[i].arity() {
+                let v = block.insts[i].args[k];
+                let now = names.now[v.index()];
+                // Mostly nothing changes, and a small write before the wide read below stalls the processor.
+                if now != v {
+                    block.insts[i].args[k] = now;
+                }
+            }
+            let inst = block.insts[i];
+            match inst.op {
+                Op::Get => {
+                    let slot = inst.imm as usize;
+                    match known[slot] {
+                        Some((v, ty)) if ty == inst.ty => names.rename(i, v),
+                        // Only integers have several widths. A write of 32 bits clears the upper half.
+                        Some((v, ty)) if ty.is_int() && inst.ty.is_int() => {
+                            block.insts[i] = unary(Op::Zext, inst.ty, v, 0);
+                            names.used(v, 1);
+                            simplify(block, i, &known, names);
+                            if inst.ty > ty && inst.ty == Slot(slot as u8).ty() {
+                                known[slot] = Some((names.now[i], inst.ty));
+                            }
+                        }
+                        _ if replaces(inst.ty, slot) && inst.ty == Slot(slot as u8).ty() => {
+                            known[slot] = Some((Val(i as u16), inst.ty));
+                        }
+                        _ => {}
+                    }
+                }
+                Op::Set => {
+                    let slot = inst.imm as usize;
+                    let full = replaces(inst.ty, slot);
+                    // EFLAGS has fixed bits: what is read back may differ from what was written.
+                    known[slot] = (full && Slot(slot as u8) != Slot::SYS).then_some((inst.args[0], inst.ty));
+                }
+                Op::SetHi => known[inst.imm as usize] = None,
+                _ if inst.op.effects().changes_state() => {
+                    // x87 and SSE operations change their status and tag slots on the side.
+                    known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
+                }
+                _ => simplify(block, i, &known, names),
+            }
+        }
+        for v in block.term.operands_mut().filter(|v| **v != Val::NONE) {
+            *v = names.now[v.index()];
+        }
+        for d in &mut block.deferred {
+            let arity = d.def.arity();
+            d.def.args[..arity].iter_mut().for_each(|v| *v = names.now[v.index()]);
+        }
+    }
+
     fn used(&mut self, v: Val, times: u16) {
         if let Some(u) = self.uses.get_mut(v.index()) {
             *u = u.saturating_add(times);
@@ -128,14 +127,17 @@ impl Names {
     }
 }
 
+type Slots = [Option<(Val, Ty)>; Slot::COUNT as usize];
+
 /// Makes operation `i` simpler, or finds that it is another value.
-fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Names) {
-    if block.insts[i].op.effects() != Effects::PURE {
+fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Fold) {
+    let op = block.insts[i].op;
+    if op == Op::Const || op.effects() != Effects::PURE {
         return;
     }
     order(block, i);
-    // Every step looks one operation deeper.
-    for _ in 0..4 {
+    // Every step looks one operation deeper. Flags and vectors are hardly ever known.
+    for _ in 0..if simplifies(op) { 4 } else { 0 } {
         let inst = block.insts[i];
         if let Some(v) = identity(block, &inst) {
             names.rename(i, v);
@@ -153,9 +155,18 @@ fn simplify(block: &mut Block, i: usize, known: &Slots, names: &mut Names) {
             None => break,
         }
     }
-    if let Some(v) = again(block, i, names) {
-        names.rename(i, v);
+    let inst = &block.insts[i];
+    let [a, b, ..] = inst.args;
+    let key = (inst.op as usize).wrapping_mul(7) ^ usize::from(a.0).wrapping_mul(5) ^ usize::from(b.0).wrapping_mul(19);
+    let at = usize::from(std::mem::replace(&mut names.seen[(key ^ inst.imm as usize) % SEEN], i as u16));
+    if at < i && i - at <= WINDOW && block.insts[at] == *inst {
+        names.rename(i, Val(at as u16));
     }
+}
+
+/// Operations on integers, and those that take integers out of vectors.
+fn simplifies(op: Op) -> bool {
+    (Op::Add as u8..=Op::Sel as u8).contains(&(op as u8)) || matches!(op, Op::VExt | Op::VLow | Op::FlFrom)
 }
 
 fn unary(op: Op, ty: Ty, a: Val, imm: u64) -> Inst {
@@ -220,13 +231,16 @@ fn identity(block: &Block, inst: &Inst) -> Option<Val> {
 }
 
 /// One operation for two.
-fn chain(block: &mut Block, i: usize, known: &Slots, names: &Names) -> Option<Inst> {
+fn chain(block: &mut Block, i: usize, known: &Slots, names: &Fold) -> Option<Inst> {
     let inst = block.insts[i];
     let [a, b, ..] = inst.args;
     if matches!(inst.op, Op::Xor | Op::Sub) && a == b {
         return Some(Inst { op: Op::Const, ty: inst.ty, args: [Val::NONE; 4], imm: 0 });
     }
     let inner = *block.insts.get(a.index())?;
+    if !matches!(inner.op, Op::Zext | Op::Sext | Op::And | Op::Or | Op::Xor | Op::Add | Op::Shl | Op::Shr) {
+        return None;
+    }
     let x = inner.args[0];
     let from = block.insts.get(x.index())?;
     // Whether the inner operand may get another use; see the module's header.
@@ -267,19 +281,6 @@ fn chain(block: &mut Block, i: usize, known: &Slots, names: &Names) -> Option<In
         }
         _ => None,
     }
-}
-
-/// The same operation on the same operands not far before.
-fn again(block: &Block, i: usize, names: &mut Names) -> Option<Val> {
-    let inst = block.insts[i];
-    if inst.op == Op::Const {
-        return None;
-    }
-    let [a, b, ..] = inst.args;
-    let key = (inst.op as usize).wrapping_mul(7) ^ usize::from(a.0).wrapping_mul(5) ^ usize::from(b.0).wrapping_mul(19);
-    let entry = &mut names.seen[(key ^ inst.imm as usize) % SEEN];
-    let at = usize::from(std::mem::replace(entry, i as u16));
-    (at < i && i - at <= WINDOW && block.insts[at] == inst).then_some(Val(at as u16))
 }
 
 /// Replaces an operation on constants by its value.

@@ -14,27 +14,21 @@ use crate::passes::flags::{Flow, Precision};
 use crate::state::eflags::ARITH;
 
 /// Sets [`crate::block::Block::live_out`] of all blocks. `ahead`: the flags that are live at a guest address outside.
-pub fn run(unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
+pub fn run(unit: &mut Unit, precision: Precision, flow: &mut Flow, ahead: &mut dyn FnMut(u64) -> u32) {
     let n = unit.blocks.len();
-    let mut flow = Flow::default();
     // Bits separate: what is live at a block's beginning is what it needs itself and a part of what is live at its end.
     let mut needs = Vec::with_capacity(n);
     let mut passes = Vec::with_capacity(n);
     let mut known: Vec<(u64, u32)> = Vec::new();
     let mut outside = Vec::with_capacity(n);
     for block in &unit.blocks {
-        let (need, pass) = match quick(block, precision) {
-            Some(found) => found,
-            None => {
-                let need = flow.live_in(block, 0, precision);
-                (need, if need == ARITH { 0 } else { flow.live_in(block, ARITH, precision) & !need })
-            }
-        };
+        let (need, pass) = quick(block, precision).unwrap_or_else(|| flow.summary(block, precision));
         needs.push(need);
         passes.push(pass);
         let mut live = 0;
-        for edge in successors(&block.term).into_iter() {
+        for edge in successors(&block.term) {
             match edge {
+                _ if live == ARITH => break,
                 Next::Edge(Edge { block: Some(_), .. }) | Next::None => {}
                 Next::Edge(Edge { pc, .. }) => {
                     live |= match known.iter().find(|(at, _)| *at == pc) {

@@ -27,19 +27,34 @@ pub fn optimise(block: &mut Block) {
 
 /// Runs all passes on a unit with [`Precision::Exact`]. `ahead`: the flags that are live at a guest address outside the unit.
 pub fn optimise_unit(unit: &mut Unit, ahead: &mut dyn FnMut(u64) -> u32) {
-    optimise_unit_with(unit, Precision::Exact, ahead);
+    Optimiser::default().run(unit, Precision::Exact, ahead);
 }
 
 /// The same with a choice of precision.
 pub fn optimise_unit_with(unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
-    unit.blocks.iter_mut().for_each(flags::forward);
-    liveness::run(unit, precision, ahead);
-    for block in &mut unit.blocks {
-        flags::backward(block, precision);
-        check("flags", block);
-        for (name, pass) in &PASSES[1..] {
-            pass(block);
-            check(name, block);
+    Optimiser::default().run(unit, precision, ahead);
+}
+
+/// All passes with their tables: whoever translates many units keeps one.
+#[derive(Debug, Default)]
+pub struct Optimiser {
+    flow: flags::Flow,
+    fold: fold::Fold,
+    dead: dead::Dead,
+}
+
+impl Optimiser {
+    /// Runs all passes on a unit. `ahead`: the flags that are live at a guest address outside the unit.
+    pub fn run(&mut self, unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
+        unit.blocks.iter_mut().for_each(flags::forward);
+        liveness::run(unit, precision, &mut self.flow, ahead);
+        for block in &mut unit.blocks {
+            flags::backward(block, precision, &mut self.flow);
+            check("flags", block);
+            self.fold.run(block);
+            check("fold", block);
+            self.dead.run(block);
+            check("dead", block);
         }
     }
 }
