@@ -500,10 +500,10 @@ const TAKES_FLAGS: [bool; Op::TABLE.len()] = {
 };
 
 impl Op {
-    /// Whether one of its operands is a flags value.
+    /// Whether one of its operands is, or for `sel` may be, a flags value.
     #[inline(always)]
     pub fn takes_flags(self) -> bool {
-        TAKES_FLAGS[self as usize]
+        TAKES_FLAGS[self as usize] || self == Op::Sel
     }
 
     /// Number of operands.
