@@ -31,6 +31,8 @@ static KNOWN: [Known; REGIONS] = [const {
 thread_local! {
     static FRAME: Cell<*mut Frame> = const { Cell::new(std::ptr::null_mut()) };
     static MISALIGNED: Cell<bool> = const { Cell::new(false) };
+    /// The host PC from which translated code is to do one step; 0 when it is not being stepped.
+    static STEP_FROM: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes a region known to the handlers. False when there are too many.
@@ -67,6 +69,34 @@ pub(crate) fn set_frame(frame: *mut Frame) {
         FRAME.set(frame);
         arch::set_frame_base(frame as usize);
     }
+}
+
+/// From now on this thread is single-stepped: it leaves translated code behind the next instruction at or after `pc`. Ends by itself.
+pub(crate) fn step_from(pc: usize) {
+    STEP_FROM.set(pc);
+}
+
+/// A step of the processor. Only x86-64 hosts have them.
+fn stepped(context: &mut libc::ucontext_t) -> bool {
+    let from = STEP_FROM.get();
+    let pc = arch::pc(context);
+    if from == 0 {
+        return false;
+    }
+    // On the way in, or just arrived.
+    let entering = from & 1 << 63 == 0;
+    if entering && pc != from {
+        return true;
+    }
+    if entering {
+        STEP_FROM.set(from | 1 << 63);
+        return true;
+    }
+    STEP_FROM.set(0);
+    arch::set_single_step(context, false);
+    // One instruction later: in a unit, or already on a way out.
+    leave(context);
+    true
 }
 
 /// Whether the last fault of this thread was one of alignment; asking forgets it.
@@ -125,6 +155,9 @@ fn kick(context: &mut libc::ucontext_t) {
 fn fault(_: i32, info: &libc::siginfo_t, context: &mut libc::ucontext_t) -> bool {
     if info.si_code <= 0 {
         return false;
+    }
+    if info.si_signo == libc::SIGTRAP {
+        return stepped(context);
     }
     let pc = arch::pc(context);
     // SAFETY: for faults the kernel fills in the address.

@@ -149,9 +149,17 @@ impl Jit {
             unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(*mut Frame, usize) -> u64>(region.enter()) };
         let frame: *mut Frame = &raw mut self.core.frame;
         interrupt::set_frame(frame);
+        let mut stepping = false;
         loop {
             // SAFETY: see above. Helpers that translated code calls find the rest of `Core` behind the frame.
             let why = unsafe { enter((&raw mut *self.core).cast(), host) };
+            if std::mem::take(&mut stepping) {
+                // Whoever wanted attention still does.
+                attention.store(true, Ordering::Release);
+                if let Some(flag) = demotic_host::arch::STEP_FLAG {
+                    self.core.frame.snapshot.flags &= !flag;
+                }
+            }
             let exit_at = self.core.frame.exit_at as usize;
             let mut from = None;
             at = match why {
@@ -179,10 +187,19 @@ impl Jit {
                     let args = self.core.frame.args;
                     return Stop::Leave(interp::finish(&term.term, |k| args[k].lo), term.at);
                 }
-                _ => {
-                    let (leave, at) = self.deoptimise(store, state);
-                    return Stop::Leave(leave, at);
-                }
+                _ => match self.deoptimise(store, state) {
+                    Some((leave, at)) => return Stop::Leave(leave, at),
+                    // Between two places: one host instruction further.
+                    None => {
+                        host = self.core.frame.snapshot.pc as usize;
+                        let Some(flag) = demotic_host::arch::STEP_FLAG else { lost("place", host) };
+                        attention.store(false, Ordering::Relaxed);
+                        stepping = true;
+                        self.core.frame.snapshot.flags |= flag;
+                        interrupt::step_from(host);
+                        continue;
+                    }
+                },
             };
             let stop = if attention.load(Ordering::Relaxed) {
                 Stop::Attention(at)
@@ -212,8 +229,9 @@ impl Jit {
         state.clone_from(&frame.state);
     }
 
-    /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end.
-    fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> (Leave, u64) {
+    /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end. `None` when that PC is in the middle of something that
+    /// cannot fault.
+    fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> Option<(Leave, u64)> {
         let pc = self.core.frame.snapshot.pc as usize;
         let Some(meta) = store.meta(pc) else { lost("unit", pc) };
         if interrupt::take_misaligned() {
@@ -221,7 +239,7 @@ impl Jit {
         }
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
-        let Some(place) = store.emitter.locate(&unit, &meta.request, offset) else { lost("place", pc) };
+        let place = store.emitter.locate(&unit, &meta.request, offset)?;
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];
         self.place_values(store, block, &place, state);
@@ -238,7 +256,7 @@ impl Jit {
                 self.reset_shadow(&region);
             }
         }
-        (leave, block.marks.last().map_or(block.pc, |m| m.pc))
+        Some((leave, block.marks.last().map_or(block.pc, |m| m.pc)))
     }
 
     fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {

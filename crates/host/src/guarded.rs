@@ -290,8 +290,8 @@ extern "C" fn on_fault(signo: i32, info: *mut libc::siginfo_t, context: *mut lib
     }
 }
 
-/// The signals that these handlers are for: generated code divides and computes with exceptions unmasked.
-pub const FAULTS: [i32; 3] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
+/// The signals that these handlers are for: generated code divides, computes with exceptions unmasked, and is single-stepped.
+pub const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGTRAP];
 
 /// Installs the process's handlers for [`FAULTS`] and this thread's alternate stack. Idempotent.
 ///

@@ -394,3 +394,9 @@ pub fn save_context(context: &libc::ucontext_t, gpr: &mut [u64; 32], vec: &mut [
 
 /// The frame register is an ordinary one, loaded on the way in.
 pub fn set_frame_base(_frame: usize) {}
+
+/// User code cannot be single-stepped on this architecture without a debugger.
+pub fn set_single_step(_context: &mut libc::ucontext_t, _on: bool) {}
+
+/// What makes generated code that loads it into its flags trap behind every instruction: nothing does.
+pub const STEP_FLAG: Option<u64> = None;

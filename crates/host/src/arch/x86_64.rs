@@ -308,3 +308,15 @@ pub fn set_frame_base(frame: usize) {
     // SAFETY: arch_prctl(2) with an address; no code of ours uses GS.
     unsafe { syscall6(libc::SYS_arch_prctl as usize, [ARCH_SET_GS, frame, 0, 0, 0, 0]) };
 }
+
+/// TF, which makes the processor trap behind every instruction (SDM vol. 1, section 3.4.3.3).
+const TF: i64 = 1 << 8;
+
+/// Makes an interrupted context go on one instruction at a time, or no more.
+pub fn set_single_step(context: &mut libc::ucontext_t, on: bool) {
+    let flags = &mut context.uc_mcontext.gregs[libc::REG_EFL as usize];
+    *flags = *flags & !TF | if on { TF } else { 0 };
+}
+
+/// What [`crate::code`]'s users put into the flags that they load to be single-stepped; `None` where the processor cannot do that for user code.
+pub const STEP_FLAG: Option<u64> = Some(TF as u64);
