@@ -76,8 +76,8 @@ pub(crate) fn step_from(pc: usize) {
     STEP_FROM.set(pc);
 }
 
-/// A step of the processor. Only x86-64 hosts have them.
-fn stepped(context: &mut libc::ucontext_t) -> bool {
+/// Takes a trap behind a host instruction, if it belongs to a step of translated code. Only x86-64 hosts have them. signal-safe.
+pub fn stepped(context: &mut libc::ucontext_t) -> bool {
     let from = STEP_FROM.get();
     let pc = arch::pc(context);
     if from == 0 {
@@ -137,6 +137,8 @@ pub fn leave(context: &mut libc::ucontext_t) -> bool {
         }
         // SAFETY: the frame of this thread, which is in translated code: nobody else has a reference to it.
         let regs = unsafe { &mut (*frame).snapshot };
+        STEP_FROM.set(0);
+        arch::set_single_step(context, false);
         let (flags, fpcr, fpsr) = arch::save_context(context, &mut regs.gpr, &mut regs.vec);
         regs.flags = flags;
         regs.fpcr = fpcr;

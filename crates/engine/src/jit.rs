@@ -129,8 +129,8 @@ impl Jit {
 
     /// Runs from `state.rip`. `rip` itself is only updated where [`Stop`] does not carry it.
     pub fn run(&mut self, store: &Store, state: &mut GuestState, attention: &AtomicBool, fp_by_helper: bool) -> Stop {
-        let key = |pc| Key { pc, mode: state.mode, fp_by_helper };
         let mode = state.mode;
+        let key = |pc| Key { pc, mode, fp_by_helper };
         let start = state.rip;
         let Some(region) = self.enter_region(store, key(0)) else { return Stop::Interpret(start) };
         let mut host = match store.find(&region, key(start)) {

@@ -20,7 +20,7 @@ mod store;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;
-pub use interrupt::{is_translated, leave as leave_translated};
+pub use interrupt::{is_translated, leave as leave_translated, stepped as step_translated};
 pub use service::selector;
 pub use store::Footprint;
 

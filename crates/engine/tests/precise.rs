@@ -132,6 +132,10 @@ fn behind_every_host_instruction() {
     extern "C" fn on_step(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: the kernel's context of this handler.
         let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+        // The engine steps, too, where it stands between two places.
+        if demotic_engine::step_translated(context) {
+            return;
+        }
         if OVER.load(Ordering::Relaxed) {
             context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !TF;
             return;
