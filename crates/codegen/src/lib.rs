@@ -168,7 +168,7 @@ pub enum Loc {
 pub struct Place {
     /// The block.
     pub block: u32,
-    /// The first operation not yet executed; `insts.len()` for the terminal.
+    /// The first operation not yet executed; `insts.len()` for the terminal; one more where a call of the terminal has come back.
     pub index: u32,
     /// Where all values are that operations from `index` on, the terminal and the deferred flags in force need (transitively
     /// for [`Loc::Recompute`]), by increasing value number.

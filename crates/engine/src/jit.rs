@@ -12,7 +12,7 @@ use crate::{GuestState, interrupt};
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
 use demotic_codegen::{Loc, Place, Stub};
 use demotic_host::map::Stack;
-use demotic_ir::block::{Block, Inst, Val};
+use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -244,7 +244,15 @@ impl Jit {
         let block = &unit.blocks[place.block as usize];
         self.place_values(store, block, &place, state);
         let Core { scratch, memory, .. } = &mut *self.core;
-        let leave = interp::resume(block, place.index as usize, state, memory, scratch);
+        let leave = match block.term {
+            // Behind the terminal: a call came back.
+            Term::Call { ret, .. } | Term::Indirect { ret: Some(ret), .. }
+                if place.index as usize > block.insts.len() =>
+            {
+                Leave::Pc(ret.pc)
+            }
+            _ => interp::resume(block, place.index as usize, state, memory, scratch),
+        };
         let leave = match leave {
             Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
             leave => leave,
