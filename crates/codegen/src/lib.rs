@@ -20,6 +20,7 @@
 pub mod frame;
 pub mod plan;
 pub mod target;
+pub mod x64;
 
 use demotic_asm::buffer::Field;
 use demotic_ir::block::{Term, Unit, Val};

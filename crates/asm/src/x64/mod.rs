@@ -88,6 +88,8 @@ pub struct Mem {
     pub disp: i32,
     /// Whether the GS base is added.
     pub gs: bool,
+    /// Whether the address is computed in 32 bits (prefix 67).
+    pub short: bool,
 }
 
 impl Mem {
@@ -101,7 +103,7 @@ impl Mem {
     }
     /// `[base + index << scale + disp]`.
     pub fn index(base: Reg, index: Reg, scale: u8, disp: i32) -> Mem {
-        Mem { base: Some(base), index: Some((index, scale)), disp, gs: false }
+        Mem { base: Some(base), index: Some((index, scale)), disp, gs: false, short: false }
     }
     /// The same operand so many bytes further.
     pub fn offset(self, by: i32) -> Mem {
@@ -247,8 +249,13 @@ impl Asm {
         if e.lock {
             put(0xf0);
         }
-        if matches!(rm, Rm::Mem(Mem { gs: true, .. })) {
-            put(0x65);
+        if let Rm::Mem(m) = rm {
+            if m.gs {
+                put(0x65);
+            }
+            if m.short {
+                put(0x67);
+            }
         }
         if e.prefix != 0 {
             put(e.prefix);
@@ -278,8 +285,13 @@ impl Asm {
     /// The same with a choice of vector length: 256 bits when `long`.
     pub fn vex_l(&mut self, e: Enc, long: bool, reg: u8, v: u8, rm: impl Into<Rm>) {
         let rm = rm.into();
-        if matches!(rm, Rm::Mem(Mem { gs: true, .. })) {
-            self.byte(0x65);
+        if let Rm::Mem(m) = rm {
+            if m.gs {
+                self.byte(0x65);
+            }
+            if m.short {
+                self.byte(0x67);
+            }
         }
         let (x, b) = extension(rm);
         let pp = match e.prefix {

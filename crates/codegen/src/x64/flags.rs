@@ -1,0 +1,518 @@
+//! RFLAGS: the home of the guest's flags, and the place where conditions are tested.
+//!
+//! For every bit it is known whether it is exact as the home and of which flags value it is a part. Before an instruction changes bits,
+//! conditions that still need them are stored as truth values ([`Emit::before_flags`]); when the home has to survive, its image goes to
+//! a spill slot and comes back before anything can see it.
+
+use super::spill;
+use super::unit::Emit;
+use super::values::{At, Src};
+use demotic_asm::x64::flow::FlagOp;
+use demotic_asm::x64::int::{Alu, Shift};
+use demotic_asm::x64::{Reg, Size};
+use demotic_ir::block::{Block, Val};
+use demotic_ir::ops::Op;
+use demotic_ir::passes::flags::cond_reads;
+use demotic_ir::state::eflags::{ARITH, CF, OF, PF, SF, ZF};
+use demotic_ir::ty::Ty;
+
+/// Spill slot for the home's image.
+pub(super) const SAVED: u16 = crate::frame::SPILLS as u16 - 1;
+
+/// What RFLAGS holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flags {
+    /// Bits that are exact as the home.
+    pub home: u32,
+    /// Bits whose home's image is in the spill slot instead.
+    pub saved: u32,
+    /// The flags value that each bit is a part of.
+    value: [Option<Val>; 12],
+    /// For each bit: the operation behind the last write of the home.
+    since: [usize; 12],
+    /// Last user of a flags value other than conditions.
+    image_last: Vec<u16>,
+}
+
+impl Flags {
+    /// At the beginning of a block.
+    pub(super) fn at_entry(block: &Block) -> Flags {
+        let mut image_last = vec![0; block.insts.len()];
+        for (i, inst) in block.insts.iter().enumerate() {
+            for v in inst.operands() {
+                if inst.op != Op::Cond && block.insts[v.index()].result() == Ty::Fl {
+                    image_last[v.index()] = i as u16;
+                }
+            }
+        }
+        Flags { home: ARITH, saved: 0, value: [None; 12], since: [0; 12], image_last }
+    }
+}
+
+/// How a truth value can be tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Test {
+    /// It is known.
+    Known(bool),
+    /// By this condition of RFLAGS.
+    Cc(u8),
+    /// It says that RCX is zero (true) or is not.
+    RcxZero(bool),
+}
+
+/// Whether condition `cc` holds (SDM vol. 1, table B-1).
+pub(super) fn holds(f: u32, cc: u8) -> bool {
+    let lt = (f & SF != 0) != (f & OF != 0);
+    let r = match cc >> 1 & 7 {
+        0 => f & OF != 0,
+        1 => f & CF != 0,
+        2 => f & ZF != 0,
+        3 => f & (CF | ZF) != 0,
+        4 => f & SF != 0,
+        5 => f & PF != 0,
+        6 => lt,
+        _ => lt || f & ZF != 0,
+    };
+    r != (cc & 1 != 0)
+}
+
+fn bits(mask: u32) -> impl Iterator<Item = usize> {
+    (0..12).filter(move |b| mask & ARITH & 1 << b != 0)
+}
+
+impl Emit<'_> {
+    /// Whether RFLAGS has those bits of a flags value.
+    pub(super) fn flags_ready(&self, f: Val, reads: u32) -> bool {
+        if self.b.insts[f.index()].op == Op::GetFl && self.at(f) == At::Flags {
+            return reads & !self.rf.home == 0 && bits(reads).all(|b| self.rf.since[b] <= f.index());
+        }
+        bits(reads).all(|b| self.rf.value[b] == Some(f))
+    }
+
+    /// Before an instruction that changes `clobbers` in RFLAGS and makes `set` of them the home's new content; `end` is the last
+    /// operation that it belongs to.
+    pub(super) fn before_flags(&mut self, clobbers: u32, end: usize, set: u32) {
+        self.keep_conditions(clobbers, end);
+        let survive = self.home_behind(end) & !set;
+        if self.rf.saved != 0 && self.rf.saved & survive == 0 {
+            self.rf.saved = 0;
+        }
+        if survive & clobbers & self.rf.home != 0 {
+            if self.rf.saved != 0 {
+                // Two partial images: rare enough to be left to the interpreter.
+                return self.fail("flags saved twice");
+            }
+            self.a.pushfq();
+            self.a.pop_mem(spill(SAVED));
+            self.rf.saved = self.rf.home & survive;
+        }
+    }
+
+    /// Bits of the home that have to be exact behind `end`, or where the operation at hand leaves the block.
+    fn home_behind(&self, end: usize) -> u32 {
+        let leaves = self.b.insts.get(self.index).is_some_and(|x| x.op == Op::ExitIf);
+        let at = if leaves { self.index } else { end + 1 };
+        self.plan.flags_home[at.min(self.b.insts.len())]
+    }
+
+    /// Conditions and images that operations behind `end` need and that are only in these bits of RFLAGS are stored.
+    fn keep_conditions(&mut self, clobbers: u32, end: usize) {
+        for k in 0..self.index.max(end).min(self.at.len()) {
+            if self.at[k] != At::Lazy && self.at[k] != At::Flags {
+                continue;
+            }
+            let v = Val(k as u16);
+            if !self.needed(v, end) {
+                continue;
+            }
+            let inst = self.b.insts[k];
+            if inst.op == Op::Cond {
+                let reads = cond_reads(inst.imm);
+                if reads & clobbers != 0 && self.flags_ready(inst.args[0], reads) {
+                    let lazy_source = self.at(inst.args[0]) == At::Lazy;
+                    // A source that can be computed again is left alone unless it is what RFLAGS is about to lose for good.
+                    if lazy_source && self.pure_source(inst.args[0]) {
+                        continue;
+                    }
+                    let t = self.temp();
+                    self.a.setcc(inst.imm as u8, t);
+                    self.define(v, t);
+                    self.unlock(t);
+                    self.sync();
+                }
+            } else if self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > end {
+                if self.flags_ready(v, ARITH) || inst.op != Op::GetFl {
+                    let n = self.spill_slot();
+                    self.a.pushfq();
+                    self.a.pop_mem(spill(n));
+                    self.at[k] = At::Spill(n);
+                    self.sync();
+                } else {
+                    self.fail("flags image");
+                }
+            }
+        }
+    }
+
+    /// Conditions of flags that a division makes undefined.
+    pub(super) fn keep_for_division(&mut self, end: usize) {
+        self.keep_conditions(ARITH, end);
+    }
+
+    fn pure_source(&self, f: Val) -> bool {
+        !self.shape.member[f.index()] && self.shape.group[f.index()].is_none()
+    }
+
+    /// An instruction has changed those bits; they are part of `f` now.
+    pub(super) fn wrote_flags(&mut self, clobbers: u32, f: Option<Val>) {
+        self.rf.home &= !clobbers;
+        for b in bits(clobbers) {
+            self.rf.value[b] = f;
+        }
+    }
+
+    /// Those bits of RFLAGS are the home's new content, written by the operation at `i`.
+    pub(super) fn set_home(&mut self, mask: u32, i: usize) {
+        self.rf.home |= mask & ARITH;
+        self.rf.saved &= !mask;
+        for b in bits(mask) {
+            self.rf.since[b] = i + 1;
+        }
+    }
+
+    /// Brings the home back to RFLAGS. Conditions that operations behind `end` need are kept.
+    pub(super) fn restore_flags(&mut self, end: usize) {
+        if self.rf.saved == 0 {
+            return;
+        }
+        self.keep_conditions(ARITH, end);
+        self.blind();
+        self.a.push_mem(spill(SAVED));
+        self.a.popfq();
+        let saved = self.rf.saved;
+        self.wrote_flags(ARITH, None);
+        self.rf.home = saved;
+        self.rf.saved = 0;
+        self.sync();
+    }
+
+    /// The same behind a conditional branch, where nothing else is needed of RFLAGS.
+    pub(super) fn restore_after_test(&mut self) {
+        if self.rf.saved != 0 {
+            self.blind();
+            self.a.push_mem(spill(SAVED));
+            self.a.popfq();
+            let saved = self.rf.saved;
+            self.wrote_flags(ARITH, None);
+            self.rf.home = saved;
+            self.rf.saved = 0;
+        }
+    }
+
+    /// Makes a truth value testable; `branch` when a jump is to test it. `end`: the operation that tests.
+    pub(super) fn condition(&mut self, v: Val, end: usize, branch: bool) -> Test {
+        let inst = self.b.insts[v.index()];
+        match self.at(v) {
+            At::Const(c) => Test::Known(c != 0),
+            At::Lazy => match inst.op {
+                Op::Cond => {
+                    let (f, cc) = (inst.args[0], inst.imm as u8);
+                    if !self.flags_ready(f, cond_reads(inst.imm)) {
+                        self.produce(f, end);
+                    }
+                    Test::Cc(cc)
+                }
+                Op::Not => match self.condition(inst.args[0], end, branch) {
+                    Test::Known(b) => Test::Known(!b),
+                    Test::Cc(cc) => Test::Cc(cc ^ 1),
+                    Test::RcxZero(b) => Test::RcxZero(!b),
+                },
+                Op::Eq | Op::LtU | Op::LtS => self.compare(v, end, branch),
+                _ => {
+                    self.fail("condition");
+                    Test::Known(false)
+                }
+            },
+            _ => {
+                let r = self.reg(v);
+                self.before_flags(ARITH, end, 0);
+                self.a.test(Size::B, r, r);
+                self.wrote_flags(ARITH, None);
+                Test::Cc(5)
+            }
+        }
+    }
+
+    fn compare(&mut self, v: Val, end: usize, branch: bool) -> Test {
+        let inst = self.b.insts[v.index()];
+        let [a, b, ..] = inst.args;
+        let zero = self.constant(b) == Some(0) && inst.op == Op::Eq;
+        let live = self.home_behind(end) & self.rf.home != 0;
+        let rcx = self.at(a) == At::Home(1) && (inst.ty == Ty::I64 || inst.ty == Ty::I32 && !self.long);
+        if zero && branch && live && rcx {
+            return Test::RcxZero(true);
+        }
+        let size = Size::of_bits(inst.ty.bits());
+        if let (Some(_), None) = (self.constant(a), self.constant(b)) {
+            // Immediates come second.
+            let cc = match inst.op {
+                Op::Eq => 4,
+                Op::LtU => 7,
+                _ => 15,
+            };
+            self.compare_operands(size, b, a, end);
+            return Test::Cc(cc);
+        }
+        self.compare_operands(size, a, b, end);
+        Test::Cc(match inst.op {
+            Op::Eq => 4,
+            Op::LtU => 2,
+            _ => 12,
+        })
+    }
+
+    fn compare_operands(&mut self, size: Size, a: Val, b: Val, end: usize) {
+        let (x, y) = (self.src(a), self.src(b));
+        let (x, y) = match (x, y) {
+            (Src::Imm(_), y) => (Src::Reg(self.reg(a)), y),
+            (Src::Mem(_), Src::Mem(_)) => (Src::Reg(self.reg(a)), y),
+            other => other,
+        };
+        self.before_flags(ARITH, end, 0);
+        match (x, y) {
+            (Src::Reg(r), Src::Imm(0)) => self.a.test(size, r, r),
+            (Src::Reg(r), Src::Imm(i)) => self.a.alu_imm(Alu::Cmp, size, r, i),
+            (Src::Reg(r), Src::Reg(s)) => self.a.alu(Alu::Cmp, size, r, s),
+            (Src::Reg(r), Src::Mem(m)) => self.a.alu(Alu::Cmp, size, r, m),
+            (Src::Mem(m), Src::Imm(i)) => self.a.alu_imm(Alu::Cmp, size, m, i),
+            (Src::Mem(m), Src::Reg(s)) => self.a.alu_store(Alu::Cmp, size, m, s),
+            _ => self.fail("comparison"),
+        }
+        self.wrote_flags(ARITH, None);
+    }
+
+    /// A truth value as 0 or 1 in a scratch register.
+    pub(super) fn truth(&mut self, v: Val) -> Reg {
+        let end = self.index;
+        match self.condition(v, end, false) {
+            Test::Cc(cc) => {
+                let t = self.temp();
+                self.a.setcc(cc, t);
+                t
+            }
+            Test::Known(b) => {
+                let t = self.temp();
+                self.a.mov_imm(t, u64::from(b));
+                t
+            }
+            Test::RcxZero(_) => {
+                self.fail("truth value");
+                Reg::R14
+            }
+        }
+    }
+
+    /// Computes a flags value into RFLAGS, all of it. `end`: the operation that wants it.
+    pub(super) fn produce(&mut self, f: Val, end: usize) {
+        let inst = self.b.insts[f.index()];
+        let size = Size::of_bits(inst.ty.bits());
+        if self.at(f) == At::Lazy {
+            match inst.op {
+                Op::FlSub => {
+                    self.compare_operands(size, inst.args[0], inst.args[1], end);
+                    return self.wrote_flags(ARITH, Some(f));
+                }
+                Op::FlLogic => {
+                    let r = self.reg(inst.args[0]);
+                    self.before_flags(ARITH, end, 0);
+                    self.a.test(size, r, r);
+                    return self.wrote_flags(ARITH, Some(f));
+                }
+                Op::FlAdd => {
+                    let t = self.temp();
+                    self.load_into(inst.args[0], t);
+                    let b = self.src(inst.args[1]);
+                    self.before_flags(ARITH, end, 0);
+                    self.alu_src(Alu::Add, size, t, b);
+                    self.unlock(t);
+                    return self.wrote_flags(ARITH, Some(f));
+                }
+                Op::FlShl | Op::FlShr | Op::FlSar => {
+                    if let Some(n) = self.constant(inst.args[1]).filter(|n| *n > 0 && *n < u64::from(inst.ty.bits())) {
+                        let t = self.temp();
+                        self.load_into(inst.args[0], t);
+                        self.before_flags(ARITH, end, 0);
+                        let op = match inst.op {
+                            Op::FlShl => Shift::Shl,
+                            Op::FlShr => Shift::Shr,
+                            _ => Shift::Sar,
+                        };
+                        self.a.shift_imm(op, size, t, n as u8);
+                        self.unlock(t);
+                        return self.wrote_flags(ARITH, Some(f));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let t = self.flags_image(f);
+        self.before_flags(ARITH, end, 0);
+        self.blind();
+        self.a.push(t);
+        self.a.popfq();
+        self.unlock(t);
+        self.wrote_flags(ARITH, Some(f));
+    }
+
+    /// The image of a flags value in a scratch register; bits other than the arithmetic flags are noise that may be loaded into RFLAGS.
+    pub(super) fn flags_image(&mut self, f: Val) -> Reg {
+        let inst = self.b.insts[f.index()];
+        if self.flags_ready(f, ARITH) {
+            let t = self.temp();
+            self.a.pushfq();
+            self.a.pop(t);
+            return t;
+        }
+        match self.at(f) {
+            At::Spill(n) => {
+                let t = self.temp();
+                self.a.mov(Size::D, t, spill(n));
+                t
+            }
+            At::Lazy if inst.op == Op::FlFrom => {
+                let t = self.temp();
+                self.load_into(inst.args[0], t);
+                // Nothing but the arithmetic flags may reach RFLAGS.
+                let end = self.index;
+                self.before_flags(ARITH, end, 0);
+                self.a.alu_imm(Alu::And, Size::D, t, ARITH as i32);
+                self.wrote_flags(ARITH, None);
+                t
+            }
+            At::Lazy => {
+                // By the interpreter, which leaves registers and flags alone.
+                let index = self.index;
+                self.helper_pure(f.index());
+                self.index = index;
+                let t = self.temp();
+                self.a.mov(Size::D, t, super::result());
+                t
+            }
+            _ => {
+                self.fail("flags value");
+                Reg::R14
+            }
+        }
+    }
+
+    /// Writes of flags that are not part of a group.
+    pub(super) fn set_flags(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        let f = inst.args[0];
+        let mask = inst.imm as u32 & ARITH;
+        let wanted = self.plan.flags_home[i + 1];
+        let def = self.b.insts[f.index()];
+        if wanted & mask == 0 {
+            self.keep_conditions(0, i);
+            self.rf.home &= !mask;
+            self.rf.saved &= !mask;
+            bits(mask).for_each(|b| self.rf.since[b] = i + 1);
+            return;
+        }
+        // Conditions of the old flags that are read later.
+        self.keep_get(mask, i);
+        if self.flags_ready(f, wanted & mask) && self.rf.saved & wanted & !mask == 0 {
+            self.rf.saved = 0;
+            return self.set_home(mask & wanted, i);
+        }
+        self.restore_flags(i);
+        let survive = wanted & !mask;
+        if mask == CF && def.op == Op::FlFrom && self.at(f) == At::Lazy {
+            if let Some(c) = self.constant(def.args[0]) {
+                self.keep_conditions(CF, i);
+                self.a.flag(if c as u32 & CF != 0 { FlagOp::Stc } else { FlagOp::Clc });
+                self.wrote_flags(CF, Some(f));
+                return self.set_home(CF, i);
+            }
+        }
+        if survive == 0 {
+            // `produce` would save a home that nobody wants any more.
+            self.rf.home &= !mask;
+            self.produce(f, i);
+            self.rf.saved = 0;
+            return self.set_home(wanted & mask, i);
+        }
+        // Old and new mixed.
+        if !self.flags_ready(f, wanted & mask) {
+            self.produce_image_then_mix(f, mask, i);
+        } else {
+            self.fail("mixed flags");
+        }
+    }
+
+    fn produce_image_then_mix(&mut self, f: Val, mask: u32, i: usize) {
+        let survive = self.plan.flags_home[i + 1] & !mask;
+        self.keep_conditions(ARITH, i);
+        let old = self.temp();
+        self.a.pushfq();
+        self.a.pop(old);
+        let home = self.rf.home;
+        self.blind();
+        // What is computed on the way need not save the home again.
+        self.rf.home = 0;
+        let new = if self.at(f) == At::Lazy && self.b.insts[f.index()].op != Op::FlFrom {
+            self.produce(f, i);
+            let t = self.temp();
+            self.a.pushfq();
+            self.a.pop(t);
+            t
+        } else {
+            self.flags_image(f)
+        };
+        self.a.alu_imm(Alu::And, Size::D, new, mask as i32);
+        self.a.alu_imm(Alu::And, Size::D, old, (survive & home) as i32);
+        self.a.alu(Alu::Or, Size::D, old, new);
+        self.blind();
+        self.a.push(old);
+        self.a.popfq();
+        self.wrote_flags(ARITH, None);
+        self.rf.home = survive & home;
+        self.rf.saved = 0;
+        self.set_home(mask, i);
+    }
+
+    /// Before the home changes: conditions of `getfl` values that are read behind `i`.
+    fn keep_get(&mut self, mask: u32, i: usize) {
+        for k in 0..i {
+            let inst = self.b.insts[k];
+            if inst.op == Op::Cond && self.at[k] == At::Lazy && self.needed(Val(k as u16), i) {
+                let f = inst.args[0];
+                let reads = cond_reads(inst.imm);
+                if self.b.insts[f.index()].op == Op::GetFl && reads & mask != 0 && self.flags_ready(f, reads) {
+                    let t = self.temp();
+                    self.a.setcc(inst.imm as u8, t);
+                    self.define(Val(k as u16), t);
+                    self.unlock(t);
+                    self.sync();
+                }
+            }
+            if inst.op == Op::GetFl && self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > i {
+                let n = self.spill_slot();
+                self.a.pushfq();
+                self.a.pop_mem(spill(n));
+                self.at[k] = At::Spill(n);
+                self.sync();
+            }
+        }
+    }
+
+    /// `fl.bits`: the image as an integer.
+    pub(super) fn flags_bits(&mut self, i: usize) {
+        let f = self.b.insts[i].args[0];
+        let t = self.flags_image(f);
+        self.before_flags(ARITH, i, 0);
+        self.a.alu_imm(Alu::And, Size::D, t, ARITH as i32);
+        self.wrote_flags(ARITH, None);
+        self.define(Val(i as u16), t);
+    }
+}

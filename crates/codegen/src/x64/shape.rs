@@ -1,0 +1,423 @@
+//! Which operations are one host instruction, and which are computed where they are used.
+//!
+//! A [`Group`] is anchored at the operation that computes the value; it takes in the flags of the same operands, the write of the value
+//! to a register, the write of the flags, and a load or a load and store of one operand in memory. Everything between the
+//! members is free of code. A lazy operation is pure and has no code of its own: its users compute it (addresses, conditions, flags that
+//! nothing has computed on the way). What it needs lives as long as it does ([`Shape::last`]).
+
+use crate::plan::{self, Plan};
+use demotic_ir::block::{Block, Inst, Val};
+use demotic_ir::interp::ATTR_ALIGN16;
+use demotic_ir::ops::{Effects, Op};
+use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags::{ARITH, CF, OF};
+use demotic_ir::ty::Ty;
+
+/// Operations that are executed together. Indices into the block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Group {
+    /// The last member.
+    pub end: usize,
+    /// The flags of the same operands.
+    pub fl: Option<usize>,
+    /// The write of those flags.
+    pub setfl: Option<usize>,
+    /// The write of the value to a slot.
+    pub set: Option<usize>,
+    /// The write of the value to where `load` read.
+    pub store: Option<usize>,
+    /// The load of an operand.
+    pub load: Option<usize>,
+    /// A second value of the same host instruction (remainder, high half) and its write.
+    pub other: Option<(usize, usize)>,
+}
+
+/// The result.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shape {
+    /// Computed where it is used.
+    pub lazy: Vec<bool>,
+    /// Index of the last operation that needs the value; the number of operations for the terminal.
+    pub last: Vec<u16>,
+    /// The group anchored here.
+    pub group: Vec<Option<Group>>,
+    /// A load that is part of a group.
+    pub folded: Vec<bool>,
+    /// A member of a group other than its anchor and load.
+    pub member: Vec<bool>,
+}
+
+/// The value of a constant.
+pub(super) fn constant(block: &Block, v: Val) -> Option<u64> {
+    let inst = block.insts.get(v.index())?;
+    (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
+}
+
+/// Flags operations that are functions of integers.
+pub(super) fn is_flags(op: Op) -> bool {
+    matches!(
+        op,
+        Op::FlAdd
+            | Op::FlAdc
+            | Op::FlSub
+            | Op::FlSbb
+            | Op::FlLogic
+            | Op::FlShl
+            | Op::FlShr
+            | Op::FlSar
+            | Op::FlRol
+            | Op::FlRor
+            | Op::FlRcl
+            | Op::FlRcr
+            | Op::FlShlD
+            | Op::FlShrD
+            | Op::FlFrom
+    )
+}
+
+/// Whether operand 0 is an address.
+pub(super) fn addresses(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Ld
+            | Op::St
+            | Op::StUnless
+            | Op::ProbeW
+            | Op::AXchg
+            | Op::AAdd
+            | Op::AAnd
+            | Op::AOr
+            | Op::AXor
+            | Op::ACas
+    )
+}
+
+/// The parts of `a + b + carry`: operands and carry of an addition or subtraction with carry.
+pub(super) fn with_carry(block: &Block, inst: &Inst) -> Option<[Val; 3]> {
+    if !matches!(inst.op, Op::Add | Op::Sub) {
+        return None;
+    }
+    let carry = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
+    if block.insts.get(carry.args[0].index())?.result() != Ty::I1 {
+        return None;
+    }
+    let inner = block.insts.get(inst.args[0].index()).filter(|x| x.op == inst.op && x.ty == inst.ty)?;
+    Some([inner.args[0], inner.args[1], carry.args[0]])
+}
+
+impl Shape {
+    pub(super) fn new(block: &Block, plan: &Plan, long: bool) -> Shape {
+        let n = block.insts.len();
+        let mut s = Shape {
+            lazy: vec![false; n],
+            last: plan.last_use.clone(),
+            group: vec![None; n],
+            folded: vec![false; n],
+            member: vec![false; n],
+        };
+        s.laziness(block, plan, long);
+        for i in 0..n {
+            if !s.member[i] {
+                s.find(block, plan, i);
+            }
+        }
+        s.lifetimes(block, plan);
+        s
+    }
+
+    fn laziness(&mut self, block: &Block, plan: &Plan, long: bool) {
+        let n = block.insts.len();
+        // Whether all users so far (scanning backwards) would take the value lazily.
+        let mut bad = vec![false; n];
+        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
+            if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
+                bad[v.index()] = true;
+            }
+        }
+        for i in (0..n).rev() {
+            let inst = block.insts[i];
+            let unused = plan.uses[i] == 0;
+            let pure = inst.op.info().effects == Effects::PURE;
+            let one = plan.uses[i] == 1;
+            self.lazy[i] = pure
+                && match inst.op {
+                    Op::Const => true,
+                    op if is_flags(op) => true,
+                    Op::Cond => true,
+                    _ if unused => true,
+                    Op::Eq | Op::LtU | Op::LtS => one && !bad[i],
+                    Op::Not if inst.ty == Ty::I1 => one && !bad[i],
+                    _ => !bad[i] && linear(block, &inst, long) && !has_flags(block, i),
+                };
+            for (k, v) in inst.operands().iter().enumerate() {
+                let def = &block.insts[v.index()];
+                let fine = match inst.op {
+                    op if addresses(op) => k == 0,
+                    Op::ExitIf => true,
+                    Op::Sel => k == 0,
+                    Op::Set => inst.imm < 16 && inst.ty >= Ty::I32 && linear(block, def, long),
+                    Op::Not if inst.ty == Ty::I1 => self.lazy[i],
+                    Op::Zext if def.result() == Ty::I1 => true,
+                    _ => self.lazy[i] && linear(block, &inst, long) && linear(block, def, long),
+                };
+                if !fine {
+                    bad[v.index()] = true;
+                }
+            }
+        }
+    }
+
+    /// No code of its own.
+    fn free(&self, block: &Block, k: usize) -> bool {
+        self.lazy[k] || matches!(block.insts[k].op, Op::Get | Op::GetFl | Op::Nop)
+    }
+
+    fn find(&mut self, block: &Block, plan: &Plan, i: usize) {
+        let inst = block.insts[i];
+        let compare = matches!(inst.op, Op::FlSub | Op::FlAdd | Op::FlLogic);
+        match inst.op {
+            Op::DivU | Op::DivS => return self.division(block, plan, i),
+            Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}
+            Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Mul => {}
+            _ if compare => {}
+            _ => return,
+        }
+        if inst.ty == Ty::I1 || self.lazy[i] && !compare {
+            return;
+        }
+        let mut g = Group { end: i, ..Group::default() };
+        let mut read = [false; Slot::COUNT as usize];
+        let mut fl = compare.then_some(i);
+        for k in i + 1..block.insts.len().min(i + 16) {
+            let x = block.insts[k];
+            match x.op {
+                _ if fl.is_none() && same_operands(block, i, &x) => fl = Some(k),
+                Op::Set if x.args[0].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
+                    if x.imm >= 16 || read[x.imm as usize] || x.ty != inst.ty {
+                        break;
+                    }
+                    g.set = Some(k);
+                    g.end = k;
+                }
+                Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
+                    let Some(load) = self.memory_operand(block, plan, i, fl, inst.args[0]) else { break };
+                    let extra = u16::from(matches!(inst.op, Op::And | Op::Or | Op::Xor) && fl.is_some());
+                    let extra = extra + u16::from(matches!(inst.op, Op::Rol | Op::Ror) && fl.is_some());
+                    let l = block.insts[load];
+                    if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0 {
+                        break;
+                    }
+                    g.store = Some(k);
+                    g.load = Some(load);
+                    g.end = k;
+                }
+                Op::SetFl if Some(x.args[0].index()) == fl => {
+                    if allowed(block, plan, i, k) {
+                        g.fl = fl;
+                        g.setfl = Some(k);
+                        g.end = k;
+                    }
+                    break;
+                }
+                Op::Get => read[x.imm as usize % read.len()] = true,
+                _ if self.free(block, k) => {}
+                _ => break,
+            }
+        }
+        // A sum without flags is computed by its lone user or by a lea.
+        if compare && g.setfl.is_none() {
+            return;
+        }
+        if g.load.is_none() && !matches!(inst.op, Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Not) {
+            let both = [inst.args[1], inst.args[0]];
+            let commutes = matches!(inst.op, Op::Add | Op::And | Op::Or | Op::Xor | Op::Mul);
+            let count = match inst.op {
+                Op::FlLogic => 0,
+                Op::FlSub => 2,
+                _ if commutes || compare => 2,
+                _ => 1,
+            };
+            let wide = inst.op != Op::Mul || inst.ty >= Ty::I16;
+            if with_carry(block, &inst).is_none() || g.fl.is_none() {
+                for v in both.into_iter().take(if wide { count } else { 0 }) {
+                    g.load = g.load.or_else(|| self.memory_operand(block, plan, i, g.fl, v));
+                }
+            }
+            if inst.op == Op::FlLogic {
+                g.load = self.memory_operand(block, plan, i, None, inst.args[0]);
+            }
+        }
+        if let Some(l) = g.load {
+            self.folded[l] = true;
+        }
+        [g.fl, g.setfl, g.set, g.store].into_iter().flatten().filter(|k| *k != i).for_each(|k| self.member[k] = true);
+        self.group[i] = Some(g);
+    }
+
+    /// The load that computes `v`, when nobody else needs it and no code stands between.
+    fn memory_operand(&self, block: &Block, plan: &Plan, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
+        let l = v.index();
+        let load = block.insts.get(l).filter(|x| x.op == Op::Ld && x.imm & ATTR_ALIGN16 == 0)?;
+        if load.ty == Ty::V128 || load.ty == Ty::F80 || l >= i || self.folded[l] {
+            return None;
+        }
+        let times = |k: usize| block.insts[k].operands().iter().filter(|o| **o == v).count() as u16;
+        let mine = times(i) + fl.filter(|f| *f != i).map_or(0, times);
+        // `x op x` reads memory once.
+        if plan.uses[l] != mine || times(i) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
+            return None;
+        }
+        (l + 1..i).all(|k| self.free(block, k)).then_some(l)
+    }
+
+    /// `div`, `idiv`: quotient and remainder of the pair of accumulators.
+    fn division(&mut self, block: &Block, plan: &Plan, i: usize) {
+        let inst = block.insts[i];
+        let [hi, lo, d, _] = inst.args;
+        let is_get = |v: Val, slot: u64| {
+            let x = &block.insts[v.index()];
+            x.op == Op::Get && x.imm == slot
+        };
+        if inst.ty < Ty::I16 || !is_get(hi, 2) || !is_get(lo, 0) || i + 3 >= block.insts.len() {
+            return;
+        }
+        let rem = if inst.op == Op::DivU { Op::RemU } else { Op::RemS };
+        let [r, q_set, r_set] = [1, 2, 3].map(|k| block.insts[i + k]);
+        let fits = r.op == rem
+            && r.args == inst.args
+            && r.ty == inst.ty
+            && q_set.op == Op::Set
+            && q_set.imm == 0
+            && q_set.args[0].index() == i
+            && r_set.op == Op::Set
+            && r_set.imm == 2
+            && r_set.args[0].index() == i + 1;
+        if !fits {
+            return;
+        }
+        // The accumulators must still be in their registers: nothing has written them since they were read.
+        let first = hi.index().min(lo.index());
+        if block.insts[first..i].iter().any(|x| matches!(x.op, Op::Set | Op::SetHi) && (x.imm == 0 || x.imm == 2)) {
+            return;
+        }
+        let l = d.index();
+        let load = block.insts[l].op == Op::Ld
+            && plan.uses[l] == 2
+            && usize::from(self.last[l]) <= i + 1
+            && (l + 1..i).all(|k| self.free(block, k));
+        if load {
+            self.folded[l] = true;
+        }
+        (i + 1..i + 4).for_each(|k| self.member[k] = true);
+        self.group[i] = Some(Group {
+            end: i + 3,
+            set: Some(i + 2),
+            other: Some((i + 1, i + 3)),
+            load: load.then_some(l),
+            ..Group::default()
+        });
+    }
+
+    fn lifetimes(&mut self, block: &Block, plan: &Plan) {
+        let n = block.insts.len();
+        // What a lazy value needs, it needs until the value itself is somewhere.
+        let mut until: Vec<u16> = self.last.clone();
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            if inst.op == Op::Set {
+                let v = inst.args[0].index();
+                if self.lazy[v] && plan::replaces(inst.ty, Slot(inst.imm as u8)) {
+                    until[v] = i as u16;
+                }
+            }
+        }
+        let mut anchor: Vec<usize> = (0..n).collect();
+        for (i, g) in self.group.iter().enumerate() {
+            if let Some(l) = g.and_then(|g| g.load) {
+                anchor[l] = i;
+            }
+        }
+        for i in (0..n).rev() {
+            let end = if self.folded[i] {
+                anchor[i] as u16
+            } else if self.lazy[i] && !self.member[i] && self.group[i].is_none() {
+                until[i].min(self.last[i].max(i as u16))
+            } else {
+                continue;
+            };
+            for v in block.insts[i].operands() {
+                let k = v.index();
+                let set_first = until[k] < self.last[k];
+                self.last[k] = self.last[k].max(end);
+                if !set_first {
+                    until[k] = until[k].max(end);
+                }
+            }
+        }
+    }
+}
+
+/// Whether an operation is a part of an address: a sum, a scaled index, a cut.
+pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
+    let k = |v: Val| constant(block, v);
+    let near = |c: Option<u64>| c.is_some_and(|c| inst.ty == Ty::I32 || i32::try_from(c as i64).is_ok());
+    match inst.op {
+        Op::Add => {
+            matches!(inst.ty, Ty::I32 | Ty::I64)
+                && (k(inst.args[1]).is_none() || near(k(inst.args[1])))
+                && k(inst.args[0]).is_none()
+                && with_carry(block, inst).is_none()
+        }
+        Op::Sub => matches!(inst.ty, Ty::I32 | Ty::I64) && near(k(inst.args[1])),
+        Op::Shl => matches!(inst.ty, Ty::I32 | Ty::I64) && matches!(k(inst.args[1]), Some(1..=3)),
+        Op::Zext => {
+            let from = block.insts[inst.args[0].index()].result();
+            matches!((inst.ty, from), (Ty::I64, Ty::I32) | (Ty::I32, Ty::I64))
+        }
+        Op::And => !long && inst.ty == Ty::I64 && k(inst.args[1]) == Some(0xffff_ffff),
+        _ => false,
+    }
+}
+
+/// Whether flags of the same operands follow closely.
+fn has_flags(block: &Block, i: usize) -> bool {
+    block.insts[i + 1..].iter().take(4).any(|x| same_operands(block, i, x))
+}
+
+/// Whether `x` computes the flags of the operation at `i`.
+fn same_operands(block: &Block, i: usize, x: &Inst) -> bool {
+    let inst = &block.insts[i];
+    if x.ty != inst.ty {
+        return false;
+    }
+    let [a, b, ..] = inst.args;
+    let v = Val(i as u16);
+    match (inst.op, x.op) {
+        (Op::Add, Op::FlAdd) | (Op::Sub, Op::FlSub) => x.args[0] == a && x.args[1] == b,
+        (Op::Add, Op::FlAdc) | (Op::Sub, Op::FlSbb) => {
+            with_carry(block, inst).is_some_and(|parts| x.args[..3] == parts)
+        }
+        (Op::And | Op::Or | Op::Xor, Op::FlLogic) => x.args[0] == v,
+        (Op::Shl, Op::FlShl) | (Op::Shr, Op::FlShr) | (Op::Sar, Op::FlSar) => x.args[0] == a && x.args[1] == b,
+        (Op::Rol, Op::FlRol) | (Op::Ror, Op::FlRor) => x.args[0] == v && x.args[1] == b,
+        _ => false,
+    }
+}
+
+/// Whether the host instruction of the operation at `i` may write its flags to their home as `setfl` asks.
+fn allowed(block: &Block, plan: &Plan, i: usize, setfl: usize) -> bool {
+    let inst = &block.insts[i];
+    let mask = block.insts[setfl].imm as u32 & ARITH;
+    let clobbers = match inst.op {
+        Op::Rol | Op::Ror => CF | OF,
+        _ => ARITH,
+    };
+    let survive = plan.flags_home[setfl + 1] & !mask & clobbers;
+    if survive == 0 {
+        return true;
+    }
+    // inc and dec leave the carry.
+    survive == CF
+        && matches!(inst.op, Op::Add | Op::Sub)
+        && constant(block, inst.args[1]) == Some(1)
+        && with_carry(block, inst).is_none()
+}

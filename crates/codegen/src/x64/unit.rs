@@ -1,0 +1,745 @@
+//! A unit: layout of its blocks, their terminals, edges, cold code, and what a host PC means.
+
+use super::values::At;
+use super::shape::Shape;
+use super::{Home, arg, at, home, result, scratch, spill};
+use crate::plan::{self, Plan};
+use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};
+use demotic_asm::buffer::{Field, Label};
+use demotic_asm::x64::int::Alu;
+use demotic_asm::x64::sse::Sse;
+use demotic_asm::x64::{Asm, Mem, Reg, Size, Xmm};
+use demotic_ir::block::{Block, Edge, Indirect, Term, Unit, Val};
+use demotic_ir::ops::Op;
+use demotic_ir::slot::Slot;
+use demotic_ir::state::Mode;
+use demotic_ir::state::eflags::ARITH;
+use demotic_ir::ty::Ty;
+
+/// Code that is not on the straight path.
+#[derive(Debug)]
+struct Cold {
+    label: Label,
+    /// What a PC in it means.
+    place: Option<Place>,
+    /// Whether the flags have to be loaded from where they were saved.
+    restore: bool,
+    to: Edge,
+}
+
+/// The emission of one unit.
+#[derive(Debug)]
+pub(super) struct Emit<'a> {
+    pub a: Asm,
+    unit: &'a Unit,
+    pub request: &'a Request,
+    pub long: bool,
+    stop: Option<u32>,
+    place: Option<Place>,
+    out: Compiled,
+    entries: Vec<Label>,
+    cold: Vec<Cold>,
+    pub failed: Option<&'static str>,
+    // ---- the block at hand
+    number: u32,
+    pub b: &'a Block,
+    pub plan: Plan,
+    pub shape: Shape,
+    pub at: Vec<At>,
+    /// Values that were seen in the home of each slot.
+    pub aliases: Vec<Vec<Val>>,
+    /// The first operation not executed yet.
+    pub index: usize,
+    /// A load that is postponed into a later group.
+    pub pending: Option<usize>,
+    // ---- registers
+    pub temps: u16,
+    pub vtemps: u16,
+    pub locked: u16,
+    pub vlocked: u16,
+    pub owner: [Option<Val>; 16],
+    pub vowner: [Option<Val>; 16],
+    pub spills: [bool; crate::frame::SPILLS],
+    /// Operands of the `test` about to be emitted.
+    pub test: Option<(super::values::Src, super::values::Src)>,
+    // ---- flags
+    pub rf: super::flags::Flags,
+}
+
+static NO_BLOCK: Block = Block {
+    pc: 0,
+    end: 0,
+    insts: Vec::new(),
+    marks: Vec::new(),
+    deferred: Vec::new(),
+    live_out: ARITH,
+    term: Term::Syscall { next: 0 },
+};
+
+impl<'a> Emit<'a> {
+    pub(super) fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Emit<'a> {
+        let long = unit.mode == Mode::Long;
+        Emit {
+            a: Asm::new(),
+            unit,
+            request,
+            long,
+            stop,
+            place: None,
+            out: Compiled::default(),
+            entries: Vec::new(),
+            cold: Vec::new(),
+            failed: None,
+            number: 0,
+            b: &NO_BLOCK,
+            plan: Plan::default(),
+            shape: Shape::default(),
+            at: Vec::new(),
+            aliases: vec![Vec::new(); usize::from(Slot::COUNT)],
+            index: 0,
+            pending: None,
+            temps: if long { 0x6000 } else { 0x7f00 },
+            vtemps: if long { 0xc000 } else { 0xff00 },
+            locked: 0,
+            vlocked: 0,
+            owner: [None; 16],
+            vowner: [None; 16],
+            spills: [false; crate::frame::SPILLS],
+            test: None,
+            rf: super::flags::Flags::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Compiled, Error> {
+        self.emit()?;
+        let Emit { a, mut out, .. } = self;
+        out.code = a.buf.finish().map_err(Error::TooLarge)?;
+        out.edges.sort_by_key(|e| e.at);
+        out.terms.sort_by_key(|t| t.after);
+        Ok(out)
+    }
+
+    pub(super) fn locate(mut self) -> Option<Place> {
+        self.emit().ok()?;
+        self.place
+    }
+
+    fn emit(&mut self) -> Result<(), Error> {
+        if self.unit.mode == Mode::Compat16 {
+            return Err(Error::Missing("16-bit code"));
+        }
+        self.entries = self.unit.blocks.iter().map(|_| self.a.buf.label()).collect();
+        self.out.entries = vec![0; self.unit.blocks.len()];
+        let order = self.layout();
+        for (k, &n) in order.iter().enumerate() {
+            self.block(n, order.get(k + 1).copied());
+            if let Some(why) = self.failed {
+                return Err(Error::Missing(why));
+            }
+        }
+        self.cold_code();
+        Ok(())
+    }
+
+    /// Blocks in an order in which most edges are to the next one.
+    fn layout(&self) -> Vec<u32> {
+        let blocks = &self.unit.blocks;
+        let mut placed = vec![false; blocks.len()];
+        let mut order = Vec::with_capacity(blocks.len());
+        for start in 0..blocks.len() {
+            let mut at = Some(start as u32);
+            while let Some(n) = at.filter(|n| placed.get(*n as usize) == Some(&false)) {
+                placed[n as usize] = true;
+                order.push(n);
+                let free = |e: Edge| e.block.filter(|b| placed.get(*b as usize) == Some(&false));
+                at = match blocks[n as usize].term {
+                    Term::Jump(e) => free(e),
+                    Term::Branch { taken, fall, .. } => free(fall).or_else(|| free(taken)),
+                    Term::Call { ret, .. } => free(ret),
+                    Term::Indirect { ret: Some(ret), .. } => free(ret),
+                    _ => None,
+                };
+            }
+        }
+        order
+    }
+
+    // ---- what a host PC means ---------------------------------------------------------------------------------------
+
+    /// From the next instruction on, the map of values and the index are what they are now.
+    pub(super) fn sync(&mut self) {
+        let Some(stop) = self.stop else { return };
+        if self.a.here() > stop {
+            return;
+        }
+        let index = self.pending.unwrap_or(self.index);
+        let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
+        self.place = if want & !self.rf.home == 0 { self.snapshot(index) } else { None };
+    }
+
+    /// From the next instruction on, a PC has no meaning.
+    pub(super) fn blind(&mut self) {
+        if self.stop.is_some_and(|stop| self.a.here() <= stop) {
+            self.place = None;
+        }
+    }
+
+    fn snapshot(&self, index: usize) -> Option<Place> {
+        let mut values = Vec::new();
+        for v in 0..index.min(self.at.len()) {
+            if usize::from(self.shape.last[v]) < index || self.shape.last[v] as usize == v {
+                continue;
+            }
+            let ty = self.b.insts[v].result();
+            let loc = match self.at[v] {
+                At::Const(c) => Loc::Const(c),
+                At::Home(slot) => Loc::Slot(slot),
+                At::Reg(r) => Loc::Gpr(r.0),
+                At::Vec(x) => Loc::Vec(x.0),
+                At::Spill(n) => Loc::Spill(n),
+                At::Result => Loc::Result,
+                At::Flags if ty == Ty::Fl => Loc::FlagsHome,
+                At::Lazy => Loc::Recompute,
+                At::Nowhere | At::Flags => return None,
+            };
+            values.push((Val(v as u16), loc));
+        }
+        Some(Place { block: self.number, index: index as u32, values })
+    }
+
+    // ---- blocks -----------------------------------------------------------------------------------------------------
+
+    fn block(&mut self, n: u32, next: Option<u32>) {
+        let unit = self.unit;
+        self.number = n;
+        self.b = &unit.blocks[n as usize];
+        self.plan = Plan::new(self.b);
+        self.shape = Shape::new(self.b, &self.plan, self.long);
+        self.at = vec![At::Nowhere; self.b.insts.len()];
+        self.aliases.iter_mut().for_each(Vec::clear);
+        self.index = 0;
+        self.pending = None;
+        self.owner = [None; 16];
+        self.vowner = [None; 16];
+        self.spills = [false; crate::frame::SPILLS];
+        self.release(0);
+        self.rf = super::flags::Flags::at_entry(self.b);
+        // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
+        let odd = (self.a.here() + 10) & 1;
+        self.a.nops(odd);
+        self.a.buf.put(&[0x49, 0xbe, 0x90, 0x90, 0x90]);
+        self.sync();
+        self.stub(Stub::Stale);
+        self.a.buf.bind(self.entries[n as usize]);
+        let entry = self.a.here();
+        self.out.entries[n as usize] = entry;
+        for i in 0..self.b.insts.len() {
+            if self.shape.member[i] {
+                continue;
+            }
+            self.index = i;
+            self.operation(i);
+            if self.failed.is_some() {
+                return;
+            }
+            if self.a.here() == entry + 1 {
+                // What is patched over the entry is two bytes long.
+                self.a.nops(1);
+            }
+        }
+        self.index = self.b.insts.len();
+        self.pending = None;
+        self.terminal(entry, next);
+    }
+
+    fn operation(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        let effects = inst.op.info().effects;
+        if self.shape.folded[i] {
+            self.pending = self.pending.or(Some(i));
+            return;
+        }
+        if plan::shows_state(&inst) || inst.op == Op::GetFl {
+            self.restore_flags(i.saturating_sub(1));
+        }
+        let _ = effects;
+        self.sync();
+        let end = match self.shape.group[i] {
+            Some(g) => {
+                self.group(i, g);
+                g.end
+            }
+            None => {
+                self.single(i);
+                i
+            }
+        };
+        if self.shape.group[i].is_some_and(|g| g.load.is_some()) {
+            self.pending = None;
+        }
+        if self.pending.is_none() {
+            self.index = end + 1;
+        }
+        self.release(end);
+        if !self.shape.lazy[i] && !matches!(inst.op, Op::Get) {
+            self.sync();
+        }
+    }
+
+    // ---- leaving ----------------------------------------------------------------------------------------------------
+
+    /// `call stub`.
+    pub(super) fn stub(&mut self, stub: Stub) {
+        self.a.byte(0xe8);
+        self.out.relocs.push(Reloc { at: self.a.here(), field: Field::Rel32, stub });
+        self.a.buf.put(&[0; 4]);
+    }
+
+    /// `jmp stub`.
+    fn jump_stub(&mut self, stub: Stub) {
+        self.a.byte(0xe9);
+        self.out.relocs.push(Reloc { at: self.a.here(), field: Field::Rel32, stub });
+        self.a.buf.put(&[0; 4]);
+    }
+
+    /// A patchable branch out of the unit, within an aligned word.
+    fn site(&mut self, kind: EdgeKind, pc: u64) {
+        let at = self.a.here() & 7;
+        if at > 3 {
+            self.a.nops(8 - at);
+        }
+        self.out.edges.push(EdgeSite { at: self.a.here(), kind, pc });
+        self.stub(match kind {
+            EdgeKind::Jump => Stub::EdgeJump,
+            EdgeKind::Call => Stub::EdgeCall,
+        });
+    }
+
+    /// Goes on at an edge by a jump, or by falling through.
+    fn go(&mut self, e: Edge, next: Option<u32>) {
+        match e.block {
+            Some(b) if Some(b) == next => {}
+            Some(b) => self.a.jmp(self.entries[b as usize]),
+            None => self.site(EdgeKind::Jump, e.pc),
+        }
+    }
+
+    /// A label from which control goes on at an edge.
+    fn cold_edge(&mut self, to: Edge) -> Label {
+        let restore = self.rf.saved != 0;
+        if let (Some(b), false) = (to.block, restore) {
+            return self.entries[b as usize];
+        }
+        let label = self.a.buf.label();
+        let place = self.place.clone();
+        self.cold.push(Cold { label, place, restore, to });
+        label
+    }
+
+    fn cold_code(&mut self) {
+        for c in core::mem::take(&mut self.cold) {
+            self.a.buf.bind(c.label);
+            if self.stop.is_some_and(|stop| self.a.here() <= stop) {
+                self.place = c.place;
+            }
+            if c.restore {
+                self.blind();
+                self.a.push_mem(spill(super::flags::SAVED));
+                self.a.popfq();
+            }
+            self.go(c.to, None);
+        }
+    }
+
+    fn terminal(&mut self, entry: u32, next: Option<u32>) {
+        let n = self.b.insts.len();
+        if !matches!(self.b.term, Term::Branch { .. }) {
+            self.restore_flags(n);
+        }
+        self.sync();
+        match self.b.term {
+            Term::Jump(e) => {
+                self.at_least_two_bytes(entry);
+                self.go(e, next);
+            }
+            Term::Branch { cond, taken, fall } => self.branch(cond, taken, fall, next),
+            Term::Call { target, ret } => {
+                self.push_return(ret.pc);
+                match target.block {
+                    Some(b) => self.a.call(self.entries[b as usize]),
+                    None => self.site(EdgeKind::Call, target.pc),
+                }
+                self.landing(ret, next);
+            }
+            Term::Indirect { target, kind, ret } => {
+                self.load_into(target, Reg::R14);
+                if kind == Indirect::Ret {
+                    return self.ret();
+                }
+                match (kind, ret) {
+                    (Indirect::Call, Some(ret)) => {
+                        self.blind();
+                        self.push_return_with(ret.pc, Reg::R13);
+                        let (probe, over) = (self.a.buf.label(), self.a.buf.label());
+                        self.a.call(probe);
+                        self.landing_code(ret);
+                        self.a.jmp(over);
+                        self.a.buf.bind(probe);
+                        self.blind();
+                        self.probe();
+                        self.a.buf.bind(over);
+                        self.land(ret, next);
+                    }
+                    _ => self.probe(),
+                }
+            }
+            term => {
+                for (k, v) in term.operands().into_iter().enumerate().filter(|(_, v)| *v != Val::NONE) {
+                    self.put_arg(k, v);
+                }
+                self.stub(Stub::Term);
+                let after = self.a.here();
+                self.out.terms.push(TermSite { after, block: self.number, term });
+                // Never reached: the engine goes on elsewhere.
+                self.a.ud2();
+            }
+        }
+        self.release(n);
+    }
+
+    fn at_least_two_bytes(&mut self, entry: u32) {
+        // An empty block that falls through would share its entry with the next one.
+        if self.a.here() == entry {
+            self.a.nops(2);
+        }
+    }
+
+    /// Pushes the guest's return address on the shadow stack.
+    fn push_return(&mut self, pc: u64) {
+        self.push_return_with(pc, Reg::R14);
+    }
+
+    fn push_return_with(&mut self, pc: u64, t: Reg) {
+        match i32::try_from(pc as i64) {
+            Ok(imm) => self.a.push_imm(imm),
+            Err(_) => {
+                self.a.mov_imm(t, pc);
+                self.a.push(t);
+            }
+        }
+    }
+
+    /// Where a call comes back to: drops the other half of the shadow stack entry.
+    fn landing(&mut self, ret: Edge, next: Option<u32>) {
+        self.landing_code(ret);
+        self.land(ret, next);
+    }
+
+    fn landing_code(&mut self, ret: Edge) {
+        // The call is over, so a PC here belongs to the block that follows.
+        if self.stop.is_some_and(|stop| self.a.here() <= stop) {
+            self.place = ret.block.map(|block| Place { block, index: 0, values: Vec::new() });
+        }
+        self.a.lea(Size::Q, Reg::RSP, Mem::base(Reg::RSP, 8));
+    }
+
+    fn land(&mut self, ret: Edge, next: Option<u32>) {
+        if self.stop.is_some_and(|stop| self.a.here() <= stop) {
+            self.place = ret.block.map(|block| Place { block, index: 0, values: Vec::new() });
+        }
+        self.go(ret, next);
+    }
+
+    /// Looks R14 up in the table of targets and jumps there. Flags are not touched.
+    fn probe(&mut self) {
+        let (x, y) = (Xmm(14), Xmm(15));
+        self.a.movd_to(Size::Q, x, Reg::R14);
+        // (pc >> 2 & 4095) * 16
+        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSLLQ, x, 50);
+        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSRLQ, x, 52);
+        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSLLQ, x, 4);
+        self.a.sse(Sse::MOVQ, y, Mem::gs(at!(targets)));
+        self.a.sse(Sse::PADDQ, x, y);
+        self.a.movd_from(Size::Q, Reg::R13, x);
+        self.a.movd_to(Size::Q, x, Reg::R14);
+        self.a.sse(Sse::PCMPEQQ, x, Mem::base(Reg::R13, 0));
+        self.a.sse(Sse::MOVQ, y, Mem::base(Reg::R13, 8));
+        self.a.sse(Sse::PAND, y, x);
+        self.a.sse(Sse::PANDN, x, Mem::gs(scratch::INDIRECT));
+        self.a.sse(Sse::POR, x, y);
+        self.a.movd_from(Size::Q, Reg::R13, x);
+        self.a.jmp_rm(Reg::R13);
+    }
+
+    /// Returns to R14: the shadow stack's landing when it is for that address, else the stub. Flags are not touched.
+    fn ret(&mut self) {
+        let (x, y) = (Xmm(14), Xmm(15));
+        self.a.movd_to(Size::Q, x, Reg::R14);
+        self.a.sse(Sse::MOVQ, y, Mem::base(Reg::RSP, 8));
+        self.a.sse(Sse::PCMPEQQ, y, x);
+        self.a.sse(Sse::MOVQ, x, Mem::base(Reg::RSP, 0));
+        self.a.sse(Sse::PAND, x, y);
+        self.a.sse(Sse::PANDN, y, Mem::gs(scratch::RETURN));
+        self.a.sse(Sse::POR, x, y);
+        self.a.sse_store(Sse::MOVQ, Mem::base(Reg::RSP, 0), x);
+        self.blind();
+        self.a.ret();
+    }
+
+    fn branch(&mut self, cond: Val, taken: Edge, fall: Edge, next: Option<u32>) {
+        use super::flags::Test;
+        let n = self.b.insts.len();
+        let test = self.condition(cond, n, true);
+        self.sync();
+        match test {
+            Test::Known(yes) => {
+                self.restore_flags(n);
+                self.go(if yes { taken } else { fall }, next);
+            }
+            Test::Cc(cc) => {
+                if taken.block.is_some() && taken.block == next && self.rf.saved == 0 {
+                    let to = self.cold_edge(fall);
+                    self.a.jcc(cc ^ 1, to);
+                    return;
+                }
+                let to = self.cold_edge(taken);
+                self.a.jcc(cc, to);
+                self.restore_after_test();
+                self.go(fall, next);
+            }
+            Test::RcxZero(yes) => {
+                let (zero, other) = if yes { (taken, fall) } else { (fall, taken) };
+                let l = self.a.buf.label();
+                self.a.jrcxz(l);
+                // The short branch reaches over one jump.
+                if self.stop.is_some() || other.block.is_none() || other.block != next {
+                    let to = self.cold_edge(other);
+                    self.a.jmp(to);
+                    self.a.buf.bind(l);
+                    self.go(zero, next);
+                } else {
+                    let over = self.a.buf.label();
+                    self.a.jmp_short(over);
+                    self.a.buf.bind(l);
+                    let to = self.cold_edge(zero);
+                    self.a.jmp(to);
+                    self.a.buf.bind(over);
+                }
+            }
+        }
+    }
+
+    /// Leaves for `pc` when a value is 1.
+    pub(super) fn exit_if(&mut self, i: usize) {
+        use super::flags::Test;
+        let inst = self.b.insts[i];
+        let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
+        let to = Edge { pc: inst.imm, block };
+        match self.condition(inst.args[0], i, true) {
+            Test::Known(false) => self.restore_flags(i),
+            Test::Known(true) => {
+                self.restore_flags(i);
+                let l = self.cold_edge(to);
+                self.a.jmp(l);
+            }
+            Test::Cc(cc) => {
+                let l = self.cold_edge(to);
+                self.a.jcc(cc, l);
+                self.restore_after_test();
+            }
+            Test::RcxZero(yes) => {
+                let (l, over) = (self.a.buf.label(), self.a.buf.label());
+                let to = self.cold_edge(to);
+                self.a.jrcxz(l);
+                if yes {
+                    self.a.jmp_short(over);
+                    self.a.buf.bind(l);
+                    self.a.jmp(to);
+                    self.a.buf.bind(over);
+                } else {
+                    self.a.jmp(to);
+                    self.a.buf.bind(l);
+                }
+            }
+        }
+    }
+
+    // ---- the interpreter as a helper ----------------------------------------------------------------------------------
+
+    /// Stores a value, zero-extended, as operand `k` of a helper or terminal.
+    pub(super) fn put_arg(&mut self, k: usize, v: Val) {
+        let ty = self.ty(v);
+        match ty {
+            Ty::V128 => {
+                let x = self.vreg(v);
+                self.a.sse_store(Sse::MOVUPS, arg(k), x);
+            }
+            Ty::F80 => {
+                let x = self.vtemp();
+                let from = match self.at(v) {
+                    At::Spill(n) => spill(n),
+                    At::Result => result(),
+                    _ => {
+                        self.fail("extended real");
+                        spill(0)
+                    }
+                };
+                self.a.sse(Sse::MOVUPS, x, from);
+                self.a.sse_store(Sse::MOVUPS, arg(k), x);
+            }
+            Ty::Fl => {
+                let t = self.flags_image(v);
+                self.a.store(Size::Q, arg(k), t);
+                self.unlock(t);
+            }
+            _ => {
+                if let At::Const(c) = self.at(v) {
+                    if i32::try_from(c).is_ok() {
+                        return self.a.store_imm(Size::Q, arg(k), c as i32);
+                    }
+                }
+                let size = Size::of_bits(ty.bits());
+                let r = self.reg(v);
+                if size == Size::Q {
+                    self.a.store(Size::Q, arg(k), r);
+                } else {
+                    let free = self.available() > 0;
+                    if free {
+                        let t = self.temp();
+                        self.a.movzx(size, t, r);
+                        self.a.store(Size::Q, arg(k), t);
+                        self.unlock(t);
+                    } else {
+                        self.a.store_imm(Size::Q, arg(k), 0);
+                        self.a.store(size, arg(k), r);
+                    }
+                }
+                if self.temps >> r.0 & 1 != 0 {
+                    self.unlock(r);
+                }
+            }
+        }
+    }
+
+    /// Calls the interpreter for the operation at `i`; the result is in the frame.
+    fn call_helper(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        for (k, v) in inst.operands().iter().enumerate() {
+            self.put_arg(k, *v);
+        }
+        let what = inst.op as u32 | (inst.ty as u32) << 8;
+        self.a.store_imm(Size::Q, Mem::gs(scratch::WHAT), what as i32);
+        match i32::try_from(inst.imm as i64) {
+            Ok(imm) => self.a.store_imm(Size::Q, Mem::gs(scratch::IMM), imm),
+            Err(_) => {
+                self.a.store_imm(Size::D, Mem::gs(scratch::IMM), inst.imm as i32);
+                self.a.store_imm(Size::D, Mem::gs(scratch::IMM + 4), (inst.imm >> 32) as i32);
+            }
+        }
+        // The values as they are now, for a refusal and for attention behind it.
+        self.sync();
+        self.stub(Stub::Helper);
+    }
+
+    /// The same for a pure operation in the middle of another; both can be repeated.
+    pub(super) fn helper_pure(&mut self, i: usize) {
+        self.call_helper(i);
+        self.sync();
+    }
+
+    /// Runs the operation at `i` in the interpreter.
+    pub(super) fn helper(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        self.call_helper(i);
+        let v = Val(i as u16);
+        let ty = inst.result();
+        if ty != Ty::None {
+            self.at[i] = At::Result;
+        }
+        self.index = i + 1;
+        self.sync();
+        if !self.needed(v, i) {
+            return;
+        }
+        self.locked = 0;
+        self.vlocked = 0;
+        match ty {
+            Ty::None => {}
+            Ty::V128 => {
+                let x = self.vtemp();
+                self.a.sse(Sse::MOVUPS, x, result());
+                self.vdefine(v, x);
+            }
+            Ty::F80 | Ty::Fl => {
+                let n = self.spill_slot();
+                let x = self.vtemp();
+                self.a.sse(Sse::MOVUPS, x, result());
+                self.a.sse_store(Sse::MOVUPS, spill(n), x);
+                self.at[i] = At::Spill(n);
+            }
+            _ => {
+                let t = self.temp();
+                self.a.mov(Size::Q, t, result());
+                self.define(v, t);
+            }
+        }
+    }
+
+    /// Reads of slots.
+    pub(super) fn get(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        let v = Val(i as u16);
+        let slot = inst.imm as u8;
+        if slot < 45 {
+            return self.define_home(v, slot);
+        }
+        if !self.needed(v, i) {
+            return;
+        }
+        let Home::Mem(m) = home(self.long, slot) else { return };
+        if slot == Slot::MXCSR.0 {
+            self.a.stmxcsr(Mem::gs(m));
+        }
+        let t = self.temp();
+        self.a.movzx(Size::of_bits(inst.ty.bits()), t, Mem::gs(m));
+        self.define(v, t);
+    }
+
+    /// Writes of slots other than general and vector registers.
+    pub(super) fn set_other(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        let slot = inst.imm as u8;
+        let Home::Mem(m) = home(self.long, slot) else { return };
+        let size = Size::of_bits(inst.ty.bits());
+        self.clobber_home(slot, i);
+        if slot == Slot::SYS.0 {
+            use demotic_asm::x64::int::{Shift, Unary};
+            use demotic_ir::state::eflags::{DF, FIXED, IF};
+            let t = self.temp();
+            self.load_into(inst.args[0], t);
+            self.before_flags(ARITH, i, 0);
+            self.a.alu_imm(Alu::And, Size::D, t, !ARITH as i32);
+            self.a.alu_imm(Alu::Or, Size::D, t, (FIXED | IF) as i32);
+            self.a.store(Size::D, Mem::gs(m), t);
+            self.a.alu_imm(Alu::And, Size::D, t, DF as i32);
+            self.a.shift_imm(Shift::Shr, Size::D, t, DF.trailing_zeros() as u8 - 1);
+            self.a.unary(Unary::Neg, Size::Q, t);
+            self.a.alu_imm(Alu::Add, Size::Q, t, 1);
+            self.a.store(Size::Q, Mem::gs(scratch::STEP), t);
+            return self.wrote_flags(ARITH, None);
+        }
+        if inst.ty == Ty::V128 || inst.ty == Ty::F80 {
+            return self.fail("wide write of a narrow slot");
+        }
+        match self.constant(inst.args[0]).and_then(|c| super::values::immediate(c, size)) {
+            Some(c) => self.a.store_imm(size, Mem::gs(m), c),
+            None => {
+                let r = self.reg(inst.args[0]);
+                self.a.store(size, Mem::gs(m), r);
+            }
+        }
+        if slot == Slot::MXCSR.0 {
+            self.a.ldmxcsr(Mem::gs(m));
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Where the values of a block are, and the temporaries.
+//!
+//! A value is known, in the home of a slot, in a temporary register, spilled, or lazy. Temporaries are few: the one whose value is needed
+//! last is spilled when another is wanted. Before a home is written, values that are only there and still needed move out
+//! ([`Emit::clobber_home`]).
+
+use super::shape;
+use super::unit::Emit;
+use super::{Home, home, spill};
+use demotic_asm::x64::sse::Sse;
+use demotic_asm::x64::{Mem, Reg, Size, Xmm};
+use demotic_ir::block::Val;
+use demotic_ir::ops::Op;
+use demotic_ir::ty::Ty;
+
+/// Where a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    /// Not computed.
+    Nowhere,
+    /// Known.
+    Const(u64),
+    /// In the low bits of a slot.
+    Home(u8),
+    /// In a general register.
+    Reg(Reg),
+    /// In a vector register.
+    Vec(Xmm),
+    /// In a spill slot.
+    Spill(u16),
+    /// To be computed by its users.
+    Lazy,
+    /// A flags value: in RFLAGS as far as [`super::flags`] says so.
+    Flags,
+    /// In the result field of the frame.
+    Result,
+}
+
+/// A source operand of an integer instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Src {
+    /// A register.
+    Reg(Reg),
+    /// A sign-extended immediate.
+    Imm(i32),
+    /// Memory.
+    Mem(Mem),
+}
+
+impl Emit<'_> {
+    /// Type of a value.
+    pub(super) fn ty(&self, v: Val) -> Ty {
+        self.b.insts.get(v.index()).map_or(Ty::None, |i| i.result())
+    }
+
+    /// Operand size of a value.
+    pub(super) fn size(&self, v: Val) -> Size {
+        Size::of_bits(self.ty(v).bits())
+    }
+
+    /// Whether operations behind `end` need the value.
+    pub(super) fn needed(&self, v: Val, end: usize) -> bool {
+        usize::from(self.shape.last[v.index()]) > end
+    }
+
+    pub(super) fn at(&self, v: Val) -> At {
+        self.at.get(v.index()).copied().unwrap_or(At::Nowhere)
+    }
+
+    pub(super) fn constant(&self, v: Val) -> Option<u64> {
+        shape::constant(self.b, v)
+    }
+
+    /// Gives up on the unit.
+    pub(super) fn fail(&mut self, why: &'static str) {
+        self.failed = self.failed.or(Some(why));
+    }
+
+    // ---- temporaries ------------------------------------------------------------------------------------------------
+
+    /// A spill slot.
+    pub(super) fn spill_slot(&mut self) -> u16 {
+        match self.spills.iter().position(|used| !used) {
+            Some(n) => {
+                self.spills[n] = true;
+                n as u16
+            }
+            None => {
+                self.fail("spill slots");
+                0
+            }
+        }
+    }
+
+    /// Moves the value in a temporary register out to memory.
+    fn evict(&mut self, r: Reg, v: Val) {
+        let n = self.spill_slot();
+        self.a.store(Size::Q, spill(n), r);
+        self.at[v.index()] = At::Spill(n);
+        self.owner[usize::from(r.0)] = None;
+        self.sync();
+    }
+
+    /// A free temporary register, reserved until the operation is done.
+    pub(super) fn temp(&mut self) -> Reg {
+        let candidates = self.temps;
+        let unlocked = |s: &Self, r: &u8| candidates >> r & 1 != 0 && s.locked >> r & 1 == 0;
+        let free = (0..16u8).find(|r| unlocked(self, r) && self.owner[usize::from(*r)].is_none());
+        let r = match free {
+            Some(r) => r,
+            None => {
+                let far = (0..16u8).filter(|r| unlocked(self, r)).max_by_key(|r| {
+                    self.owner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()])
+                });
+                let Some(r) = far else {
+                    self.fail("temporary registers");
+                    return Reg::R14;
+                };
+                if let Some(v) = self.owner[usize::from(r)] {
+                    self.evict(Reg(r), v);
+                }
+                r
+            }
+        };
+        self.locked |= 1 << r;
+        Reg(r)
+    }
+
+    /// A free temporary vector register, reserved until the operation is done.
+    pub(super) fn vtemp(&mut self) -> Xmm {
+        let candidates = self.vtemps;
+        let unlocked = |s: &Self, r: &u8| candidates >> r & 1 != 0 && s.vlocked >> r & 1 == 0;
+        let free = (0..16u8).find(|r| unlocked(self, r) && self.vowner[usize::from(*r)].is_none());
+        let r = match free {
+            Some(r) => r,
+            None => {
+                let far = (0..16u8).filter(|r| unlocked(self, r)).max_by_key(|r| {
+                    self.vowner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()])
+                });
+                let Some(r) = far else {
+                    self.fail("temporary vector registers");
+                    return Xmm(15);
+                };
+                if let Some(v) = self.vowner[usize::from(r)] {
+                    let n = self.spill_slot();
+                    self.a.sse_store(Sse::MOVUPS, spill(n), Xmm(r));
+                    self.at[v.index()] = At::Spill(n);
+                    self.vowner[usize::from(r)] = None;
+                    self.sync();
+                }
+                r
+            }
+        };
+        self.vlocked |= 1 << r;
+        Xmm(r)
+    }
+
+    /// How many temporary registers could be had without locked ones.
+    pub(super) fn available(&self) -> u32 {
+        (self.temps & !self.locked).count_ones()
+    }
+
+    /// Reserves a register that holds an operand.
+    pub(super) fn lock(&mut self, r: Reg) {
+        self.locked |= 1 << r.0;
+    }
+
+    /// Gives up the reservation of a register (its owner keeps it).
+    pub(super) fn unlock(&mut self, r: Reg) {
+        self.locked &= !(1 << r.0);
+    }
+
+    /// The operation is done: gives back scratch registers, and those of values that nothing behind `end` needs.
+    pub(super) fn release(&mut self, end: usize) {
+        self.locked = 0;
+        self.vlocked = 0;
+        for r in 0..16 {
+            if let Some(v) = self.owner[r] {
+                if !self.needed(v, end) {
+                    self.owner[r] = None;
+                }
+            }
+            if let Some(v) = self.vowner[r] {
+                if !self.needed(v, end) {
+                    self.vowner[r] = None;
+                }
+            }
+        }
+        if self.spills.iter().any(|used| *used) {
+            let mut used = [false; crate::frame::SPILLS];
+            for (k, at) in self.at.iter().enumerate() {
+                if let At::Spill(n) = at {
+                    if usize::from(self.shape.last[k]) > end {
+                        used[usize::from(*n)] = true;
+                    }
+                }
+            }
+            self.spills = used;
+        }
+    }
+
+    // ---- values -----------------------------------------------------------------------------------------------------
+
+    /// The value is in that temporary from now on.
+    pub(super) fn define(&mut self, v: Val, r: Reg) {
+        self.forget(v);
+        self.at[v.index()] = At::Reg(r);
+        self.owner[usize::from(r.0)] = Some(v);
+    }
+
+    /// The same for vectors.
+    pub(super) fn vdefine(&mut self, v: Val, x: Xmm) {
+        self.forget(v);
+        self.at[v.index()] = At::Vec(x);
+        self.vowner[usize::from(x.0)] = Some(v);
+    }
+
+    /// The value is in a slot from now on.
+    pub(super) fn define_home(&mut self, v: Val, slot: u8) {
+        self.forget(v);
+        self.at[v.index()] = At::Home(slot);
+        self.aliases[usize::from(slot)].push(v);
+    }
+
+    fn forget(&mut self, v: Val) {
+        match self.at[v.index()] {
+            At::Reg(r) if self.owner[usize::from(r.0)] == Some(v) => self.owner[usize::from(r.0)] = None,
+            At::Vec(x) if self.vowner[usize::from(x.0)] == Some(v) => self.vowner[usize::from(x.0)] = None,
+            _ => {}
+        }
+    }
+
+    /// Before the slot's home is written: values there that operations behind `end` need, move out.
+    pub(super) fn clobber_home(&mut self, slot: u8, end: usize) {
+        let list = core::mem::take(&mut self.aliases[usize::from(slot)]);
+        let mut moved = false;
+        for v in list {
+            if self.at(v) != At::Home(slot) || !self.needed(v, end) {
+                continue;
+            }
+            moved = true;
+            if self.ty(v) == Ty::V128 {
+                let src = self.vreg(v);
+                if self.at(v) == At::Home(slot) {
+                    let t = self.vtemp();
+                    self.a.sse(Sse::MOVAPS, t, src);
+                    self.vdefine(v, t);
+                }
+            } else if self.available() > 0 {
+                let t = self.temp();
+                match home(self.long, slot) {
+                    Home::Gpr(r) => self.a.mov(Size::Q, t, r),
+                    Home::Mem(m) => self.a.mov(self.slot_size(slot), t, Mem::gs(m)),
+                    Home::Vec(x) => self.a.movd_from(Size::Q, t, Xmm(x)),
+                }
+                self.define(v, t);
+            } else {
+                let n = self.spill_slot();
+                match home(self.long, slot) {
+                    Home::Gpr(r) => self.a.store(Size::Q, spill(n), r),
+                    Home::Vec(x) => self.a.sse_store(Sse::MOVUPS, spill(n), Xmm(x)),
+                    Home::Mem(_) => self.fail("temporary registers"),
+                }
+                self.at[v.index()] = At::Spill(n);
+            }
+        }
+        if moved {
+            self.sync();
+        }
+    }
+
+    /// Width of a slot in memory, for moves of all of it.
+    pub(super) fn slot_size(&self, slot: u8) -> Size {
+        Size::of_bits(demotic_ir::slot::Slot(slot).ty().bits())
+    }
+
+    /// A register that holds the value; not to be written.
+    pub(super) fn reg(&mut self, v: Val) -> Reg {
+        let size = self.size(v);
+        let from = match self.at(v) {
+            At::Reg(r) => {
+                self.lock(r);
+                return r;
+            }
+            At::Const(c) => {
+                let t = self.temp();
+                self.a.mov_imm(t, c);
+                return t;
+            }
+            At::Home(slot) => match home(self.long, slot) {
+                Home::Gpr(r) => return r,
+                Home::Mem(m) => Mem::gs(m),
+                Home::Vec(x) => {
+                    let t = self.temp();
+                    self.a.movd_from(Size::Q, t, Xmm(x));
+                    return t;
+                }
+            },
+            At::Spill(n) => spill(n),
+            At::Result => super::result(),
+            At::Lazy => {
+                let t = self.compute(v);
+                self.lock(t);
+                return t;
+            }
+            At::Nowhere | At::Vec(_) | At::Flags => {
+                self.fail("value in no register");
+                return Reg::R14;
+            }
+        };
+        let t = self.temp();
+        self.a.movzx(size, t, from);
+        self.define(v, t);
+        t
+    }
+
+    /// The value as a source operand of an instruction of its size.
+    pub(super) fn src(&mut self, v: Val) -> Src {
+        let size = self.size(v);
+        match self.at(v) {
+            At::Const(c) => match immediate(c, size) {
+                Some(i) => Src::Imm(i),
+                None => Src::Reg(self.reg(v)),
+            },
+            At::Home(slot) => match home(self.long, slot) {
+                Home::Mem(m) => Src::Mem(Mem::gs(m)),
+                _ => Src::Reg(self.reg(v)),
+            },
+            At::Spill(n) => Src::Mem(spill(n)),
+            _ => Src::Reg(self.reg(v)),
+        }
+    }
+
+    /// A scratch register with a copy of the value, to be overwritten. Bits above the value's type are noise.
+    pub(super) fn copy(&mut self, v: Val, end: usize) -> Reg {
+        if let At::Reg(r) = self.at(v) {
+            if !self.needed(v, end) && self.owner[usize::from(r.0)] == Some(v) && self.locked >> r.0 & 1 == 0 {
+                // Its last use; the map still says where it is until the operation is done.
+                self.lock(r);
+                return r;
+            }
+        }
+        match self.src(v) {
+            Src::Reg(r) => {
+                let t = self.temp();
+                self.a.mov(self.size(v).at_least_d(), t, r);
+                t
+            }
+            Src::Imm(i) => {
+                let t = self.temp();
+                let c = self.constant(v).unwrap_or(i as u64);
+                self.a.mov_imm(t, c);
+                t
+            }
+            Src::Mem(m) => {
+                let t = self.temp();
+                self.a.movzx(self.size(v), t, m);
+                t
+            }
+        }
+    }
+
+    /// Puts the value into that register (which is not its home); upper bits are noise.
+    pub(super) fn load_into(&mut self, v: Val, r: Reg) {
+        let size = self.size(v);
+        match self.src(v) {
+            Src::Reg(s) if s == r => {}
+            Src::Reg(s) => self.a.mov(size.at_least_d(), r, s),
+            Src::Imm(i) => {
+                let c = self.constant(v).unwrap_or(i as u64);
+                self.a.mov_imm(r, c);
+            }
+            Src::Mem(m) => self.a.movzx(size, r, m),
+        }
+    }
+
+    /// A vector register that holds the value; not to be written.
+    pub(super) fn vreg(&mut self, v: Val) -> Xmm {
+        let from = match self.at(v) {
+            At::Vec(x) => {
+                self.vlocked |= 1 << x.0;
+                return x;
+            }
+            At::Home(slot) => match home(self.long, slot) {
+                Home::Vec(x) => return Xmm(x),
+                Home::Mem(m) => Mem::gs(m),
+                Home::Gpr(_) => {
+                    self.fail("vector in a general register");
+                    return Xmm(15);
+                }
+            },
+            At::Spill(n) => spill(n),
+            At::Result => super::result(),
+            _ => {
+                self.fail("vector in no register");
+                return Xmm(15);
+            }
+        };
+        let t = self.vtemp();
+        self.a.sse(Sse::MOVUPS, t, from);
+        self.vdefine(v, t);
+        t
+    }
+
+    /// Computes a lazy value into a temporary, where it stays.
+    pub(super) fn compute(&mut self, v: Val) -> Reg {
+        let inst = self.b.insts[v.index()];
+        match inst.op {
+            Op::Add | Op::Sub | Op::Shl | Op::Zext | Op::And if shape::linear(self.b, &inst, self.long) => {
+                let size = Size::of_bits(inst.ty.bits());
+                let t = self.linear_into(v, size, None);
+                self.define(v, t);
+                t
+            }
+            Op::Cond | Op::Eq | Op::LtU | Op::LtS | Op::Not if self.ty(v) == Ty::I1 => {
+                let t = self.truth(v);
+                self.define(v, t);
+                t
+            }
+            _ => {
+                self.fail("lazy operation");
+                Reg::R14
+            }
+        }
+    }
+}
+
+/// A constant as a sign-extended immediate of an instruction of that size.
+pub(super) fn immediate(c: u64, size: Size) -> Option<i32> {
+    match size {
+        Size::B => Some(i32::from(c as i8)),
+        Size::W => Some(i32::from(c as i16)),
+        Size::D => Some(c as i32),
+        Size::Q => i32::try_from(c as i64).ok(),
+    }
+}
