@@ -121,6 +121,32 @@ pub fn crates(arguments: &[&str]) -> Result<()> {
     dist::crate_tests(host, names, |mut command| Ok(command.status()?.success()))?.then_some(()).context("tests fail")
 }
 
+/// Random IR programs, as many as wanted.
+pub fn ir_fuzz(arguments: &[&str]) -> Result<()> {
+    let (mut count, mut seed, mut host) = ("100000", "1", std::env::consts::ARCH);
+    let mut rest = arguments.iter();
+    while let Some(flag) = rest.next() {
+        let value = *rest.next().with_context(|| format!("{flag} needs a value"))?;
+        match *flag {
+            "--count" => count = value,
+            "--seed" => seed = value,
+            "--host" => host = value,
+            other => bail!("no option {other}"),
+        }
+    }
+    let run = |mut command: Command| {
+        command.args(["--release", "--test", "programs"]);
+        command.env("DEMOTIC_IR_COUNT", count).env("DEMOTIC_IR_SEED", seed);
+        Ok(command.status()?.success())
+    };
+    let ok = if host == std::env::consts::ARCH {
+        run(cargo(&["test", "-p", "demotic-engine"]))?
+    } else {
+        dist::crate_tests(host, &["demotic-engine"], run)?
+    };
+    ok.then_some(()).context("a program runs differently")
+}
+
 /// Expected output from native runs.
 pub fn bless() -> Result<()> {
     let mut command = cargo(&["test", "-p", "demotic-tests", "--test", "guests"]);

@@ -25,6 +25,7 @@ cargo xtask TASK
   guests          fetch the pinned guest programs into the cache
   bless           write the expected output of the guest programs from native runs (x86-64 machine)
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
+  ir-fuzz [...]   random IR programs, translated and interpreted (--count N, --seed N, --host x86_64|aarch64)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS]
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
         Some("guests") => guests(),
         Some("bless") => ci::bless(),
         Some("oracle") => ci::tool(&["run", "--release", "-p", "demotic-oracle", "--"], &rest),
+        Some("ir-fuzz") => ci::ir_fuzz(&rest),
         Some("disas") => ci::tool(&["run", "-p", "demotic-debug", "--example", "disas", "--"], &rest),
         Some("bench") => bench::bench(&rest),
         Some("count") => count::count(&rest),

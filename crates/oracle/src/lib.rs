@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod generate;
+pub mod litmus;
 pub mod model;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
