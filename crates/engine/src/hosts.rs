@@ -37,8 +37,7 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         flagm: caps & FLAGM != 0,
         ..Features::default()
     };
-    let _ = (features, Arch::Arm64, Order::Single);
-    None
+    Some((&demotic_codegen::arm64::Arm64, Target { arch: Arch::Arm64, features, order: Order::Single }))
 }
 
 /// No emitter for this host.

@@ -9,7 +9,7 @@
 use crate::plan::{self, Plan};
 use demotic_asm::arm64::Sz;
 use demotic_ir::block::{Block, Inst, Term, Val};
-use demotic_ir::ops::Op;
+use demotic_ir::ops::{Effects, Op};
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::Mode;
@@ -72,6 +72,7 @@ impl Analysis {
     pub fn new(block: &Block, plan: &Plan, mode: Mode, fp: bool, plain: bool) -> Analysis {
         let mut a = Analysis::sized(block.insts.len());
         a.liveness(block, plan);
+        a.deferred(block);
         if plain {
             a.pushes(block);
         }
@@ -276,6 +277,32 @@ impl Analysis {
             }
             if inst.op == Op::SetFl {
                 self.set[inst.args[0].index()] = i;
+            }
+        }
+    }
+
+    /// What only deferred definitions need: reads of slots have to be tracked, pure operations can be recomputed from their operands.
+    fn deferred(&mut self, block: &Block) {
+        let n = block.insts.len();
+        let mut todo = Vec::new();
+        for d in &block.deferred {
+            let mut range = usize::from(d.from)..usize::from(d.to).min(n);
+            if range.any(|i| plan::shows_state(&block.insts[i])) {
+                todo.extend_from_slice(d.def.operands());
+            }
+        }
+        while let Some(v) = todo.pop() {
+            let inst = &block.insts[v.index()];
+            if self.live[v.index()] {
+                continue;
+            }
+            if inst.op.info().effects == Effects::PURE {
+                todo.extend_from_slice(inst.operands());
+            } else {
+                self.live[v.index()] = true;
+                if inst.result() == Ty::Fl {
+                    self.need[v.index()] = ARITH;
+                }
             }
         }
     }
