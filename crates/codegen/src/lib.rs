@@ -17,6 +17,7 @@
 //! Architecture invariants: guests are known only as numbered slots; pure; no executing here (the engine does).
 #![forbid(unsafe_code)]
 
+pub mod arm64;
 pub mod frame;
 pub mod plan;
 pub mod target;
@@ -164,12 +165,20 @@ pub enum Loc {
     Recompute,
 }
 
+/// Stands in [`Place::values`] for the host flags when they are kept in a register ([`Loc::Gpr`]) instead of [`HostRegs::flags`].
+pub const SAVED_FLAGS: Val = Val(u16::MAX);
+
+/// Stands in [`Place::values`] for the status of a store-exclusive ([`Loc::Gpr`], 32 bits): when it is 0 the operation at `index` is
+/// done, and its result is among the values; else it is not.
+pub const ATTEMPT: Val = Val(u16::MAX - 1);
+
 /// What a host PC means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The block.
     pub block: u32,
-    /// The first operation not yet executed; `insts.len()` for the terminal; one more where a call of the terminal has come back.
+    /// The first operation not yet executed; `insts.len()` for the terminal, one more behind a call that has come back (to the terminal's
+    /// return edge).
     pub index: u32,
     /// Where all values are that operations from `index` on, the terminal and the deferred flags in force need (transitively
     /// for [`Loc::Recompute`]), by increasing value number.

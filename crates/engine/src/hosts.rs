@@ -15,8 +15,7 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         popcnt: std::arch::is_x86_feature_detected!("popcnt"),
         ..Features::default()
     };
-    let _ = (features, Arch::X64, Order::Single);
-    None
+    Some((&demotic_codegen::x64::X64, Target { arch: Arch::X64, features, order: Order::Single }))
 }
 
 /// This host's emitter and target (asm/hwcap.h of arm64 for the bits).
@@ -37,8 +36,7 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         flagm: caps & FLAGM != 0,
         ..Features::default()
     };
-    let _ = (features, Arch::Arm64, Order::Single);
-    None
+    Some((&demotic_codegen::arm64::Arm64, Target { arch: Arch::Arm64, features, order: Order::Single }))
 }
 
 /// No emitter for this host.

@@ -10,7 +10,7 @@ use crate::memory::GuestMemory;
 use crate::store::{Key, RegionCode, Store, Way, empty_table};
 use crate::{GuestState, interrupt};
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
-use demotic_codegen::{Loc, Place, Stub};
+use demotic_codegen::{ATTEMPT, Loc, Place, SAVED_FLAGS, Stub};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -240,6 +240,7 @@ impl Jit {
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
         let place = store.emitter.locate(&unit, &meta.request, offset)?;
+        let place = self.resolve(place);
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];
         self.place_values(store, block, &place, state);
@@ -265,6 +266,23 @@ impl Jit {
             }
         }
         Some((leave, block.marks.last().map_or(block.pc, |m| m.pc)))
+    }
+
+    /// Takes in what a place says besides values.
+    fn resolve(&mut self, mut place: Place) -> Place {
+        let regs = &mut self.core.frame.snapshot;
+        let mut done = false;
+        place.values.retain(|&(v, loc)| {
+            let Loc::Gpr(n) = loc else { return true };
+            match v {
+                SAVED_FLAGS => regs.flags = regs.gpr[usize::from(n)],
+                ATTEMPT => done = regs.gpr[usize::from(n)] as u32 == 0,
+                _ => return true,
+            }
+            false
+        });
+        place.index += u32::from(done);
+        place
     }
 
     fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {

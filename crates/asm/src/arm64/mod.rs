@@ -166,6 +166,10 @@ pub enum Extend {
 pub struct Imm12(u16, bool);
 
 impl Imm12 {
+    /// A number below 4096.
+    pub const fn small(n: u16) -> Option<Imm12> {
+        if n < 4096 { Some(Imm12(n, false)) } else { None }
+    }
     /// The encoding of a number, when there is one.
     pub fn new(n: u64) -> Option<Imm12> {
         match n {

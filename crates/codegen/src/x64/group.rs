@@ -144,7 +144,11 @@ impl Emit<'_> {
         }
         let slot = g.set.map(|s| self.b.insts[s].imm as u8);
         if let Some(slot) = slot {
-            if commutes && loaded != Some(second) && self.at(first) != At::Home(slot) && self.at(second) == At::Home(slot) {
+            if commutes
+                && loaded != Some(second)
+                && self.at(first) != At::Home(slot)
+                && self.at(second) == At::Home(slot)
+            {
                 core::mem::swap(&mut first, &mut second);
             }
         }

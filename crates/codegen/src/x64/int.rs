@@ -169,7 +169,8 @@ impl Emit<'_> {
         let size = Size::of_bits(inst.ty.bits());
         let whole = size == Size::Q || size == Size::D;
         if self.at(v) == At::Home(slot) {
-            let already = self.plan.into[v.index()] == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
+            let already =
+                self.plan.into[v.index()] == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
             let computed = self.b.insts[v.index()].op != Op::Get || size == Size::Q || !self.long;
             if already && computed || size < Size::D {
                 return;

@@ -14,7 +14,7 @@ use demotic_asm::x64::int::Alu;
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Asm, Mem, Reg, Size, Xmm};
 use demotic_ir::state::GuestState;
-use demotic_ir::state::eflags::{ARITH, DF};
+use demotic_ir::state::eflags::{ARITH, DF, TF};
 
 const Q: Size = Size::Q;
 /// Callee-saved registers of the System V ABI.
@@ -66,7 +66,8 @@ fn exit(a: &mut Asm, kind: u64) {
 /// Loads the homes from the snapshot, RSP last; flags are kept from the first step on.
 fn load_all(a: &mut Asm) {
     a.mov(Size::D, Reg::RAX, snapshot(offset_of!(HostRegs, flags)));
-    a.alu_imm(Alu::And, Size::D, Reg::RAX, ARITH as i32);
+    // TF may be set as well, by whoever single-steps.
+    a.alu_imm(Alu::And, Size::D, Reg::RAX, (ARITH | TF) as i32);
     a.push(Reg::RAX);
     a.popfq();
     (0..16).for_each(|n| a.sse(Sse::MOVUPS, Xmm(n), snapshot_vec(n)));

@@ -79,16 +79,7 @@ pub(super) fn is_flags(op: Op) -> bool {
 pub(super) fn addresses(op: Op) -> bool {
     matches!(
         op,
-        Op::Ld
-            | Op::St
-            | Op::StUnless
-            | Op::ProbeW
-            | Op::AXchg
-            | Op::AAdd
-            | Op::AAnd
-            | Op::AOr
-            | Op::AXor
-            | Op::ACas
+        Op::Ld | Op::St | Op::StUnless | Op::ProbeW | Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas
     )
 }
 
@@ -204,7 +195,8 @@ impl Shape {
                     let extra = u16::from(matches!(inst.op, Op::And | Op::Or | Op::Xor) && fl.is_some());
                     let extra = extra + u16::from(matches!(inst.op, Op::Rol | Op::Ror) && fl.is_some());
                     let l = block.insts[load];
-                    if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0 {
+                    if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0
+                    {
                         break;
                     }
                     g.store = Some(k);

@@ -1,7 +1,7 @@
 //! A unit: layout of its blocks, their terminals, edges, cold code, and what a host PC means.
 
-use super::values::At;
 use super::shape::Shape;
+use super::values::At;
 use super::{Home, arg, at, home, result, scratch, spill};
 use crate::plan::{self, Plan};
 use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};

@@ -109,9 +109,9 @@ impl Emit<'_> {
         let r = match free {
             Some(r) => r,
             None => {
-                let far = (0..16u8).filter(|r| unlocked(self, r)).max_by_key(|r| {
-                    self.owner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()])
-                });
+                let far = (0..16u8)
+                    .filter(|r| unlocked(self, r))
+                    .max_by_key(|r| self.owner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()]));
                 let Some(r) = far else {
                     self.fail("temporary registers");
                     return Reg::R14;
@@ -134,9 +134,9 @@ impl Emit<'_> {
         let r = match free {
             Some(r) => r,
             None => {
-                let far = (0..16u8).filter(|r| unlocked(self, r)).max_by_key(|r| {
-                    self.vowner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()])
-                });
+                let far = (0..16u8)
+                    .filter(|r| unlocked(self, r))
+                    .max_by_key(|r| self.vowner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()]));
                 let Some(r) = far else {
                     self.fail("temporary vector registers");
                     return Xmm(15);

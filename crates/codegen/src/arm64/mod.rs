@@ -1,0 +1,402 @@
+//! The AArch64 emitter.
+//!
+//! Guest registers live in x0..x15 and v16..v31, the flags in NZCV (C inverted, as `subs` leaves it) and the raw parity and
+//! auxiliary registers x26 and x27; x28 is the frame; x19..x25, x29 and v0..v12 hold values of a block ([`regs`]); x16, x17,
+//! x30 and v13..v15 are scratch within one operation.
+//!
+//! One pass over the operations of a block, after a pass that decided what emits nothing ([`analysis`]). What is not
+//! emitted inline calls the interpreter for the one operation ([`helper`]). i8 and i16 values have noise in the upper bits of
+//! their register; users extend where it matters.
+//!
+//! Entries: a block that is reached by falling into it must not have its pre-entry in the way. Such a block gets a
+//! trampoline out of line for those who come from outside; branches backwards inside the unit take it, too, so that
+//! every loop passes an entry that can be made stale.
+
+mod analysis;
+mod flags;
+mod float;
+mod helper;
+mod int;
+mod mem;
+mod muldiv;
+mod regs;
+mod runtime;
+mod term;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+use crate::frame::HostRegs;
+use crate::plan::Plan;
+use crate::{Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target};
+use analysis::Analysis;
+use demotic_asm::arm64::branch;
+use demotic_asm::buffer::{CodeBuffer, Field, Label};
+use demotic_ir::block::{Block, Edge, Term, Unit};
+use demotic_ir::state::{GuestState, Mode};
+use regs::Books;
+use std::collections::BTreeMap;
+
+/// The emitter for AArch64 hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Arm64;
+
+/// Something that stands behind the code of the blocks.
+#[derive(Debug)]
+enum Cold {
+    /// Give up at this place.
+    Deopt(Label),
+    /// A patchable jump.
+    Edge(Label, u64),
+    /// `mov x16, reg`, then to a stub.
+    Miss(Label, u8, Stub),
+    /// An operation by the interpreter, with everything that is needed for it, and the way back.
+    Helper(Label, helper::Late),
+    /// Some instructions and a jump back.
+    Fix(Label, Vec<u32>, Label),
+}
+
+/// One unit being emitted.
+struct Emit<'a> {
+    unit: &'a Unit,
+    request: &'a Request,
+    buf: CodeBuffer,
+    out: Compiled,
+    stop: Option<u32>,
+    place: Option<Place>,
+    /// What to report instead of the current books (code out of line).
+    fixed_place: Option<Place>,
+    failed: bool,
+    /// NZCV is in x30 at the moment.
+    saved_flags: bool,
+    cold: Vec<(Cold, Option<Place>)>,
+    pool: BTreeMap<u64, Label>,
+    /// Branches of 14 bits reach everything.
+    small: bool,
+    entries: Vec<Label>,
+    bodies: Vec<Label>,
+    /// Position in the layout.
+    position: Vec<usize>,
+    // The current block.
+    number: u32,
+    block: &'a Block,
+    plan: Plan,
+    an: Analysis,
+    books: Books,
+    index: usize,
+    next: Option<u32>,
+    /// Operations that another one has done already.
+    done: Vec<bool>,
+    /// Where the call that is being emitted comes back.
+    pending_landing: Option<Label>,
+}
+
+impl Emit<'_> {
+    fn narrow(&self) -> bool {
+        self.unit.mode != Mode::Long
+    }
+
+    fn fp_inline(&self) -> bool {
+        !self.request.fp_by_helper
+    }
+
+    /// A label of a literal.
+    fn literal(&mut self, n: u64) -> Label {
+        let buf = &mut self.buf;
+        *self.pool.entry(n).or_insert_with(|| buf.label())
+    }
+
+    /// A branch to the runtime.
+    fn stub(&mut self, call: bool, stub: Stub) {
+        self.out.relocs.push(Reloc { at: self.buf.offset(), field: Field::Arm26, stub });
+        self.w(if call { branch::BL } else { branch::B });
+    }
+
+    /// Code out of line, with the state as it is now.
+    fn later(&mut self, cold: Cold) {
+        let place = self.stop.is_some().then(|| self.here());
+        self.cold.push((cold, place));
+    }
+
+    /// A label that gives up at the current operation.
+    fn deopt(&mut self) -> Label {
+        let label = self.buf.label();
+        self.later(Cold::Deopt(label));
+        label
+    }
+
+    /// The label of a block for a branch from the current one.
+    fn target(&self, block: u32) -> Option<Label> {
+        let b = block as usize;
+        let (to, from) = (*self.position.get(b)?, *self.position.get(self.number as usize)?);
+        Some(if to > from { self.bodies[b] } else { self.entries[b] })
+    }
+
+    /// The label to branch to for an edge: a block of the unit, or a patchable jump out of line.
+    fn edge_label(&mut self, edge: Edge) -> Label {
+        if let Some(label) = edge.block.and_then(|b| self.target(b)) {
+            return label;
+        }
+        let label = self.buf.label();
+        self.later(Cold::Edge(label, edge.pc));
+        label
+    }
+
+    /// A patchable jump here.
+    fn edge_site(&mut self, pc: u64) {
+        self.out.edges.push(EdgeSite { at: self.buf.offset(), kind: EdgeKind::Jump, pc });
+        self.stub(true, Stub::EdgeJump);
+    }
+
+    /// Goes on at an edge: nothing when the code of the target comes next.
+    fn go(&mut self, edge: Edge) {
+        match edge.block {
+            Some(b) if self.next == Some(b) && self.bodies[b as usize] != self.entries[b as usize] => {}
+            Some(b) if self.target(b).is_some() => {
+                let label = self.entries[b as usize];
+                let label = self.target(b).unwrap_or(label);
+                self.w_to(branch::B, label, Field::Arm26);
+            }
+            _ => self.edge_site(edge.pc),
+        }
+    }
+
+    fn blocks(&mut self) {
+        let layout = layout(self.unit);
+        let unit = self.unit;
+        for (p, &b) in layout.iter().enumerate() {
+            self.position[b as usize] = p;
+        }
+        let mut falls = vec![false; unit.blocks.len()];
+        let mut looped = vec![false; unit.blocks.len()];
+        for (p, &b) in layout.iter().enumerate() {
+            let mut term = unit.blocks[b as usize].term;
+            for edge in term.edges_mut() {
+                let Some(t) = edge.block.map(|t| t as usize).filter(|&t| t < unit.blocks.len()) else { continue };
+                if self.position[t] == p + 1 {
+                    falls[t] = true;
+                }
+                if self.position[t] <= p {
+                    looped[t] = true;
+                }
+            }
+        }
+        for b in 0..unit.blocks.len() {
+            let entry = self.buf.label();
+            let body = if falls[b] && !looped[b] { self.buf.label() } else { entry };
+            self.entries.push(entry);
+            self.bodies.push(body);
+        }
+        for (p, &b) in layout.iter().enumerate() {
+            self.enter_block(b, layout.get(p + 1).copied());
+            if self.entries[b as usize] == self.bodies[b as usize] {
+                self.stub(true, Stub::Stale);
+                self.out.entries[b as usize] = self.buf.offset();
+                let label = self.entries[b as usize];
+                self.buf.bind(label);
+            } else {
+                let label = self.bodies[b as usize];
+                self.buf.bind(label);
+            }
+            self.block_body();
+        }
+        // Trampolines.
+        for &b in &layout {
+            if self.entries[b as usize] == self.bodies[b as usize] {
+                continue;
+            }
+            self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
+            self.stub(true, Stub::Stale);
+            self.out.entries[b as usize] = self.buf.offset();
+            let (entry, body) = (self.entries[b as usize], self.bodies[b as usize]);
+            self.buf.bind(entry);
+            self.w_to(branch::B, body, Field::Arm26);
+        }
+        self.cold_code();
+        self.fixed_place = None;
+        if !self.pool.is_empty() {
+            if self.buf.offset() % 8 != 0 {
+                self.buf.word(branch::NOP);
+            }
+            for (n, label) in core::mem::take(&mut self.pool) {
+                self.buf.bind(label);
+                self.buf.put(&n.to_le_bytes());
+            }
+        }
+    }
+
+    fn enter_block(&mut self, b: u32, next: Option<u32>) {
+        let unit = self.unit;
+        self.number = b;
+        self.next = next;
+        self.block = &unit.blocks[b as usize];
+        self.plan = Plan::new(self.block);
+        self.an = Analysis::new(self.block, &self.plan, unit.mode, self.fp_inline(), !self.tso());
+        self.books = Books::new(self.block.insts.len(), self.narrow());
+        self.done = vec![false; self.block.insts.len()];
+        self.index = 0;
+        self.fixed_place = None;
+    }
+
+    fn block_body(&mut self) {
+        let n = self.block.insts.len();
+        for i in 0..n {
+            self.index = i;
+            if self.done[i] {
+                continue;
+            }
+            self.op(i);
+            self.end_op(i);
+        }
+        self.index = n;
+        self.terminal();
+    }
+
+    fn cold_code(&mut self) {
+        let mut at = 0;
+        while at < self.cold.len() {
+            let (cold, place) = core::mem::replace(
+                &mut self.cold[at],
+                (Cold::Fix(Label::clone(&self.entries[0]), Vec::new(), self.entries[0]), None),
+            );
+            at += 1;
+            self.fixed_place = place;
+            match cold {
+                Cold::Deopt(label) => {
+                    self.buf.bind(label);
+                    self.stub(true, Stub::Deopt);
+                }
+                Cold::Edge(label, pc) => {
+                    self.buf.bind(label);
+                    self.edge_site(pc);
+                }
+                Cold::Miss(label, reg, stub) => {
+                    self.buf.bind(label);
+                    if reg != 16 {
+                        self.w(runtime::mov(demotic_asm::arm64::x(16), demotic_asm::arm64::x(reg)));
+                    }
+                    self.stub(false, stub);
+                }
+                Cold::Fix(label, words, back) => {
+                    self.buf.bind(label);
+                    for w in words {
+                        self.w(w);
+                    }
+                    self.w_to(branch::B, back, Field::Arm26);
+                }
+                Cold::Helper(label, late) => {
+                    self.buf.bind(label);
+                    self.late_helper(late);
+                }
+            }
+        }
+        self.out.edges.sort_by_key(|e| e.at);
+    }
+}
+
+/// The order of the blocks: traces along the edges that are likely to be followed.
+fn layout(unit: &Unit) -> Vec<u32> {
+    let n = unit.blocks.len();
+    let mut placed = vec![false; n];
+    let mut order = Vec::with_capacity(n);
+    for start in 0..n {
+        let mut at = Some(start);
+        while let Some(b) = at.filter(|&b| b < n && !placed[b]) {
+            placed[b] = true;
+            order.push(b as u32);
+            let likely = match unit.blocks[b].term {
+                Term::Jump(e) => [e.block, None],
+                Term::Branch { taken, fall, .. } => [fall.block, taken.block],
+                Term::Call { ret, .. } => [ret.block, None],
+                Term::Indirect { ret, .. } => [ret.and_then(|e| e.block), None],
+                _ => [None, None],
+            };
+            at = likely.into_iter().flatten().map(|b| b as usize).find(|&b| b < n && !placed[b]);
+        }
+    }
+    order
+}
+
+/// Emits a unit; with `stop` also says what that offset means.
+fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, Option<Place>), Error> {
+    let Some(first) = unit.blocks.first() else { return Err(Error::Missing("a block")) };
+    let size: usize = unit.blocks.iter().map(|b| b.insts.len() + 8).sum();
+    let n = unit.blocks.len();
+    let plan = Plan::default();
+    let mut e = Emit {
+        unit,
+        request,
+        buf: CodeBuffer::default(),
+        out: Compiled { entries: vec![0; n], ..Compiled::default() },
+        stop,
+        place: None,
+        fixed_place: None,
+        failed: false,
+        saved_flags: false,
+        cold: Vec::new(),
+        pool: BTreeMap::new(),
+        small: size < 1200,
+        entries: Vec::new(),
+        bodies: Vec::new(),
+        position: vec![0; n],
+        number: 0,
+        block: first,
+        an: Analysis::empty(),
+        plan,
+        books: Books::default(),
+        index: 0,
+        next: None,
+        done: Vec::new(),
+        pending_landing: None,
+    };
+    e.blocks();
+    if e.failed {
+        return Err(Error::Missing("a register or an encoding"));
+    }
+    let Emit { buf, mut out, place, .. } = e;
+    out.code = buf.finish().map_err(Error::TooLarge)?;
+    Ok((out, place))
+}
+
+impl Emitter for Arm64 {
+    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error> {
+        emit(unit, request, None).map(|(out, _)| out)
+    }
+
+    fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
+        emit(unit, request, Some(offset)).ok()?.1
+    }
+
+    fn runtime(&self, target: &target::Target) -> Runtime {
+        runtime::runtime(target)
+    }
+
+    fn load(&self, state: &GuestState, regs: &mut HostRegs) {
+        runtime::load(state, regs);
+    }
+
+    fn store(&self, mode: Mode, regs: &HostRegs, state: &mut GuestState) {
+        runtime::store(mode, regs, state);
+    }
+
+    fn condition(&self, regs: &HostRegs, cond: u8) -> bool {
+        runtime::condition(regs.flags, cond)
+    }
+
+    fn edge(&self, kind: EdgeKind, from: u64, to: u64, link: bool) -> Option<Patch> {
+        let words = (to.wrapping_sub(from) as i64) >> 2;
+        let word = branch::b_to(kind == EdgeKind::Call || !link, words)?;
+        Some(patch(word))
+    }
+
+    fn stale(&self) -> Patch {
+        patch(branch::b_to(false, -1).unwrap_or(branch::NOP))
+    }
+}
+
+fn patch(word: u32) -> Patch {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&word.to_le_bytes());
+    Patch { bytes, len: 4 }
+}

@@ -1,0 +1,626 @@
+//! Values in registers: the block-local allocator, and the report of where everything is.
+//!
+//! Guest registers have fixed homes. A value of the block is either a name for what a home holds, a constant, in a temporary,
+//! spilled to the frame, in the homes of the flags, or not computed (its user does that). Before a home is overwritten,
+//! values that are still needed and live there move to a temporary.
+//!
+//! Every instruction goes through [`Emit::w`], which is where a second emission stops and takes the [`Place`]: the books
+//! must be right at every instruction. So an operation writes its result with its last instruction, and a move is entered
+//! in the books when it has been emitted and before its source is overwritten.
+
+use super::Emit;
+use super::analysis::NONE;
+use crate::frame::{Frame, SPILLS};
+use crate::{Loc, Place};
+use core::mem::offset_of;
+use demotic_asm::arm64::mem::{self, Access};
+use demotic_asm::arm64::{Reg, Sz, V, ZR, int, simd, v, x};
+use demotic_ir::block::Val;
+use demotic_ir::interp;
+use demotic_ir::ops::Op;
+use demotic_ir::ty::Ty;
+
+/// Frame register.
+pub(super) const FRAME: Reg = x(28);
+/// Raw parity source.
+pub(super) const P: Reg = x(26);
+/// Raw auxiliary-carry source.
+pub(super) const A: Reg = x(27);
+/// Scratch within one operation.
+pub(super) const S0: Reg = x(16);
+/// Scratch within one operation.
+pub(super) const S1: Reg = x(17);
+/// Scratch within one operation; branches to the runtime destroy it.
+pub(super) const S2: Reg = x(30);
+
+/// General temporaries.
+const TEMPS: [u8; 8] = [19, 20, 21, 22, 23, 24, 25, 29];
+/// Vector registers 0 to 12 are temporaries for values; 13 to 15 are scratch within one operation.
+const VTEMPS: u8 = 13;
+/// Scratch within one operation.
+pub(super) const VS0: V = v(15);
+/// Scratch within one operation.
+pub(super) const VS1: V = v(14);
+/// Scratch within one operation.
+pub(super) const VS2: V = v(13);
+
+/// Where a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum W {
+    /// Nowhere: its user computes it, or nobody does.
+    Not,
+    /// Known.
+    Const(u64),
+    /// What a slot's home holds.
+    Home(u8),
+    /// A general temporary. Flags: an EFLAGS image.
+    T(u8),
+    /// A vector temporary.
+    V(u8),
+    /// The frame.
+    Spill(u16),
+    /// The homes of the flags.
+    Flags,
+    /// `Frame::result`.
+    Result,
+}
+
+/// What is in a temporary.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+enum Own {
+    #[default]
+    Free,
+    Vals(Vec<u16>),
+    /// A constant that may be asked for again.
+    Const(u64),
+    /// Taken for the current operation.
+    Scratch,
+}
+
+/// The books of one block.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub loc: Vec<W>,
+    /// Number of low bits that may be other than zero in a general register.
+    pub bits: Vec<u8>,
+    temps: [Own; 8],
+    vtemps: [Own; VTEMPS as usize],
+    /// Temporaries that the current operation uses.
+    pinned: u32,
+    vpinned: u32,
+    /// Values that are names for a home.
+    alias: Vec<Vec<u16>>,
+    /// Flags values in the homes of the flags, and conditions of them that are not computed.
+    pub in_flags: Vec<u16>,
+    spilled: Vec<Option<Vec<u16>>>,
+    /// Highest number of bits that may be set in a general register's home (only what this block wrote).
+    pub home_bits: [u8; 16],
+}
+
+impl Books {
+    pub fn new(n: usize, narrow: bool) -> Books {
+        Books {
+            loc: vec![W::Not; n],
+            bits: vec![64; n],
+            alias: vec![Vec::new(); 32],
+            home_bits: [if narrow { 32 } else { 64 }; 16],
+            ..Books::default()
+        }
+    }
+}
+
+impl Emit<'_> {
+    /// One instruction.
+    pub fn w(&mut self, word: u32) {
+        if self.stop == Some(self.buf.offset()) && self.place.is_none() {
+            self.place = Some(self.here());
+        }
+        self.buf.word(word);
+    }
+
+    /// An instruction with a displacement to a label.
+    pub fn w_to(&mut self, word: u32, label: demotic_asm::buffer::Label, field: demotic_asm::buffer::Field) {
+        let at = self.buf.offset();
+        self.w(word);
+        self.buf.refer(at, label, field);
+    }
+
+    /// An instruction whose encoder may refuse; refusing is a mistake that the tests find, and costs the unit only.
+    pub fn wo(&mut self, word: Option<u32>) {
+        match word {
+            Some(w) => self.w(w),
+            None => {
+                self.failed = true;
+                self.w(demotic_asm::arm64::branch::brk(0));
+            }
+        }
+    }
+
+    /// What the state is before the next instruction.
+    pub fn here(&self) -> Place {
+        if let Some(place) = &self.fixed_place {
+            return place.clone();
+        }
+        let mut values = Vec::new();
+        for k in 0..self.index.min(self.books.loc.len()) {
+            if self.an.end[k] < self.index {
+                continue;
+            }
+            let inst = &self.block.insts[k];
+            if inst.op == Op::Nop {
+                continue;
+            }
+            let result = inst.result();
+            if result == Ty::None {
+                continue;
+            }
+            let loc = match self.books.loc[k] {
+                W::Const(c) => Loc::Const(c),
+                W::Home(s) => Loc::Slot(s),
+                W::T(r) => Loc::Gpr(TEMPS[usize::from(r)]),
+                W::V(r) => Loc::Vec(r),
+                W::Spill(s) => Loc::Spill(s),
+                W::Flags => Loc::FlagsHome,
+                W::Result => Loc::Result,
+                W::Not if inst.op == Op::GetFl => Loc::FlagsHome,
+                W::Not if inst.op == Op::Const => Loc::Const(inst.imm & inst.ty.mask()),
+                W::Not => Loc::Recompute,
+            };
+            values.push((Val(k as u16), loc));
+        }
+        if self.saved_flags {
+            values.push((crate::SAVED_FLAGS, Loc::Gpr(30)));
+        }
+        Place { block: self.number, index: self.index as u32, values }
+    }
+
+    /// The register that holds a constant already.
+    pub fn find_const(&self, c: u64) -> Option<Reg> {
+        (0..TEMPS.len()).find(|&k| self.books.temps[k] == Own::Const(c)).map(|k| x(TEMPS[k]))
+    }
+
+    pub fn ty(&self, val: Val) -> Ty {
+        self.block.insts[val.index()].result()
+    }
+
+    /// The value when it is a constant.
+    pub fn constant(&self, val: Val) -> Option<u64> {
+        let inst = &self.block.insts[val.index()];
+        (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
+    }
+
+    // ---- general registers ------------------------------------------------------------------------------------------
+
+    /// A free temporary (index in the table), pinned for this operation.
+    fn take(&mut self) -> u8 {
+        let free = |own: &Own| matches!(own, Own::Free);
+        let cached = |own: &Own| matches!(own, Own::Const(_));
+        let pinned = self.books.pinned;
+        let find = |f: &dyn Fn(&Own) -> bool| {
+            (0..TEMPS.len()).find(|&k| pinned >> k & 1 == 0 && f(&self.books.temps[k])).map(|k| k as u8)
+        };
+        let k = match find(&free).or_else(|| find(&cached)) {
+            Some(k) => k,
+            None => self.evict(),
+        };
+        self.books.temps[usize::from(k)] = Own::Scratch;
+        self.books.pinned |= 1 << k;
+        k
+    }
+
+    /// Computes a value that was left to its user.
+    fn compute_lazy(&mut self, val: Val) -> Reg {
+        let k = val.index();
+        self.an.lazy[k] = false;
+        self.op(k);
+        match self.books.loc[k] {
+            W::T(_) | W::Home(0..=15) => self.r(val),
+            _ => {
+                self.failed = true;
+                S0
+            }
+        }
+    }
+
+    /// Spills the values of the temporary whose next need is farthest.
+    fn evict(&mut self) -> u8 {
+        let mut best = (0usize, 0u8);
+        for k in 0..TEMPS.len() {
+            if self.books.pinned >> k & 1 != 0 {
+                continue;
+            }
+            if let Own::Vals(vals) = &self.books.temps[k] {
+                let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                if end >= best.0 {
+                    best = (end, k as u8);
+                }
+            }
+        }
+        let k = best.1;
+        let own = core::mem::take(&mut self.books.temps[usize::from(k)]);
+        if let Own::Vals(vals) = own {
+            let s = self.spill_slot();
+            self.frame_access(Access::StrX, x(TEMPS[usize::from(k)]), spill_offset(s));
+            for &v in &vals {
+                self.books.loc[usize::from(v)] = W::Spill(s);
+            }
+            self.set_spill(s, vals);
+        } else {
+            self.failed = true;
+        }
+        k
+    }
+
+    fn spill_slot(&mut self) -> u16 {
+        let s = self.books.spilled.iter().position(Option::is_none).unwrap_or(self.books.spilled.len());
+        if s >= SPILLS {
+            self.failed = true;
+            return 0;
+        }
+        s as u16
+    }
+
+    fn set_spill(&mut self, s: u16, vals: Vec<u16>) {
+        let s = usize::from(s);
+        if self.books.spilled.len() <= s {
+            self.books.spilled.resize(s + 1, None);
+        }
+        self.books.spilled[s] = Some(vals);
+    }
+
+    /// Load or store of a frame field.
+    pub fn frame_access(&mut self, op: Access, t: impl demotic_asm::arm64::Number, offset: usize) {
+        match mem::offset(op, t, FRAME, offset as i64) {
+            Some(w) => self.w(w),
+            None => {
+                for w in int::mov_imm(Sz::X, S2, offset as u64) {
+                    self.w(w);
+                }
+                self.w(mem::index(op, t, FRAME, S2, demotic_asm::arm64::Extend::Uxtx, false));
+            }
+        }
+    }
+
+    /// A temporary for the current operation only.
+    pub fn scratch(&mut self) -> Reg {
+        let k = self.take();
+        x(TEMPS[usize::from(k)])
+    }
+
+    /// The register of a slot's home; general registers only.
+    pub fn home(slot: u8) -> Reg {
+        x(slot & 15)
+    }
+
+    /// Puts a number into a register.
+    pub fn mov_imm(&mut self, sz: Sz, d: Reg, n: u64) {
+        let words: Vec<u32> = int::mov_imm(sz, d, n).collect();
+        if words.len() >= 2 {
+            let label = self.literal(if sz == Sz::W { n & 0xffff_ffff } else { n });
+            self.w_to(mem::literal_x(d), label, demotic_asm::buffer::Field::Arm19);
+            return;
+        }
+        for w in words {
+            self.w(w);
+        }
+    }
+
+    /// A register that holds a number; kept for later uses.
+    pub fn const_reg(&mut self, n: u64) -> Reg {
+        if let Some(k) = (0..TEMPS.len()).find(|&k| self.books.temps[k] == Own::Const(n)) {
+            self.books.pinned |= 1 << k;
+            return x(TEMPS[k]);
+        }
+        let k = self.take();
+        let r = x(TEMPS[usize::from(k)]);
+        self.mov_imm(Sz::X, r, n);
+        self.books.temps[usize::from(k)] = Own::Const(n);
+        r
+    }
+
+    /// The general register that holds a value; it is computed or loaded when it is not in one. Never ZR.
+    pub fn r(&mut self, val: Val) -> Reg {
+        let k = val.index();
+        match self.books.loc[k] {
+            W::Home(s) if s < 16 => Self::home(s),
+            W::Home(s) => {
+                let t = self.scratch();
+                self.w(demotic_asm::arm64::float::fmov_to(Sz::X, t, v(s)));
+                t
+            }
+            W::T(t) => {
+                self.books.pinned |= 1 << t;
+                x(TEMPS[usize::from(t)])
+            }
+            W::Const(c) => self.const_reg(c),
+            W::Spill(s) => {
+                let t = self.take();
+                self.frame_access(Access::LdrX, x(TEMPS[usize::from(t)]), spill_offset(s));
+                let vals = self.books.spilled.get_mut(usize::from(s)).and_then(Option::take).unwrap_or_default();
+                for &v in &vals {
+                    self.books.loc[usize::from(v)] = W::T(t);
+                }
+                self.books.temps[usize::from(t)] = Own::Vals(vals);
+                x(TEMPS[usize::from(t)])
+            }
+            W::Not => {
+                if let Some(c) = self.constant(val) {
+                    return self.const_reg(c);
+                }
+                self.compute_lazy(val)
+            }
+            W::V(r) => {
+                let t = self.scratch();
+                self.w(demotic_asm::arm64::float::fmov_to(Sz::X, t, v(r)));
+                t
+            }
+            W::Flags | W::Result => {
+                self.failed = true;
+                S0
+            }
+        }
+    }
+
+    /// The same, ZR for 0.
+    pub fn rz(&mut self, val: Val) -> Reg {
+        if self.constant(val) == Some(0) { ZR } else { self.r(val) }
+    }
+
+    /// The register that the result of the current operation goes to. It may be an operand's: write it last.
+    pub fn dest(&mut self, i: usize) -> Reg {
+        if let Some(s) = self.an.into[i] {
+            if s < 16 {
+                self.evacuate(s, i);
+                return Self::home(s);
+            }
+        }
+        x(TEMPS[usize::from(self.take())])
+    }
+
+    /// Enters the result of operation `i`, which is in `reg` as [`Emit::dest`] gave it.
+    pub fn result(&mut self, i: usize, reg: Reg, bits: u8) {
+        use demotic_asm::arm64::Number;
+        let n = reg.n() as u8;
+        self.books.bits[i] = bits;
+        if n < 16 {
+            self.books.loc[i] = W::Home(n);
+            self.books.home_bits[usize::from(n)] = bits;
+            self.books.alias[usize::from(n)].push(i as u16);
+        } else if let Some(t) = TEMPS.iter().position(|&t| t == n) {
+            self.books.loc[i] = W::T(t as u8);
+            self.books.temps[t] = Own::Vals(vec![i as u16]);
+        } else {
+            self.failed = true;
+        }
+    }
+
+    /// Makes a value another name for one that is in a temporary.
+    pub fn share(&mut self, i: usize, of: Val) -> bool {
+        let bits = self.books.bits[of.index()];
+        match self.books.loc[of.index()] {
+            W::T(t) => {
+                if let Own::Vals(vals) = &mut self.books.temps[usize::from(t)] {
+                    vals.push(i as u16);
+                    self.books.loc[i] = W::T(t);
+                    self.books.bits[i] = bits;
+                    return true;
+                }
+                false
+            }
+            W::Home(s) if s < 16 => {
+                self.books.alias[usize::from(s)].push(i as u16);
+                self.books.loc[i] = W::Home(s);
+                self.books.bits[i] = bits;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Enters a value that is a name for a home.
+    pub fn name_home(&mut self, i: usize, slot: u8, bits: u8) {
+        self.books.loc[i] = W::Home(slot);
+        self.books.bits[i] = bits;
+        self.books.alias[usize::from(slot)].push(i as u16);
+    }
+
+    /// Saves values that are needed behind operation `i` and live in a home that is about to be overwritten.
+    pub fn evacuate(&mut self, slot: u8, i: usize) {
+        let s = usize::from(slot);
+        let names = core::mem::take(&mut self.books.alias[s]);
+        let needed: Vec<u16> = names
+            .into_iter()
+            .filter(|&k| self.an.end[usize::from(k)] > i && self.books.loc[usize::from(k)] == W::Home(slot))
+            .collect();
+        if needed.is_empty() {
+            return;
+        }
+        // Values computed ahead in this very home stay (they are what is about to be written).
+        if slot < 16 {
+            let t = self.take();
+            self.w(int::logic(
+                int::Logic::Orr,
+                Sz::X,
+                x(TEMPS[usize::from(t)]),
+                ZR,
+                Self::home(slot),
+                demotic_asm::arm64::Shift::Lsl,
+                0,
+            ));
+            for &k in &needed {
+                self.books.loc[usize::from(k)] = W::T(t);
+            }
+            self.books.temps[usize::from(t)] = Own::Vals(needed);
+        } else {
+            let t = self.vtake();
+            self.w(simd::mov(v(t), v(slot)));
+            for &k in &needed {
+                self.books.loc[usize::from(k)] = W::V(t);
+            }
+            self.books.vtemps[usize::from(t)] = Own::Vals(needed);
+        }
+    }
+
+    /// The home of a slot was written with value `val`: from now on the home is where it is.
+    pub fn settle(&mut self, slot: u8, val: Val) {
+        let k = val.index();
+        match self.books.loc[k] {
+            W::T(t) => {
+                if let Own::Vals(vals) = &mut self.books.temps[usize::from(t)] {
+                    vals.retain(|&w| usize::from(w) != k);
+                    if vals.is_empty() {
+                        self.books.temps[usize::from(t)] = Own::Free;
+                    }
+                }
+            }
+            W::V(t) => {
+                if let Own::Vals(vals) = &mut self.books.vtemps[usize::from(t)] {
+                    vals.retain(|&w| usize::from(w) != k);
+                    if vals.is_empty() {
+                        self.books.vtemps[usize::from(t)] = Own::Free;
+                    }
+                }
+            }
+            _ => return,
+        }
+        self.books.loc[k] = W::Home(slot);
+        self.books.alias[usize::from(slot)].push(k as u16);
+    }
+
+    /// Releases what nobody needs behind operation `i`.
+    pub fn end_op(&mut self, i: usize) {
+        let end = &self.an.end;
+        for own in self.books.temps.iter_mut().chain(self.books.vtemps.iter_mut()) {
+            match own {
+                Own::Vals(vals) => {
+                    vals.retain(|&v| end[usize::from(v)] > i);
+                    if vals.is_empty() {
+                        *own = Own::Free;
+                    }
+                }
+                Own::Scratch => *own = Own::Free,
+                _ => {}
+            }
+        }
+        for s in &mut self.books.spilled {
+            if s.as_ref().is_some_and(|vals| vals.iter().all(|&v| end[usize::from(v)] <= i)) {
+                *s = None;
+            }
+        }
+        self.books.in_flags.retain(|&v| end[usize::from(v)] > i);
+        self.books.pinned = 0;
+        self.books.vpinned = 0;
+    }
+
+    // ---- vector registers -------------------------------------------------------------------------------------------
+
+    fn vtake(&mut self) -> u8 {
+        let pinned = self.books.vpinned;
+        let free = (0..VTEMPS).find(|&k| pinned >> k & 1 == 0 && self.books.vtemps[usize::from(k)] == Own::Free);
+        let k = match free {
+            Some(k) => k,
+            None => {
+                let mut best = (0usize, NONE);
+                for k in 0..usize::from(VTEMPS) {
+                    if let (0, Own::Vals(vals)) = (pinned >> k & 1, &self.books.vtemps[k]) {
+                        let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                        if end >= best.0 {
+                            best = (end, k);
+                        }
+                    }
+                }
+                if best.1 == NONE {
+                    self.failed = true;
+                    return 0;
+                }
+                let k = best.1;
+                if let Own::Vals(vals) = core::mem::take(&mut self.books.vtemps[k]) {
+                    let s = self.spill_slot();
+                    self.frame_access(Access::StrQ, v(k as u8), spill_offset(s));
+                    for &v in &vals {
+                        self.books.loc[usize::from(v)] = W::Spill(s);
+                    }
+                    self.set_spill(s, vals);
+                }
+                k as u8
+            }
+        };
+        self.books.vtemps[usize::from(k)] = Own::Scratch;
+        self.books.vpinned |= 1 << k;
+        k
+    }
+
+    /// The vector register that holds a V128 or F80 value.
+    pub fn vr(&mut self, val: Val) -> V {
+        let k = val.index();
+        match self.books.loc[k] {
+            W::Home(s) => v(s),
+            W::V(t) => {
+                self.books.vpinned |= 1 << t;
+                v(t)
+            }
+            W::Spill(s) => {
+                let t = self.vtake();
+                self.frame_access(Access::LdrQ, v(t), spill_offset(s));
+                let vals = self.books.spilled.get_mut(usize::from(s)).and_then(Option::take).unwrap_or_default();
+                for &v in &vals {
+                    self.books.loc[usize::from(v)] = W::V(t);
+                }
+                self.books.vtemps[usize::from(t)] = Own::Vals(vals);
+                v(t)
+            }
+            W::Not | W::Const(_) => {
+                // A vector constant of the IR has only its low 64 bits.
+                let c = self.constant(val);
+                let t = self.vtake();
+                match c {
+                    Some(0) => self.w(simd::movi_b(v(t), 0)),
+                    Some(c) => {
+                        let r = self.const_reg(c);
+                        self.w(demotic_asm::arm64::float::fmov_from(Sz::X, v(t), r));
+                    }
+                    None => self.failed = true,
+                }
+                v(t)
+            }
+            W::T(_) | W::Flags | W::Result => {
+                self.failed = true;
+                VS0
+            }
+        }
+    }
+
+    /// The vector register for the result; it may be an operand's: write it last.
+    pub fn vdest(&mut self, i: usize) -> V {
+        if let Some(s) = self.an.into[i] {
+            if s >= 16 {
+                self.evacuate(s, i);
+                return v(s);
+            }
+        }
+        v(self.vtake())
+    }
+
+    /// Enters a vector result.
+    pub fn vresult(&mut self, i: usize, reg: V) {
+        use demotic_asm::arm64::Number;
+        let n = reg.n() as u8;
+        if n >= 16 {
+            self.name_home(i, n, 64);
+        } else if n < VTEMPS {
+            self.books.loc[i] = W::V(n);
+            self.books.vtemps[usize::from(n)] = Own::Vals(vec![i as u16]);
+        } else {
+            self.failed = true;
+        }
+    }
+
+    /// A vector temporary for the current operation only.
+    pub fn vscratch(&mut self) -> V {
+        v(self.vtake())
+    }
+}
+
+fn spill_offset(s: u16) -> usize {
+    offset_of!(Frame, spill) + usize::from(s) * size_of::<interp::V>()
+}

@@ -1,0 +1,137 @@
+//! Terminals: edges, calls, returns, indirect branches, and what the engine carries out.
+
+use super::flags::Test;
+use super::regs::{FRAME, S0, S1, S2};
+use super::{Cold, Emit};
+use crate::frame::{self, Frame};
+use crate::{EdgeKind, EdgeSite, Place, Stub, TermSite};
+use core::mem::offset_of;
+use demotic_asm::arm64::branch;
+use demotic_asm::arm64::int::{self, Arith};
+use demotic_asm::arm64::mem::{self, Access, Mode, Pair};
+use demotic_asm::arm64::{LR, Number, Reg, SP, Shift, Sz};
+use demotic_asm::buffer::{Field, Label};
+use demotic_ir::block::{Edge, Indirect, Term, Val};
+use demotic_ir::interp;
+
+impl Emit<'_> {
+    pub(super) fn terminal(&mut self) {
+        match self.block.term {
+            Term::Jump(edge) => self.go(edge),
+            Term::Branch { cond, taken, fall } => self.branch(cond, taken, fall),
+            Term::Call { target, ret } => {
+                self.push_return(ret.pc);
+                match target.block.filter(|&b| (b as usize) < self.entries.len()) {
+                    Some(b) => {
+                        let label = self.entries[b as usize];
+                        self.w_to(branch::BL, label, Field::Arm26);
+                    }
+                    None => {
+                        self.out.edges.push(EdgeSite { at: self.buf.offset(), kind: EdgeKind::Call, pc: target.pc });
+                        self.stub(true, Stub::EdgeCall);
+                    }
+                }
+                self.landing(ret);
+            }
+            Term::Indirect { target, kind: Indirect::Ret, .. } => self.ret(target),
+            Term::Indirect { target, kind: Indirect::Call, ret: Some(ret) } => {
+                let target = self.r(target);
+                self.push_return(ret.pc);
+                self.probe(target, true);
+                self.landing(ret);
+            }
+            Term::Indirect { target, .. } => {
+                let target = self.r(target);
+                self.probe(target, false);
+            }
+            term => {
+                for (k, val) in term.operands().into_iter().enumerate() {
+                    let offset = offset_of!(Frame, args) + k * size_of::<interp::V>();
+                    if val != Val::NONE {
+                        let mut r = self.rz(val);
+                        let width = self.ty(val).bits();
+                        if u32::from(self.bits_of(val)) > width && width > 0 {
+                            self.w(int::ubfx(Sz::X, S0, r, 0, width));
+                            r = S0;
+                        }
+                        self.frame_access(Access::StrX, r, offset);
+                    }
+                }
+                self.stub(true, Stub::Term);
+                self.out.terms.push(TermSite { after: self.buf.offset(), block: self.number, term });
+            }
+        }
+    }
+
+    fn branch(&mut self, cond: Val, taken: Edge, fall: Edge) {
+        let n = self.block.insts.len();
+        let test = match self.constant(cond) {
+            Some(c) => return self.go(if c & 1 != 0 { taken } else { fall }),
+            None => self.test(cond, n),
+        };
+        let next = |e: Edge, me: &Self| e.block.is_some() && e.block == me.next;
+        if next(taken, self) && !next(fall, self) {
+            self.leg(test.not(), fall);
+            self.go(taken);
+        } else {
+            self.leg(test, taken);
+            self.go(fall);
+        }
+    }
+
+    fn leg(&mut self, test: Test, edge: Edge) {
+        let label = self.edge_label(edge);
+        self.branch_on(test, label);
+    }
+
+    /// Pushes the guest return address and the landing behind the call that comes next.
+    fn push_return(&mut self, pc: u64) {
+        let guest = self.const_reg(pc);
+        let landing = self.buf.label();
+        self.w_to(branch::adr(LR), landing, Field::Adr);
+        self.wo(mem::pair(false, Pair::X, guest, LR, SP, -16, Mode::Pre));
+        self.pending_landing = Some(landing);
+    }
+
+    fn landing(&mut self, ret: Edge) {
+        if let Some(label) = self.pending_landing.take() {
+            self.buf.bind(label);
+        }
+        let n = self.block.insts.len() as u32;
+        self.fixed_place = Some(match ret.block {
+            Some(block) => Place { block, index: 0, values: Vec::new() },
+            None => Place { block: self.number, index: n + 1, values: Vec::new() },
+        });
+        self.go(ret);
+        self.fixed_place = None;
+    }
+
+    fn miss(&mut self, target: Reg, stub: Stub) -> Label {
+        let label = self.buf.label();
+        self.later(Cold::Miss(label, target.n() as u8, stub));
+        label
+    }
+
+    /// Looks a guest address up in the table and goes there.
+    fn probe(&mut self, target: Reg, call: bool) {
+        let miss = self.miss(target, Stub::Indirect);
+        let bits = frame::TARGETS.trailing_zeros();
+        self.frame_access(Access::LdrX, S0, offset_of!(Frame, targets));
+        self.w(int::ubfx(Sz::X, S1, target, 2, bits));
+        self.w(int::arith(Arith::Add, Sz::X, S0, S0, S1, Shift::Lsl, 4));
+        self.wo(mem::pair(true, Pair::X, S1, S2, S0, 0, Mode::Offset));
+        self.w(int::arith(Arith::Sub, Sz::X, S1, S1, target, Shift::Lsl, 0));
+        self.w_to(branch::cbz(true, Sz::X, S1), miss, Field::Arm19);
+        self.w(if call { branch::blr(S2) } else { branch::br(S2) });
+    }
+
+    fn ret(&mut self, target: Val) {
+        let target = self.r(target);
+        let miss = self.miss(target, Stub::ReturnMiss);
+        self.wo(mem::pair(true, Pair::X, S0, LR, SP, 16, Mode::Post));
+        self.w(int::arith(Arith::Sub, Sz::X, S0, S0, target, Shift::Lsl, 0));
+        self.w_to(branch::cbz(true, Sz::X, S0), miss, Field::Arm19);
+        self.w(branch::ret(LR));
+        let _ = FRAME;
+    }
+}
