@@ -15,15 +15,15 @@ thread_local! {
 
 /// Makes every test twice, once with each executor.
 macro_rules! both {
-    ($($name:ident)*) => {
+    ($($(#[$meta:meta])* $name:ident)*) => {
         mod interp {
-            $(#[test] fn $name() {
+            $($(#[$meta])* #[test] fn $name() {
                 super::EXECUTOR.set(super::Executor::Interp);
                 super::$name();
             })*
         }
         mod jit {
-            $(#[test] fn $name() {
+            $($(#[$meta])* #[test] fn $name() {
                 super::EXECUTOR.set(super::Executor::Jit);
                 super::$name();
             })*
@@ -40,6 +40,7 @@ both! {
     self_modifying_code_runs_new_bytes
     invalidation_takes_effect
     attention_leaves_a_tight_loop
+    #[cfg(target_arch = "x86_64")]
     far_return_changes_mode
     segment_loads_look_into_the_tables
 }

@@ -64,7 +64,7 @@ pub(super) struct Analysis {
 }
 
 fn is_const(block: &Block, v: Val) -> Option<u64> {
-    let inst = &block.insts[v.index()];
+    let inst = block.insts.get(v.index())?;
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
 }
 

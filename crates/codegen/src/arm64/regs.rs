@@ -185,7 +185,7 @@ impl Emit<'_> {
 
     /// The value when it is a constant.
     pub fn constant(&self, val: Val) -> Option<u64> {
-        let inst = &self.block.insts[val.index()];
+        let inst = self.block.insts.get(val.index())?;
         (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
     }
 
