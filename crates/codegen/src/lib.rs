@@ -169,10 +169,12 @@ pub enum Loc {
 pub struct Place {
     /// The block.
     pub block: u32,
-    /// The first operation not yet executed; `insts.len()` for the terminal.
+    /// The first operation not yet executed; `insts.len()` for the terminal, `insts.len() + 1` behind the return from the call that is
+    /// the terminal.
     pub index: u32,
     /// Where all values are that operations from `index` on, the terminal and the deferred flags in force need (transitively
-    /// for [`Loc::Recompute`]), by increasing value number.
+    /// for [`Loc::Recompute`]), by increasing value number. An entry for [`Val::NONE`] comes last: the image of the arithmetic flags, which
+    /// are not in their home.
     pub values: Vec<(Val, Loc)>,
 }
 

@@ -12,7 +12,7 @@ use crate::{GuestState, interrupt};
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
 use demotic_codegen::{Loc, Place, Stub};
 use demotic_host::map::Stack;
-use demotic_ir::block::{Block, Inst, Val};
+use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -225,8 +225,19 @@ impl Jit {
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];
         self.place_values(store, block, &place, state);
+        if let Some(&(Val::NONE, Loc::Spill(n))) = place.values.last() {
+            state.flags = self.core.frame.spill[usize::from(n)].lo as u32 & eflags::ARITH;
+        }
         let Core { scratch, memory, .. } = &mut *self.core;
-        let leave = interp::resume(block, place.index as usize, state, memory, scratch);
+        let leave = match block.term {
+            // Behind the return from a call.
+            Term::Call { ret, .. } | Term::Indirect { ret: Some(ret), .. }
+                if place.index as usize > block.insts.len() =>
+            {
+                Leave::Pc(ret.pc)
+            }
+            _ => interp::resume(block, place.index as usize, state, memory, scratch),
+        };
         let leave = match leave {
             Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
             leave => leave,
@@ -243,7 +254,7 @@ impl Jit {
 
     fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {
         let Core { frame, scratch, .. } = &mut *self.core;
-        for &(v, loc) in &place.values {
+        for &(v, loc) in place.values.iter().filter(|(v, _)| *v != Val::NONE) {
             let ty = block.insts[v.index()].result();
             let value = match loc {
                 Loc::Gpr(n) => V::from(frame.snapshot.gpr[usize::from(n)]),
