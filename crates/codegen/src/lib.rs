@@ -181,7 +181,8 @@ pub struct Place {
     /// return edge).
     pub index: u32,
     /// Where all values are that operations from `index` on, the terminal and the deferred flags in force need (transitively
-    /// for [`Loc::Recompute`]), by increasing value number.
+    /// for [`Loc::Recompute`]), by increasing value number. An entry for [`Val::NONE`] comes last: the image of the arithmetic flags, which
+    /// are not in their home.
     pub values: Vec<(Val, Loc)>,
 }
 

@@ -6,16 +6,18 @@ use demotic_codegen::target::{Arch, Features, Order, Target};
 /// This host's emitter and target; `None` where there is none and everything is interpreted.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
-    let has = |x: bool| x;
     let features = Features {
-        avx: has(std::arch::is_x86_feature_detected!("avx")),
+        avx: std::arch::is_x86_feature_detected!("avx"),
         bmi: std::arch::is_x86_feature_detected!("bmi1")
             && std::arch::is_x86_feature_detected!("bmi2")
             && std::arch::is_x86_feature_detected!("lzcnt"),
         popcnt: std::arch::is_x86_feature_detected!("popcnt"),
         ..Features::default()
     };
-    Some((&demotic_codegen::x64::X64, Target { arch: Arch::X64, features, order: Order::Single }))
+    // The instructions that the emitter takes for granted.
+    let enough = std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("ssse3");
+    static X64: demotic_codegen::x64::X64 = demotic_codegen::x64::X64;
+    enough.then_some((&X64 as &dyn Emitter, Target { arch: Arch::X64, features, order: Order::Single }))
 }
 
 /// This host's emitter and target (asm/hwcap.h of arm64 for the bits).

@@ -244,9 +244,12 @@ impl Jit {
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];
         self.place_values(store, block, &place, state);
+        if let Some(&(Val::NONE, Loc::Spill(n))) = place.values.last() {
+            state.flags = self.core.frame.spill[usize::from(n)].lo as u32 & eflags::ARITH;
+        }
         let Core { scratch, memory, .. } = &mut *self.core;
         let leave = match block.term {
-            // Behind the terminal: a call came back.
+            // Behind the return from a call.
             Term::Call { ret, .. } | Term::Indirect { ret: Some(ret), .. }
                 if place.index as usize > block.insts.len() =>
             {
@@ -287,7 +290,7 @@ impl Jit {
 
     fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {
         let Core { frame, scratch, .. } = &mut *self.core;
-        for &(v, loc) in &place.values {
+        for &(v, loc) in place.values.iter().filter(|(v, _)| *v != Val::NONE) {
             let ty = block.insts[v.index()].result();
             let value = match loc {
                 Loc::Gpr(n) => V::from(frame.snapshot.gpr[usize::from(n)]),

@@ -105,6 +105,7 @@ impl Emit<'_> {
             self.a.pushfq();
             self.a.pop_mem(spill(SAVED));
             self.rf.saved = self.rf.home & survive;
+            self.sync();
         }
     }
 
@@ -186,7 +187,6 @@ impl Emit<'_> {
             return;
         }
         self.keep_conditions(ARITH, end);
-        self.blind();
         self.a.push_mem(spill(SAVED));
         self.a.popfq();
         let saved = self.rf.saved;
@@ -199,7 +199,6 @@ impl Emit<'_> {
     /// The same behind a conditional branch, where nothing else is needed of RFLAGS.
     pub(super) fn restore_after_test(&mut self) {
         if self.rf.saved != 0 {
-            self.blind();
             self.a.push_mem(spill(SAVED));
             self.a.popfq();
             let saved = self.rf.saved;
@@ -357,7 +356,6 @@ impl Emit<'_> {
         }
         let t = self.flags_image(f);
         self.before_flags(ARITH, end, 0);
-        self.blind();
         self.a.push(t);
         self.a.popfq();
         self.unlock(t);
@@ -453,13 +451,13 @@ impl Emit<'_> {
     fn produce_image_then_mix(&mut self, f: Val, mask: u32, i: usize) {
         let survive = self.plan.flags_home[i + 1] & !mask;
         self.keep_conditions(ARITH, i);
-        let old = self.temp();
         self.a.pushfq();
-        self.a.pop(old);
-        let home = self.rf.home;
-        self.blind();
+        self.a.pop_mem(spill(SAVED));
         // What is computed on the way need not save the home again.
+        let home = self.rf.home;
+        self.rf.saved = home;
         self.rf.home = 0;
+        self.sync();
         let new = if self.at(f) == At::Lazy && self.b.insts[f.index()].op != Op::FlFrom {
             self.produce(f, i);
             let t = self.temp();
@@ -470,9 +468,10 @@ impl Emit<'_> {
             self.flags_image(f)
         };
         self.a.alu_imm(Alu::And, Size::D, new, mask as i32);
+        let old = self.temp();
+        self.a.mov(Size::D, old, spill(SAVED));
         self.a.alu_imm(Alu::And, Size::D, old, (survive & home) as i32);
         self.a.alu(Alu::Or, Size::D, old, new);
-        self.blind();
         self.a.push(old);
         self.a.popfq();
         self.wrote_flags(ARITH, None);

@@ -46,15 +46,8 @@ impl Emit<'_> {
                 self.vcomputed(i, x);
                 return true;
             }
-            let y = self.vreg(b);
-            let x = self.vstart(i, a, Some(y.into()));
-            self.faulting(i, a, x);
-            if inst.op == Op::FCmp {
-                self.a.sse_imm(op, x, y, inst.imm as u8 & 7);
-            } else {
-                self.a.sse(op, x, y);
-            }
-            self.vcomputed(i, x);
+            let imm = (inst.op == Op::FCmp).then_some(inst.imm as u8 & 7);
+            self.vop(i, op, imm, a, b, true);
             return true;
         }
         match inst.op {
@@ -83,8 +76,24 @@ impl Emit<'_> {
                     Src::Mem(m) => m.into(),
                     Src::Imm(_) => self.reg(b).into(),
                 };
-                let x = self.vstart(i, a, None);
-                self.faulting(i, a, x);
+                let in_place = self.into_vector(i).is_some_and(|(s, _)| self.at(a) == At::Home(s));
+                if self.request.target.features.avx && !in_place {
+                    let y = self.vreg(a);
+                    let x = self.vtarget(i);
+                    self.sync();
+                    self.a.vcvtsi2f(double, size, x, y, from);
+                    self.vcomputed(i, x);
+                    return true;
+                }
+                let x = if in_place {
+                    self.vstart(i, a, None)
+                } else {
+                    let y = self.vreg(a);
+                    let t = self.vtemp();
+                    self.a.sse(Sse::MOVAPS, t, y);
+                    t
+                };
+                self.sync();
                 self.a.cvtsi2f(double, size, x, from);
                 self.vcomputed(i, x);
             }
@@ -102,11 +111,7 @@ impl Emit<'_> {
                 self.computed(i, d);
             }
             Op::FCvt => {
-                let y = self.vreg(b);
-                let x = self.vstart(i, a, Some(y.into()));
-                self.faulting(i, a, x);
-                self.a.sse(if double { Sse::CVTSS2SD } else { Sse::CVTSD2SS }, x, y);
-                self.vcomputed(i, x);
+                self.vop(i, if double { Sse::CVTSS2SD } else { Sse::CVTSD2SS }, None, a, b, true);
             }
             Op::FCvtP => {
                 let op = match PackedCvt::from_imm(inst.imm) {
@@ -129,10 +134,5 @@ impl Emit<'_> {
             _ => return false,
         }
         true
-    }
-
-    /// An instruction that may fault is about to overwrite `x`, which holds a copy of `a` or `a` itself.
-    fn faulting(&mut self, _i: usize, _a: Val, _x: demotic_asm::x64::Xmm) {
-        self.sync();
     }
 }

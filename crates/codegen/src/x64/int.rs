@@ -213,11 +213,11 @@ impl Emit<'_> {
                 self.clobber_home(slot, i);
                 self.sync();
                 match s {
-                    Src::Imm(c) if size == Size::D => {
-                        self.a.store_imm(Size::D, m, c);
-                        self.blind();
-                        self.a.store_imm(Size::D, m.offset(4), 0);
+                    Src::Imm(c) if size == Size::D && c < 0 => {
+                        let r = self.reg(v);
+                        self.a.store(Size::Q, m, r);
                     }
+                    Src::Imm(c) if size == Size::D => self.a.store_imm(Size::Q, m, c),
                     Src::Imm(c) => self.a.store_imm(size, m, c),
                     Src::Reg(r) if size == Size::D => {
                         // Zero-extends into the slot.

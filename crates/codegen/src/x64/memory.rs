@@ -80,8 +80,6 @@ impl Emit<'_> {
     fn operand(&mut self, l: &Linear, more: u32) -> Mem {
         let short = l.short;
         let mut disp = l.disp;
-        let mut base: Option<Reg> = None;
-        let mut index: Option<(Reg, u8)> = None;
         let size = if short { Size::D } else { Size::Q };
         if short {
             disp = i64::from(disp as i32);
@@ -91,7 +89,6 @@ impl Emit<'_> {
             self.a.mov_imm(t, disp as u64);
             return self.operand_with(&l.terms, Some(t), 0, short, size, more);
         };
-        let _ = (&mut base, &mut index);
         if l.terms.is_empty() && !short && small < 0 {
             // An absolute address is sign-extended as it should be.
             return Mem { disp: small, ..Mem::default() };
@@ -121,11 +118,6 @@ impl Emit<'_> {
                 let t = self.reuse_or_temp(base, index);
                 self.a.lea(size, t, m);
                 base = Some(t);
-                index = None;
-                if scale == 0 {
-                    index = Some((r, 0));
-                    continue;
-                }
             }
             index = Some((r, scale));
         }
@@ -305,7 +297,7 @@ impl Emit<'_> {
     pub(super) fn atomic(&mut self, i: usize) {
         let inst = self.b.insts[i];
         let v = Val(i as u16);
-        let [a, b, c, _] = inst.args;
+        let [a, b, ..] = inst.args;
         if !matches!(inst.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64) {
             return self.helper(i);
         }
@@ -341,19 +333,6 @@ impl Emit<'_> {
                 self.sync();
                 self.a.lock_alu(op, size, m, r);
                 self.wrote_flags(ARITH, None);
-            }
-            Op::ACas if self.at(b) == At::Home(0) && inst.ty != Ty::None => {
-                let m = self.address(a, 2);
-                let r = self.reg(c);
-                let t = self.temp();
-                self.before_flags(ARITH, i, 0);
-                self.a.mov(Size::Q, t, Reg::RAX);
-                self.sync();
-                self.a.lock_cmpxchg(size, m, r);
-                self.blind();
-                self.a.xchg(Size::Q, t, Reg::RAX);
-                self.wrote_flags(ARITH, None);
-                self.define(v, t);
             }
             _ => self.helper(i),
         }

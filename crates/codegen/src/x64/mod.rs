@@ -57,7 +57,6 @@ use at;
 
 /// Scratch words of the frame that the emitted code and the runtime share, as offsets.
 mod scratch {
-    use super::at;
     /// The host's own MXCSR.
     pub const HOST_MXCSR: i32 = at!(scratch);
     /// Address of the stub for indirect branches; 16-byte aligned.

@@ -119,6 +119,9 @@ pub(super) fn make() -> Runtime {
     // The handler has filled the snapshot.
     let fault = a.here();
     a.mov(Q, Reg::RAX, snapshot_gpr(Reg::RSP.0));
+    // Entries of the shadow stack have 16 bytes; half of one on its top was being pushed or popped.
+    a.alu_imm(Alu::Add, Q, Reg::RAX, 8);
+    a.alu_imm(Alu::And, Q, Reg::RAX, -16);
     a.store(Q, frame(offset_of!(Frame, shadow_sp)), Reg::RAX);
     a.mov(Q, Reg::RSP, frame(offset_of!(Frame, host_sp)));
     a.ldmxcsr(Mem::gs(scratch::HOST_MXCSR));

@@ -61,6 +61,8 @@ pub(super) fn is_flags(op: Op) -> bool {
             | Op::FlAdc
             | Op::FlSub
             | Op::FlSbb
+            | Op::FlAddR
+            | Op::FlSubR
             | Op::FlLogic
             | Op::FlShl
             | Op::FlShr
@@ -112,7 +114,7 @@ impl Shape {
                 s.find(block, plan, i);
             }
         }
-        s.lifetimes(block, plan);
+        s.lifetimes(block);
         s
     }
 
@@ -310,7 +312,7 @@ impl Shape {
         });
     }
 
-    fn lifetimes(&mut self, block: &Block, plan: &Plan) {
+    fn lifetimes(&mut self, block: &Block) {
         let n = block.insts.len();
         // What a lazy value needs, it needs until the value itself is somewhere.
         let mut until: Vec<u16> = self.last.clone();

@@ -173,19 +173,22 @@ impl<'a> Emit<'a> {
             return;
         }
         let index = self.pending.unwrap_or(self.index);
-        let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
-        self.place = if want & !self.rf.home == 0 { self.snapshot(index) } else { None };
+        self.place = self.snapshot(index);
     }
 
-    /// From the next instruction on, a PC has no meaning.
-    pub(super) fn blind(&mut self) {
+    /// From the next instruction on, a PC means that place.
+    fn meaning(&mut self, place: impl FnOnce() -> Option<Place>) {
         if self.stop.is_some_and(|stop| self.a.here() <= stop) {
-            self.place = None;
+            self.place = place();
         }
     }
 
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
+        let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
+        if want & !(self.rf.home | self.rf.saved) != 0 {
+            return None;
+        }
         for v in 0..index.min(self.at.len()) {
             if usize::from(self.shape.last[v]) < index || self.shape.last[v] as usize == v {
                 continue;
@@ -203,6 +206,9 @@ impl<'a> Emit<'a> {
                 At::Nowhere | At::Flags => return None,
             };
             values.push((Val(v as u16), loc));
+        }
+        if self.rf.saved != 0 {
+            values.push((Val::NONE, Loc::Spill(super::flags::SAVED)));
         }
         Some(Place { block: self.number, index: index as u32, values })
     }
@@ -254,7 +260,6 @@ impl<'a> Emit<'a> {
 
     fn operation(&mut self, i: usize) {
         let inst = self.b.insts[i];
-        let effects = inst.op.info().effects;
         if self.shape.folded[i] {
             self.pending = self.pending.or(Some(i));
             return;
@@ -262,7 +267,6 @@ impl<'a> Emit<'a> {
         if plan::shows_state(&inst) || inst.op == Op::GetFl {
             self.restore_flags(i.saturating_sub(1));
         }
-        let _ = effects;
         self.sync();
         let end = match self.shape.group[i] {
             Some(g) => {
@@ -295,13 +299,6 @@ impl<'a> Emit<'a> {
         self.a.buf.put(&[0; 4]);
     }
 
-    /// `jmp stub`.
-    fn jump_stub(&mut self, stub: Stub) {
-        self.a.byte(0xe9);
-        self.out.relocs.push(Reloc { at: self.a.here(), field: Field::Rel32, stub });
-        self.a.buf.put(&[0; 4]);
-    }
-
     /// A patchable branch out of the unit, within an aligned word.
     fn site(&mut self, kind: EdgeKind, pc: u64) {
         let at = self.a.here() & 7;
@@ -325,13 +322,13 @@ impl<'a> Emit<'a> {
     }
 
     /// A label from which control goes on at an edge.
-    fn cold_edge(&mut self, to: Edge) -> Label {
+    fn cold_edge(&mut self, to: Edge, cond: Val, yes: bool) -> Label {
         let restore = self.rf.saved != 0;
         if let (Some(b), false) = (to.block, restore) {
             return self.entries[b as usize];
         }
         let label = self.a.buf.label();
-        let place = self.place.clone();
+        let place = self.decided(cond, yes);
         self.cold.push(Cold { label, place, restore, to });
         label
     }
@@ -339,13 +336,17 @@ impl<'a> Emit<'a> {
     fn cold_code(&mut self) {
         for c in core::mem::take(&mut self.cold) {
             self.a.buf.bind(c.label);
-            if self.stop.is_some_and(|stop| self.a.here() <= stop) {
-                self.place = c.place;
-            }
+            let place = c.place.clone();
+            self.meaning(|| place);
             if c.restore {
-                self.blind();
                 self.a.push_mem(spill(super::flags::SAVED));
                 self.a.popfq();
+                let mut place = c.place;
+                if let Some(p) = &mut place {
+                    // The flags are at home again.
+                    p.values.retain(|(v, _)| *v != Val::NONE);
+                }
+                self.meaning(|| place);
             }
             self.go(c.to, None);
         }
@@ -373,19 +374,22 @@ impl<'a> Emit<'a> {
             }
             Term::Indirect { target, kind, ret } => {
                 self.load_into(target, Reg::R14);
+                if !matches!(self.at(target), At::Const(_)) {
+                    self.define(target, Reg::R14);
+                }
+                self.sync();
                 if kind == Indirect::Ret {
                     return self.ret();
                 }
                 match (kind, ret) {
                     (Indirect::Call, Some(ret)) => {
-                        self.blind();
                         self.push_return_with(ret.pc, Reg::R13);
                         let (probe, over) = (self.a.buf.label(), self.a.buf.label());
                         self.a.call(probe);
                         self.landing_code(ret);
                         self.a.jmp(over);
                         self.a.buf.bind(probe);
-                        self.blind();
+                        self.sync();
                         self.probe();
                         self.a.buf.bind(over);
                         self.land(ret, next);
@@ -436,18 +440,45 @@ impl<'a> Emit<'a> {
     }
 
     fn landing_code(&mut self, ret: Edge) {
-        // The call is over, so a PC here belongs to the block that follows.
-        if self.stop.is_some_and(|stop| self.a.here() <= stop) {
-            self.place = ret.block.map(|block| Place { block, index: 0, values: Vec::new() });
-        }
+        self.returned(ret);
         self.a.lea(Size::Q, Reg::RSP, Mem::base(Reg::RSP, 8));
     }
 
     fn land(&mut self, ret: Edge, next: Option<u32>) {
-        if self.stop.is_some_and(|stop| self.a.here() <= stop) {
-            self.place = ret.block.map(|block| Place { block, index: 0, values: Vec::new() });
-        }
+        self.returned(ret);
         self.go(ret, next);
+    }
+
+    /// The call is over: a PC here is at the return address.
+    fn returned(&mut self, ret: Edge) {
+        let (block, behind) = (self.number, self.b.insts.len() as u32 + 1);
+        self.meaning(|| {
+            Some(match ret.block {
+                Some(block) => Place { block, index: 0, values: Vec::new() },
+                None => Place { block, index: behind, values: Vec::new() },
+            })
+        });
+    }
+
+    /// Place of the terminal or side exit at hand once it is decided.
+    fn decided(&self, cond: Val, yes: bool) -> Option<Place> {
+        let mut place = self.stop.and_then(|_| self.snapshot(self.index))?;
+        place.values.retain(|(v, _)| *v != cond);
+        let at = place.values.partition_point(|(v, _)| *v < cond);
+        place.values.insert(at, (cond, Loc::Const(u64::from(yes))));
+        Some(place)
+    }
+
+    /// Behind a conditional branch that was not taken: brings the home of the flags back.
+    fn not_taken(&mut self, cond: Val) {
+        if self.rf.saved == 0 {
+            return;
+        }
+        let before = self.decided(cond, false);
+        self.meaning(|| before);
+        self.restore_after_test();
+        let after = self.decided(cond, false);
+        self.meaning(|| after);
     }
 
     /// Looks R14 up in the table of targets and jumps there. Flags are not touched.
@@ -482,7 +513,6 @@ impl<'a> Emit<'a> {
         self.a.sse(Sse::PANDN, y, Mem::gs(scratch::RETURN));
         self.a.sse(Sse::POR, x, y);
         self.a.sse_store(Sse::MOVQ, Mem::base(Reg::RSP, 0), x);
-        self.blind();
         self.a.ret();
     }
 
@@ -498,13 +528,13 @@ impl<'a> Emit<'a> {
             }
             Test::Cc(cc) => {
                 if taken.block.is_some() && taken.block == next && self.rf.saved == 0 {
-                    let to = self.cold_edge(fall);
+                    let to = self.cold_edge(fall, cond, false);
                     self.a.jcc(cc ^ 1, to);
                     return;
                 }
-                let to = self.cold_edge(taken);
+                let to = self.cold_edge(taken, cond, true);
                 self.a.jcc(cc, to);
-                self.restore_after_test();
+                self.not_taken(cond);
                 self.go(fall, next);
             }
             Test::RcxZero(yes) => {
@@ -513,7 +543,7 @@ impl<'a> Emit<'a> {
                 self.a.jrcxz(l);
                 // The short branch reaches over one jump.
                 if self.stop.is_some() || other.block.is_none() || other.block != next {
-                    let to = self.cold_edge(other);
+                    let to = self.cold_edge(other, cond, !yes);
                     self.a.jmp(to);
                     self.a.buf.bind(l);
                     self.go(zero, next);
@@ -521,7 +551,7 @@ impl<'a> Emit<'a> {
                     let over = self.a.buf.label();
                     self.a.jmp_short(over);
                     self.a.buf.bind(l);
-                    let to = self.cold_edge(zero);
+                    let to = self.cold_edge(zero, cond, yes);
                     self.a.jmp(to);
                     self.a.buf.bind(over);
                 }
@@ -535,21 +565,22 @@ impl<'a> Emit<'a> {
         let inst = self.b.insts[i];
         let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
         let to = Edge { pc: inst.imm, block };
-        match self.condition(inst.args[0], i, true) {
+        let cond = inst.args[0];
+        match self.condition(cond, i, true) {
             Test::Known(false) => self.restore_flags(i),
             Test::Known(true) => {
                 self.restore_flags(i);
-                let l = self.cold_edge(to);
+                let l = self.cold_edge(to, cond, true);
                 self.a.jmp(l);
             }
             Test::Cc(cc) => {
-                let l = self.cold_edge(to);
+                let l = self.cold_edge(to, cond, true);
                 self.a.jcc(cc, l);
-                self.restore_after_test();
+                self.not_taken(cond);
             }
             Test::RcxZero(yes) => {
                 let (l, over) = (self.a.buf.label(), self.a.buf.label());
-                let to = self.cold_edge(to);
+                let to = self.cold_edge(to, cond, true);
                 self.a.jrcxz(l);
                 if yes {
                     self.a.jmp_short(over);

@@ -4,7 +4,7 @@ use super::unit::Emit;
 use super::values::At;
 use super::{Home, home};
 use demotic_asm::x64::sse::{Sse, VShift};
-use demotic_asm::x64::{Mem, Reg, Rm, Size, Xmm};
+use demotic_asm::x64::{Reg, Rm, Size, Xmm};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -119,6 +119,37 @@ impl Emit<'_> {
         t
     }
 
+    /// `op a, b`. When it may fault, the destination must not change before.
+    pub(super) fn vop(&mut self, i: usize, op: Sse, imm: Option<u8>, a: Val, b: Val, faults: bool) {
+        let y = self.vreg(b);
+        let home = self.into_vector(i);
+        let in_place = home.is_some_and(|(s, _)| self.at(a) == At::Home(s));
+        if self.request.target.features.avx && !in_place {
+            let x = self.vreg(a);
+            let d = self.vtarget(i);
+            self.sync();
+            match imm {
+                Some(imm) => self.a.avx_imm(op, d, x, y, imm),
+                None => self.a.avx(op, d, x, y),
+            }
+            return self.vcomputed(i, d);
+        }
+        let d = if faults && !in_place {
+            let x = self.vreg(a);
+            let t = self.vtemp();
+            self.a.sse(Sse::MOVAPS, t, x);
+            t
+        } else {
+            self.vstart(i, a, Some(y.into()))
+        };
+        self.sync();
+        match imm {
+            Some(imm) => self.a.sse_imm(op, d, y, imm),
+            None => self.a.sse(op, d, y),
+        }
+        self.vcomputed(i, d);
+    }
+
     /// The value of `i` was computed in `x`.
     pub(super) fn vcomputed(&mut self, i: usize, x: Xmm) {
         let v = Val(i as u16);
@@ -145,10 +176,7 @@ impl Emit<'_> {
         let inst = self.b.insts[i];
         let [a, b, ..] = inst.args;
         if let Some(op) = two_operand(inst.op, inst.ty) {
-            let y = self.vreg(b);
-            let x = self.vstart(i, a, Some(y.into()));
-            self.a.sse(op, x, y);
-            self.vcomputed(i, x);
+            self.vop(i, op, None, a, b, false);
             return true;
         }
         match inst.op {
@@ -200,7 +228,7 @@ impl Emit<'_> {
                 self.vcomputed(i, x);
             }
             Op::VShuf => return self.shuffle(i),
-            Op::VMovMsk => {
+            Op::VMovMsk if inst.ty != Ty::I16 => {
                 let x = self.vreg(a);
                 let d = match self.into_slot(i) {
                     Some((s, r)) => {
@@ -214,10 +242,7 @@ impl Emit<'_> {
                     Ty::I8 => self.a.pmovmskb(d, x),
                     Ty::I32 | Ty::F32 => self.a.movmsk(false, d, x),
                     Ty::I64 | Ty::F64 => self.a.movmsk(true, d, x),
-                    _ => {
-                        self.a.pmovmskb(d, x);
-                        return false;
-                    }
+                    _ => return false,
                 }
                 self.computed(i, d);
             }
@@ -354,21 +379,7 @@ impl Emit<'_> {
     }
 
     fn two_sources(&mut self, i: usize, v: Val, w: Val, op: Sse, imm: u8) -> bool {
-        let y = self.vreg(w);
-        let x = self.vstart(i, v, Some(y.into()));
-        self.a.sse_imm(op, x, y, imm);
-        self.vcomputed(i, x);
+        self.vop(i, op, Some(imm), v, w, false);
         true
-    }
-
-    /// A vector operand as a register or as memory that an instruction may read (aligned).
-    pub(super) fn vsrc(&mut self, v: Val) -> Rm {
-        match self.at(v) {
-            At::Home(s) => match home(self.long, s) {
-                Home::Mem(m) => Mem::gs(m).into(),
-                _ => self.vreg(v).into(),
-            },
-            _ => self.vreg(v).into(),
-        }
     }
 }
