@@ -147,8 +147,11 @@ pub fn ir_fuzz(arguments: &[&str]) -> Result<()> {
     ok.then_some(()).context("a program runs differently")
 }
 
-/// Expected output from native runs.
+/// Golden files of host code, and expected output from native runs.
 pub fn bless() -> Result<()> {
+    let mut goldens = cargo(&["test", "-p", "demotic-debug", "--test", "goldens"]);
+    goldens.env("BLESS", "1");
+    succeed(goldens)?;
     let mut command = cargo(&["test", "-p", "demotic-tests", "--test", "guests"]);
     command.env("BLESS", "1").env("DEMOTIC_HOSTS", "native");
     succeed(command)

@@ -23,10 +23,11 @@ cargo xtask TASK
   dist [HOST...]  static release builds in target/dist: x86_64, aarch64, armv7 (all without arguments)
   crates HOST [CRATE...]  unit tests of crates (demotic-f80 without arguments) as aarch64 or armv7, under the emulator
   guests          fetch the pinned guest programs into the cache
-  bless           write the expected output of the guest programs from native runs (x86-64 machine)
+  bless           write the golden files of host code, and the guest programs' expected output from native runs (x86-64 machine)
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
   ir-fuzz [...]   random IR programs, translated and interpreted (--count N, --seed N, --host x86_64|aarch64)
-  disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS]
+  disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
+                  or --file PROGRAM with --sym NAME or --pc ADDRESS; [--tso]
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options

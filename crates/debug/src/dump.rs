@@ -1,22 +1,87 @@
-//! All stages of one unit as text: guest instructions, IR, optimised IR.
+//! All stages of one unit as text: guest instructions, IR, optimised IR, both hosts' code.
 //!
-//! One printer for everybody who looks: `cargo xtask disas` today; emitted host code joins as a further stage.
+//! One printer for everybody who looks: `cargo xtask disas`, and the goldens in `tests/goldens`.
 
+use crate::host::{self, Host};
+use demotic_codegen::target::Order;
+use demotic_ir::block::Unit;
+use demotic_ir::passes::{self, Precision};
+use demotic_x86::ahead;
 use demotic_x86::state::Mode;
-use demotic_x86::unit::{self, Limits};
+use demotic_x86::unit::{self, Fetch, Limits};
 use std::fmt::Write;
 
-/// The stages of the unit that begins at `pc`, where `code` stands.
-pub fn stages(code: &[u8], pc: u64, mode: Mode) -> String {
-    let mut fetch = |at: u64, buf: &mut [u8]| {
+/// A fetch function for bytes that stand at `pc`.
+fn at<'a>(code: &'a [u8], pc: u64) -> impl FnMut(u64, &mut [u8]) -> usize + 'a {
+    move |at: u64, buf: &mut [u8]| {
         let from = usize::try_from(at.wrapping_sub(pc)).unwrap_or(usize::MAX);
         let rest = code.get(from..).unwrap_or_default();
         let n = rest.len().min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);
         n
-    };
+    }
+}
+
+/// The optimised unit of a piece of code that stands alone: behind it everything is live.
+pub fn lifted(code: &[u8], pc: u64, mode: Mode) -> Unit {
+    let mut fetch = at(code, pc);
+    let mut unit = unit::lift(pc, mode, &Limits::default(), &mut fetch);
+    // What is not there is not part of it.
+    let end = pc.wrapping_add(code.len() as u64);
+    unit.blocks.retain(|b| (pc..end).contains(&b.pc));
+    unit.link();
+    passes::optimise_unit(&mut unit, &mut |_| demotic_ir::state::eflags::ARITH);
+    unit
+}
+
+/// The stages of the unit that begins at `pc`, where `code` stands.
+pub fn stages(code: &[u8], pc: u64, mode: Mode) -> String {
+    let end = pc.wrapping_add(code.len() as u64);
+    stages_of(pc, end, mode, Order::Single, &mut at(code, pc))
+}
+
+/// The stages of the unit that begins at `pc`; guest code is printed up to `end`.
+pub fn stages_of(pc: u64, end: u64, mode: Mode, order: Order, fetch: Fetch) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "; guest");
+    let mut code = vec![0; end.wrapping_sub(pc).min(1 << 16) as usize];
+    let mut have = 0;
+    while have < code.len() {
+        let n = fetch(pc.wrapping_add(have as u64), &mut code[have..]);
+        have += n;
+        if n == 0 {
+            break;
+        }
+    }
+    let _ = write!(out, "{}", guest(&code[..have], pc, mode));
+    let mut unit = unit::lift(pc, mode, &Limits::default(), fetch);
+    let _ = write!(out, "; IR\n{unit}");
+    passes::optimise_unit(&mut unit, &mut |pc| ahead::live_flags(pc, mode, Precision::Exact, fetch));
+    let count: usize = unit.blocks.iter().map(|b| b.insts.len()).sum();
+    let _ = write!(out, "; optimised IR, {count} operations\n{unit}");
+    for host in [Host::Arm64, Host::X64] {
+        match host::text(&unit, host, order) {
+            Ok(text) => {
+                let all = text.lines.lines().filter(|l| l.starts_with(' ')).count();
+                let _ = write!(
+                    out,
+                    "; {}, {all} instructions, {} to the first way out\n{}",
+                    host.name(),
+                    text.count,
+                    text.lines
+                );
+            }
+            Err(why) => {
+                let _ = writeln!(out, "; {}: {why}", host.name());
+            }
+        }
+    }
+    out
+}
+
+/// Guest instructions, one in a line with its address.
+pub fn guest(code: &[u8], pc: u64, mode: Mode) -> String {
+    let mut out = String::new();
     let mut decoder = iced_x86::Decoder::with_ip(mode.bits(), code, pc, iced_x86::DecoderOptions::NONE);
     let mut formatter = iced_x86::FastFormatter::new();
     while decoder.can_decode() {
@@ -25,11 +90,6 @@ pub fn stages(code: &[u8], pc: u64, mode: Mode) -> String {
         formatter.format(&insn, &mut text);
         let _ = writeln!(out, "{:#x}  {text}", insn.ip());
     }
-    let mut unit = unit::lift(pc, mode, &Limits::default(), &mut fetch);
-    let _ = write!(out, "; IR\n{unit}");
-    unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
-    let count: usize = unit.blocks.iter().map(|b| b.insts.len()).sum();
-    let _ = write!(out, "; optimised IR, {count} operations\n{unit}");
     out
 }
 
@@ -51,9 +111,15 @@ mod tests {
     fn an_addition_in_all_stages() {
         let code = parse_hex("48 01 d8").expect("hex");
         let text = stages(&code, 0x1000, Mode::Long);
-        for part in
-            ["add rax,rbx", "v2 = add.i64 v0, v1", "setfl.fl cpazso", "jump 0x1003", "; optimised IR, 6 operations"]
-        {
+        for part in [
+            "add rax,rbx",
+            "v2 = add.i64 v0, v1",
+            "setfl.fl cpazso",
+            "jump 0x1003",
+            "; optimised IR, 6 operations",
+            "; arm64, ",
+            "; x64, ",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert_eq!(parse_hex("4"), None);

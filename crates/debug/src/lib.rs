@@ -3,4 +3,5 @@
 
 pub mod cost;
 pub mod dump;
+pub mod host;
 pub mod program;

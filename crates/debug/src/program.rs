@@ -66,4 +66,43 @@ impl Program {
         }
         0
     }
+
+    /// The addresses of a function, by its name in the symbol table (System V ABI, chapter 4: .symtab).
+    pub fn symbol(&self, name: &str) -> Option<std::ops::Range<u64>> {
+        let wide = self.file.get(4)? == &2;
+        let read = |at: usize, n: usize| -> Option<u64> {
+            let mut b = [0; 8];
+            b[..n].copy_from_slice(self.file.get(at..at.checked_add(n)?)?);
+            Some(u64::from_le_bytes(b))
+        };
+        let table = usize::try_from(if wide { read(40, 8)? } else { read(32, 4)? }).ok()?;
+        let (size, count) = if wide { (read(58, 2)?, read(60, 2)?) } else { (read(46, 2)?, read(48, 2)?) };
+        let section = |k: u64| table.checked_add(usize::try_from(k * size).ok()?);
+        // Offset and size of a section's contents.
+        let contents = |at: usize| -> Option<(usize, usize)> {
+            let (o, s) =
+                if wide { (read(at + 24, 8)?, read(at + 32, 8)?) } else { (read(at + 16, 4)?, read(at + 20, 4)?) };
+            Some((usize::try_from(o).ok()?, usize::try_from(s).ok()?))
+        };
+        for k in 0..count {
+            let at = section(k)?;
+            // SHT_SYMTAB
+            if read(at + 4, 4)? != 2 {
+                continue;
+            }
+            let (symbols, bytes) = contents(at)?;
+            let link = read(at + if wide { 40 } else { 24 }, 4)?;
+            let (names, _) = contents(section(link)?)?;
+            let one = if wide { 24 } else { 16 };
+            for s in (symbols..symbols.checked_add(bytes)?).step_by(one) {
+                let text = self.file.get(names + usize::try_from(read(s, 4)?).ok()?..)?;
+                let (value, length) =
+                    if wide { (read(s + 8, 8)?, read(s + 16, 8)?) } else { (read(s + 4, 4)?, read(s + 8, 4)?) };
+                if text.split(|b| *b == 0).next() == Some(name.as_bytes()) && length > 0 {
+                    return Some(value..value + length);
+                }
+            }
+        }
+        None
+    }
 }

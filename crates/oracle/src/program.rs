@@ -15,6 +15,7 @@ use demotic_ir::block::{Block, Edge, Inst, Term, Unit, Val};
 use demotic_ir::build::Builder;
 use demotic_ir::interp::{self, Leave, Scratch};
 use demotic_ir::ops::{ImmKind, Op};
+use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::{GuestState, Mode, eflags};
 use demotic_ir::ty::Ty;
@@ -305,7 +306,9 @@ pub fn program(rng: &mut Rng, shapes: &Shapes) -> Program {
             let fall = if m.rng.one_in(4) { Edge::to(OUTSIDE + 0x1000 + m.rng.below(8) * 16) } else { later(m.rng) };
             Term::Branch { cond, taken, fall }
         };
-        unit.blocks.push(m.b.finish(term, end));
+        let mut block = m.b.finish(term, end);
+        define(&mut block);
+        unit.blocks.push(block);
     }
     unit.link();
     let mut case = Case::new(shapes.mode, Vec::new());
@@ -318,6 +321,50 @@ pub fn program(rng: &mut Rng, shapes: &Shapes) -> Program {
         chunk.copy_from_slice(&if rng.one_in(2) { rng.interesting() } else { rng.vector()[0] }.to_le_bytes());
     }
     Program { unit, state, data }
+}
+
+/// Takes out what is undefined, where host shifts leave what they like (SDM vol. 2, SAL/SAR/SHL/SHR, SHLD, RCL): behind shifts the auxiliary
+/// carry, the overflow flag unless the count is 1, the carry of narrow operands when the count may exceed the width.
+fn define(block: &mut Block) {
+    let mut undefined = vec![0u32; block.insts.len()];
+    for i in 0..block.insts.len() {
+        let inst = block.insts[i];
+        let from = |k: usize| undefined.get(inst.args[k].index()).copied().unwrap_or(0);
+        let constant = |k: usize| {
+            let def = block.insts.get(inst.args[k].index())?;
+            (def.op == Op::Const).then_some(def.imm & 0xff)
+        };
+        let shifted = |k: usize| {
+            let n = constant(k);
+            let overflow = if n == Some(1) { 0 } else { eflags::OF };
+            let carry = if n.map_or(31, |n| n & 31) >= u64::from(inst.ty.bits()) { eflags::CF } else { 0 };
+            (overflow, carry)
+        };
+        let undef = match inst.op {
+            Op::FlShl | Op::FlShr | Op::FlSar => {
+                let (overflow, carry) = shifted(1);
+                eflags::AF | overflow | carry | from(2)
+            }
+            Op::FlShlD | Op::FlShrD => {
+                let (overflow, carry) = shifted(2);
+                eflags::AF | overflow | from(3) | if carry != 0 { eflags::ARITH } else { 0 }
+            }
+            Op::FlRol | Op::FlRor => shifted(1).0 | from(2),
+            Op::FlRcl | Op::FlRcr => shifted(1).0 | from(3),
+            Op::Sel => from(1) | from(2),
+            _ => 0,
+        };
+        let first = from(0);
+        undefined[i] = undef;
+        let fixed = |ty, imm| Inst { op: Op::Const, ty, args: [Val::NONE; 4], imm };
+        match inst.op {
+            Op::SetFl => block.insts[i].imm &= !u64::from(first),
+            Op::FlBits if first != 0 => block.insts[i] = fixed(Ty::I32, 0x44),
+            Op::Cond if first & cond_reads(inst.imm) != 0 => block.insts[i] = fixed(Ty::I1, inst.imm & 1),
+            Op::XSetCc if first != 0 => block.insts[i] = Inst::NOP,
+            _ => {}
+        }
+    }
 }
 
 /// A list of shapes of an operation that most code is made of.
@@ -408,7 +455,8 @@ pub fn shrink(program: &Program, fails: &mut dyn FnMut(&Program) -> bool) -> Pro
         let mut smaller = false;
         for b in 0..best.unit.blocks.len() {
             for i in (0..best.unit.blocks[b].insts.len()).rev() {
-                let Some(next) = without(&best, b, i) else { continue };
+                let Some(mut next) = without(&best, b, i) else { continue };
+                next.unit.blocks.iter_mut().for_each(define);
                 if demotic_ir::verify::verify(&next.unit).is_ok() && fails(&next) {
                     best = next;
                     smaller = true;

@@ -1,0 +1,181 @@
+//! Exact host code of single guest instructions and of hot blocks, with its length and, where it is known, what a peer's generator takes for the
+//! same (FEX's published expectations: flags live at the end, block exits not counted, no memory ordering).
+//!
+//! Flags are live behind every case. `cargo xtask bless` (or `BLESS=1`) rewrites the files; a change of a count is to be looked at in the diff.
+
+use demotic_codegen::target::Order;
+use demotic_debug::dump::{guest, lifted, parse_hex};
+use demotic_debug::host::{Host, text};
+use demotic_x86::state::Mode;
+use std::fmt::Write;
+use std::path::Path;
+
+const PC: u64 = 0x401000;
+
+/// Bytes, and what the peer takes.
+type Case = (&'static str, &'static str);
+
+const INSTRUCTIONS: &[Case] = &[
+    ("48 01 d8", "4"),
+    ("48 29 d8", "3"),
+    ("48 39 d8", "2"),
+    ("48 85 c0", "1"),
+    ("00 d8", "6"),
+    ("48 11 d8", "5"),
+    ("10 d8", "14"),
+    ("48 ff c0", "5"),
+    ("48 c1 e0 05", "5"),
+    ("48 d3 e8", "11"),
+    ("48 21 d8", ""),
+    ("48 31 c0", ""),
+    ("48 f7 d8", ""),
+    ("48 0f af c3", "5"),
+    ("f7 f1", "7"),
+    ("48 f7 f1", "15"),
+    ("48 f7 e1", ""),
+    ("0f 94 c0", "2"),
+    ("48 0f 44 c3", "1"),
+    ("48 0f bc c3", "4"),
+    ("f3 48 0f b8 c3", "7"),
+    ("48 8d 43 08", "1-2"),
+    ("48 8d 44 8b 08", "1-2"),
+    ("48 89 d8", ""),
+    ("88 d8", ""),
+    ("48 8b 47 08", ""),
+    ("48 8b 04 cf", ""),
+    ("0f b6 07", ""),
+    ("48 63 07", ""),
+    ("48 89 47 08", ""),
+    ("48 01 07", ""),
+    ("50", "1"),
+    ("58", "1"),
+    ("48 93", "1"),
+    ("f0 48 0f b1 1f", "4"),
+    ("f0 48 0f c1 07", "5"),
+    ("9c", "39"),
+    ("f3 a4", "54-83"),
+    ("0f a2", "11+"),
+    ("0f 58 c1", "1"),
+    ("f3 0f 58 c1", "2"),
+    ("f2 0f 59 c1", ""),
+    ("f3 0f 5d c1", "5"),
+    ("66 0f 70 c1 1b", "1-3"),
+    ("66 0f d7 c0", "7"),
+    ("66 0f fe c1", ""),
+    ("66 0f ef c1", ""),
+    ("0f 2e c1", "4"),
+    ("f3 0f 2c c0", "7"),
+    ("f2 0f 2a c0", ""),
+    ("66 0f f6 c1", "5"),
+    ("0f 28 07", ""),
+    ("d8 07", "20+call"),
+    ("dd 07", "19"),
+    ("d9 c9", "10"),
+    ("db f1", "25"),
+];
+
+const INSTRUCTIONS_32: &[Case] = &[
+    ("01 d8", ""),
+    ("8b 45 fc", ""),
+    ("8b 04 8b", ""),
+    ("89 04 24", ""),
+    ("50", ""),
+    ("58", ""),
+    ("8d 44 8b 08", ""),
+    ("65 a1 14 00 00 00", ""),
+];
+
+/// Loops and blocks as compilers make them.
+const BLOCKS: &[Case] = &[
+    // crc32: movzx, add, xor, shr, movzx, xor from a table, cmp, jne back.
+    ("0f b6 0a 48 83 c2 01 31 c1 c1 e8 08 0f b6 c9 33 04 8f 48 39 f2 75 ec", ""),
+    // sieve: mov, add, store a byte, cmp, jbe back.
+    ("89 c2 01 f0 c6 04 17 01 3d ff ff 00 00 76 f1", ""),
+    // sum of an array: add from memory, add, cmp, jne back.
+    ("48 03 07 48 83 c7 08 48 39 d7 75 f4", ""),
+    // strlen: cmp byte, je, inc.
+    ("80 3c 07 00 74 05 48 ff c0 eb f5", ""),
+    // daxpy: scalar double.
+    ("f2 0f 10 04 c7 f2 0f 59 c1 f2 0f 58 04 c6 f2 0f 11 04 c6 48 83 c0 01 48 39 d0 75 e4", ""),
+    // big numbers: adc through memory, with lea and dec so that the carry stays.
+    ("48 8b 06 48 11 07 48 8d 76 08 48 8d 7f 08 48 ff c9 75 ed", ""),
+    // prologue.
+    ("55 48 89 e5 53 48 83 ec 18", ""),
+    // epilogue.
+    ("48 83 c4 18 5b 5d c3", ""),
+    // an interpreter's dispatch: load, step, jump through a table.
+    ("8b 03 48 83 c3 04 ff 24 c5 00 10 48 00", ""),
+    // three comparisons and branches out.
+    ("83 f8 09 77 20 83 fb 61 7c 1b 3c 7a 7f 17", ""),
+];
+
+fn render(title: &str, cases: &[Case], mode: Mode, hosts: &[Host], order: Order) -> String {
+    let mut out = format!("; {title}\n");
+    for (hex, peer) in cases {
+        let code = parse_hex(hex).expect("hexadecimal");
+        let unit = lifted(&code, PC, mode);
+        let insns: Vec<String> =
+            guest(&code, PC, mode).lines().map(|l| l.split_once("  ").map_or("", |p| p.1).to_owned()).collect();
+        let _ = writeln!(
+            out,
+            "\n== {} [{hex}]{}",
+            insns.join("; "),
+            if peer.is_empty() { String::new() } else { format!(" peer {peer}") }
+        );
+        for host in hosts {
+            match text(&unit, *host, order) {
+                Ok(t) => {
+                    let calls = if t.helpers > 0 { format!(" + {} helper", t.helpers) } else { String::new() };
+                    let _ = write!(out, "{} {}{calls}\n{}", host.name(), t.count, t.counted);
+                }
+                Err(why) => {
+                    let _ = writeln!(out, "{} refused: {why}", host.name());
+                }
+            }
+        }
+    }
+    out
+}
+
+fn check(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(file);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, text).expect("written");
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).expect("a golden file");
+    if committed != text {
+        let line = committed.lines().zip(text.lines()).position(|(a, b)| a != b);
+        let n = line.unwrap_or(committed.lines().count().min(text.lines().count()));
+        let around = |t: &str| t.lines().skip(n.saturating_sub(6)).take(12).collect::<Vec<_>>().join("\n");
+        panic!("{file} line {}: committed\n{}\nnow\n{}\n(cargo xtask bless)", n + 1, around(&committed), around(text));
+    }
+}
+
+const BOTH: &[Host] = &[Host::Arm64, Host::X64];
+
+#[test]
+fn instructions() {
+    check("instructions.txt", &render("64-bit code", INSTRUCTIONS, Mode::Long, BOTH, Order::Single));
+    check("instructions32.txt", &render("32-bit code", INSTRUCTIONS_32, Mode::Compat32, BOTH, Order::Single));
+}
+
+#[test]
+fn with_extensions() {
+    let some: Vec<Case> = INSTRUCTIONS.iter().copied().filter(|(hex, _)| !hex.starts_with("d")).take(40).collect();
+    check("instructions_v84.txt", &render("64-bit code", &some, Mode::Long, &[Host::Arm64v84], Order::Single));
+}
+
+#[test]
+fn memory_order() {
+    let touches = ["48 8b 47 08", "48 8b 04 cf", "0f b6 07", "48 89 47 08", "48 01 07", "50", "58", "0f 28 07"];
+    let cases: Vec<Case> = touches.map(|t| (t, "")).to_vec();
+    let text =
+        render("accesses in the order of x86-TSO", &cases, Mode::Long, &[Host::Arm64, Host::Arm64v84], Order::Tso);
+    check("ordered.txt", &text);
+}
+
+#[test]
+fn blocks() {
+    check("blocks.txt", &render("hot blocks", BLOCKS, Mode::Long, BOTH, Order::Single));
+}
