@@ -172,10 +172,10 @@ fn behind_every_host_instruction() {
     signal::install(libc::SIGUSR2, on_start).expect("handler");
     let mut stops = 0;
     // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
-    let mut pair = Pair::new(6);
+    let mut pair = Pair::new(2);
     assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
     for n in 1.. {
-        pair.reset(6);
+        pair.reset(2);
         ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
         LEFT.store(n, Ordering::Relaxed);
         OVER.store(false, Ordering::Relaxed);
@@ -190,7 +190,7 @@ fn behind_every_host_instruction() {
         let exit = if exit == Exit::Attention { pair.cpu.run() } else { exit };
         assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall), "after {n} host instructions");
         // Whether or not it was interrupted, it ends as it should.
-        assert_eq!(pair.cpu.state.gpr[15], 6);
+        assert_eq!(pair.cpu.state.gpr[15], 2);
         if LEFT.swap(0, Ordering::Relaxed) > 0 {
             break;
         }

@@ -68,6 +68,10 @@ fn load_all(a: &mut Asm) {
     a.mov(Size::D, Reg::RAX, snapshot(offset_of!(HostRegs, flags)));
     // TF may be set as well, by whoever single-steps.
     a.alu_imm(Alu::And, Size::D, Reg::RAX, (ARITH | TF) as i32);
+    a.pushfq();
+    a.pop(Reg::RCX);
+    a.alu_imm(Alu::And, Size::D, Reg::RCX, TF as i32);
+    a.alu(Alu::Or, Size::D, Reg::RAX, Reg::RCX);
     a.push(Reg::RAX);
     a.popfq();
     (0..16).for_each(|n| a.sse(Sse::MOVUPS, Xmm(n), snapshot_vec(n)));
