@@ -150,6 +150,7 @@ impl Jit {
         let frame: *mut Frame = &raw mut self.core.frame;
         interrupt::set_frame(frame);
         let mut stepping = false;
+        let mut stepped_at = 0;
         loop {
             // SAFETY: see above. Helpers that translated code calls find the rest of `Core` behind the frame.
             let why = unsafe { enter((&raw mut *self.core).cast(), host) };
@@ -191,7 +192,12 @@ impl Jit {
                     Some((leave, at)) => return Stop::Leave(leave, at),
                     // Between two places: one host instruction further.
                     None => {
-                        host = self.core.frame.snapshot.pc as usize;
+                        let pc = self.core.frame.snapshot.pc as usize;
+                        // A step that did not get anywhere: the instruction itself faults.
+                        if stepped_at == pc {
+                            lost("place", pc);
+                        }
+                        (host, stepped_at) = (pc, pc);
                         let Some(flag) = demotic_host::arch::STEP_FLAG else { lost("place", host) };
                         attention.store(false, Ordering::Relaxed);
                         stepping = true;
