@@ -48,7 +48,19 @@ impl Cpu {
         }
         self.state.rip = unit.blocks[0].pc;
         self.state.mode = unit.mode;
-        Ok(match jit.run(store, &mut self.state, &self.attention, fp_by_helper) {
+        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper);
+        // A bail-out goes on in the interpreter, which stops at the end of the block.
+        if let Stop::Leave(Leave::Pc(pc) | Leave::Indirect(pc, _), _) = stop {
+            if let Some(mut block) = unit.blocks.iter().find(|b| b.pc == pc) {
+                loop {
+                    match interp::run_block(block, &mut self.state, &mut memory, &mut self.scratch) {
+                        Leave::Block(n) => block = &unit.blocks[n as usize],
+                        leave => return Ok(left(leave)),
+                    }
+                }
+            }
+        }
+        Ok(match stop {
             Stop::Translate(pc) | Stop::Interpret(pc) | Stop::Attention(pc) => Left::To(pc),
             Stop::Leave(leave, _) => left(leave),
         })

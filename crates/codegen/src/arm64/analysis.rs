@@ -13,7 +13,7 @@ use demotic_ir::ops::{Effects, Op};
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::Mode;
-use demotic_ir::state::eflags::{AF, ARITH, CF, OF, SF, ZF};
+use demotic_ir::state::eflags::{AF, ARITH, CF, OF, PF, SF, ZF};
 use demotic_ir::ty::Ty;
 
 /// EFLAGS bits whose home is NZCV.
@@ -455,17 +455,26 @@ impl Analysis {
                     .enumerate()
                     .any(|(k, u)| a.live[f + 1 + k] && u.operands().contains(&Val(f as u16)) && f + 1 + k < a.set[f])
             };
+            // Flags that stay while others change: C can be saved over one instruction, P and A are not written when they need not be.
+            let quiet = matches!(inst.op, Op::FlAdd | Op::FlSub | Op::FlLogic)
+                && matches!(inst.ty, Ty::I32 | Ty::I64)
+                && self.need[f] & (PF | AF) == 0;
+            let need = self.need[f];
+            let possible = |required: u32| {
+                let stay = required & !mask;
+                stay & CF & need == 0
+                    && (stay & (PF | AF) == 0 || quiet)
+                    && stay & IN_NZCV & !CF == 0
+                    && (mask != 0 || stay & CF == 0)
+            };
             self.how[f] = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
                 Fl::Image
-            } else if required & mask == 0
-                && required & !mask & IN_NZCV & !CF == 0
-                && !(mask == 0 && required & CF != 0)
-            {
+            } else if required & mask == 0 && possible(required) {
                 Fl::Home
-            } else if mask == 0 || other_users(self) || required & !mask & IN_NZCV & !CF != 0 {
-                Fl::Image
-            } else {
+            } else if mask != 0 && !other_users(self) && possible(plan.flags_home[self.set[f] + 1]) {
                 Fl::AtSet
+            } else {
+                Fl::Image
             };
             if self.how[f] != Fl::Home {
                 continue;
@@ -644,9 +653,8 @@ fn is_const_shift_flags(block: &Block, inst: &Inst) -> bool {
 fn inlined(block: &Block, inst: &Inst) -> bool {
     let by = |v: Val| is_const(block, v);
     match inst.op {
-        Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlLogic => {
-            matches!(inst.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64)
-        }
+        Op::FlAdd | Op::FlSub | Op::FlLogic => matches!(inst.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64),
+        Op::FlAdc | Op::FlSbb => matches!(inst.ty, Ty::I32 | Ty::I64),
         Op::FlShl | Op::FlShr | Op::FlSar => {
             matches!(inst.ty, Ty::I32 | Ty::I64)
                 && by(inst.args[1]).is_some_and(|n| n > 0 && n < u64::from(inst.ty.bits()))

@@ -116,7 +116,11 @@ impl Emit<'_> {
 
     /// Whether NZCV may be overwritten by operation `i`; conditions that are needed later are then computed.
     pub fn nzcv_free(&mut self, i: usize) -> bool {
-        if self.plan.flags_home.get(i + 1).is_some_and(|f| f & IN_NZCV != 0) {
+        let n = self.block.insts.len();
+        let home = &self.plan.flags_home;
+        // What is live behind the block is so at the branch itself, too; an exit shows everything.
+        let exit = i < n && self.block.insts[i].op == Op::ExitIf && home[i] & IN_NZCV != 0;
+        if exit || home[(i + 1).min(n)] & IN_NZCV != 0 {
             return false;
         }
         for &v in &self.books.in_flags {
@@ -219,7 +223,7 @@ impl Emit<'_> {
             Op::FlAdc | Op::FlSbb => self.carry_flags(f, need),
             Op::FlShl | Op::FlShr | Op::FlSar => self.shift_flags(f, need),
             Op::FComi => self.compare_flags(f, need),
-            _ => self.failed = true,
+            _ => self.fail(),
         }
         if keep_c && touches {
             // The old C into the new flags.
@@ -412,7 +416,7 @@ impl Emit<'_> {
                 self.and_flags(a.index(), d);
             }
             if need & AF != 0 {
-                self.failed = true;
+                self.fail();
             }
             return;
         } else if matches!(inst.ty, Ty::I8 | Ty::I16) {

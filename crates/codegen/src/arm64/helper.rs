@@ -77,6 +77,8 @@ impl Emit<'_> {
                 Ty::V128 | Ty::F80 => Operand::Vector(self.vr(val).n() as u8),
                 _ => match self.constant(val) {
                     Some(c) => Operand::Known(c),
+                    // Old flags that the operation does not look at.
+                    None if self.ty(val) == Ty::Fl && !self.an.live[val.index()] => Operand::Known(0),
                     None if self.ty(val) == Ty::Fl && self.books.loc[val.index()] == W::Flags => {
                         let d = self.scratch();
                         self.image_of_home(d);

@@ -162,7 +162,7 @@ impl Emit<'_> {
                 self.result(i, d, 32);
             }
             _ => {
-                let Some((offset, bytes)) = slot_field(slot) else { return self.failed = true };
+                let Some((offset, bytes)) = slot_field(slot) else { return self.fail() };
                 let d = self.dest(i);
                 let op = match bytes {
                     1 => Access::Ldrb,
@@ -226,7 +226,7 @@ impl Emit<'_> {
                 self.frame_access(Access::StrW, S0, offset);
             }
             _ => {
-                let Some((offset, bytes)) = slot_field(slot) else { return self.failed = true };
+                let Some((offset, bytes)) = slot_field(slot) else { return self.fail() };
                 let mut r = self.rz(val);
                 let width = inst.ty.bits();
                 if width < 8 * bytes && u32::from(self.bits_of(val)) > width {

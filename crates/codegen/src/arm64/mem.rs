@@ -190,7 +190,7 @@ impl Emit<'_> {
             Some(size) => size.bits() as u8,
         };
         if self.tso() && !vector && !self.request.unaligned {
-            let Some(w) = width(inst.ty) else { return self.failed = true };
+            let Some(w) = width(inst.ty) else { return self.fail() };
             let mode = self.mode(addr, 99);
             let features = self.request.target.features;
             let word: u32;
@@ -262,7 +262,7 @@ impl Emit<'_> {
             .and_then(|c| Simm9::new(if sum.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 }));
         let base = Self::home(slot);
         self.evacuate(slot, j);
-        let Some(off) = off else { return self.failed = true };
+        let Some(off) = off else { return self.fail() };
         if vector {
             let d = self.vdest(i);
             self.w(mem::post(op, d, base, off));
@@ -320,7 +320,7 @@ impl Emit<'_> {
         }
         let r = self.rz(val);
         if self.tso() && !self.request.unaligned {
-            let Some(w) = width(inst.ty) else { return self.failed = true };
+            let Some(w) = width(inst.ty) else { return self.fail() };
             match self.mode(addr, 99) {
                 Mode::Off(base, off) if self.request.target.features.rcpc2 && Simm9::new(off).is_some() && off != 0 => {
                     let Some(off) = Simm9::new(off) else { return };

@@ -125,12 +125,20 @@ impl Emit<'_> {
         self.buf.refer(at, label, field);
     }
 
+    /// Notes that the unit cannot be emitted.
+    #[cfg_attr(test, track_caller)]
+    pub fn fail(&mut self) {
+        #[cfg(test)]
+        eprintln!("refused at {}, operation {}", std::panic::Location::caller(), self.index);
+        self.failed = true;
+    }
+
     /// An instruction whose encoder may refuse; refusing is a mistake that the tests find, and costs the unit only.
     pub fn wo(&mut self, word: Option<u32>) {
         match word {
             Some(w) => self.w(w),
             None => {
-                self.failed = true;
+                self.fail();
                 self.w(demotic_asm::arm64::branch::brk(0));
             }
         }
@@ -216,7 +224,7 @@ impl Emit<'_> {
         match self.books.loc[k] {
             W::T(_) | W::Home(0..=15) => self.r(val),
             _ => {
-                self.failed = true;
+                self.fail();
                 S0
             }
         }
@@ -246,7 +254,7 @@ impl Emit<'_> {
             }
             self.set_spill(s, vals);
         } else {
-            self.failed = true;
+            self.fail();
         }
         k
     }
@@ -254,7 +262,7 @@ impl Emit<'_> {
     fn spill_slot(&mut self) -> u16 {
         let s = self.books.spilled.iter().position(Option::is_none).unwrap_or(self.books.spilled.len());
         if s >= SPILLS {
-            self.failed = true;
+            self.fail();
             return 0;
         }
         s as u16
@@ -355,7 +363,7 @@ impl Emit<'_> {
                 t
             }
             W::Flags | W::Result => {
-                self.failed = true;
+                self.fail();
                 S0
             }
         }
@@ -390,7 +398,7 @@ impl Emit<'_> {
             self.books.loc[i] = W::T(t as u8);
             self.books.temps[t] = Own::Vals(vec![i as u16]);
         } else {
-            self.failed = true;
+            self.fail();
         }
     }
 
@@ -530,7 +538,7 @@ impl Emit<'_> {
                     }
                 }
                 if best.1 == NONE {
-                    self.failed = true;
+                    self.fail();
                     return 0;
                 }
                 let k = best.1;
@@ -579,12 +587,12 @@ impl Emit<'_> {
                         let r = self.const_reg(c);
                         self.w(demotic_asm::arm64::float::fmov_from(Sz::X, v(t), r));
                     }
-                    None => self.failed = true,
+                    None => self.fail(),
                 }
                 v(t)
             }
             W::T(_) | W::Flags | W::Result => {
-                self.failed = true;
+                self.fail();
                 VS0
             }
         }
@@ -611,7 +619,7 @@ impl Emit<'_> {
             self.books.loc[i] = W::V(n);
             self.books.vtemps[usize::from(n)] = Own::Vals(vec![i as u16]);
         } else {
-            self.failed = true;
+            self.fail();
         }
     }
 
