@@ -36,12 +36,14 @@ pub(super) struct Flags {
 
 impl Flags {
     /// At the beginning of a block.
-    pub(super) fn at_entry(block: &Block) -> Flags {
-        let mut image_last = vec![0; block.insts.len()];
-        for (i, inst) in block.insts.iter().enumerate() {
+    pub(super) fn at_entry(block: &Block, shape: &super::shape::Shape) -> Flags {
+        let mut image_last = vec![0u16; block.insts.len()];
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            // A lazy user reads its operands when somebody reads it.
+            let at = if shape.lazy[i] { image_last[i].max(i as u16) } else { i as u16 };
             for v in inst.operands() {
                 if inst.op != Op::Cond && block.insts[v.index()].result() == Ty::Fl {
-                    image_last[v.index()] = i as u16;
+                    image_last[v.index()] = image_last[v.index()].max(at);
                 }
             }
         }
@@ -135,11 +137,7 @@ impl Emit<'_> {
                     if lazy_source && self.pure_source(inst.args[0]) {
                         continue;
                     }
-                    let t = self.temp();
-                    self.a.setcc(inst.imm as u8, t);
-                    self.define(v, t);
-                    self.unlock(t);
-                    self.sync();
+                    self.keep_condition(v);
                 }
             } else if self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > end {
                 if self.flags_ready(v, ARITH) || inst.op != Op::GetFl {
@@ -153,6 +151,23 @@ impl Emit<'_> {
                 }
             }
         }
+    }
+
+    /// Stores a condition that RFLAGS tells as a truth value.
+    fn keep_condition(&mut self, v: Val) {
+        let cc = self.b.insts[v.index()].imm as u8;
+        if self.available() > 0 {
+            let t = self.temp();
+            self.a.setcc(cc, t);
+            self.define(v, t);
+            self.unlock(t);
+        } else {
+            let n = self.spill_slot();
+            self.a.store_imm(Size::Q, spill(n), 0);
+            self.a.setcc(cc, spill(n));
+            self.at[v.index()] = At::Spill(n);
+        }
+        self.sync();
     }
 
     /// Conditions of flags that a division makes undefined.
@@ -389,9 +404,7 @@ impl Emit<'_> {
             }
             At::Lazy => {
                 // By the interpreter, which leaves registers and flags alone.
-                let index = self.index;
                 self.helper_pure(f.index());
-                self.index = index;
                 let t = self.temp();
                 self.a.mov(Size::D, t, super::result());
                 t
@@ -401,6 +414,19 @@ impl Emit<'_> {
                 Reg::R14
             }
         }
+    }
+
+    /// Stores the image of a lazy flags value.
+    pub(super) fn keep_image(&mut self, f: Val) {
+        if self.flags_ready(f, ARITH) {
+            return;
+        }
+        let t = self.flags_image(f);
+        let n = self.spill_slot();
+        self.a.store(Size::Q, spill(n), t);
+        self.unlock(t);
+        self.at[f.index()] = At::Spill(n);
+        self.sync();
     }
 
     /// Writes of flags that are not part of a group.
@@ -460,12 +486,17 @@ impl Emit<'_> {
         self.sync();
         let new = if self.at(f) == At::Lazy && self.b.insts[f.index()].op != Op::FlFrom {
             self.produce(f, i);
+            // Its operands have done their duty.
+            self.locked = 0;
             let t = self.temp();
             self.a.pushfq();
             self.a.pop(t);
             t
         } else {
-            self.flags_image(f)
+            let t = self.flags_image(f);
+            self.locked = 0;
+            self.lock(t);
+            t
         };
         self.a.alu_imm(Alu::And, Size::D, new, mask as i32);
         let old = self.temp();
@@ -488,11 +519,7 @@ impl Emit<'_> {
                 let f = inst.args[0];
                 let reads = cond_reads(inst.imm);
                 if self.b.insts[f.index()].op == Op::GetFl && reads & mask != 0 && self.flags_ready(f, reads) {
-                    let t = self.temp();
-                    self.a.setcc(inst.imm as u8, t);
-                    self.define(Val(k as u16), t);
-                    self.unlock(t);
-                    self.sync();
+                    self.keep_condition(Val(k as u16));
                 }
             }
             if inst.op == Op::GetFl && self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > i {

@@ -193,7 +193,10 @@ impl Emit<'_> {
             match from {
                 Src::Reg(r) => self.a.imul_imm(size, dst, r, c),
                 Src::Mem(m) => self.a.imul_imm(size, dst, m, c),
-                Src::Imm(_) => self.fail("product of constants"),
+                Src::Imm(_) => {
+                    let r = self.reg(first);
+                    self.a.imul_imm(size, dst, r, c);
+                }
             }
             return self.finish_register(i, g, dst, slot, clobbers, set_mask);
         }
@@ -588,7 +591,7 @@ impl Emit<'_> {
     }
 
     /// The members of a group one by one in the interpreter.
-    fn group_by_helper(&mut self, i: usize, g: Group) {
+    pub(super) fn group_by_helper(&mut self, i: usize, g: Group) {
         if let Some(l) = g.load {
             self.load(l);
             self.pending = None;

@@ -8,7 +8,7 @@
 //!
 //! Invariants. Every host instruction boundary has a meaning: [`unit::Emit::sync`] is called whenever the map of values or the index of
 //! the next operation changes, and code in between destroys nothing that the last call promised. The few exceptions are marked by
-//! [`unit::Emit::blind`]; nothing faults there. RFLAGS is the home of the flags, and code that needs the flags to survive uses
+//! a place that is not known; nothing faults there. RFLAGS is the home of the flags, and code that needs the flags to survive uses
 //! instructions that do not touch them.
 //!
 //! GS is the frame, RSP the shadow stack, so that host returns predict guest returns.
@@ -144,11 +144,11 @@ fn spill(n: u16) -> Mem {
 
 impl Emitter for X64 {
     fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error> {
-        unit::Emit::new(unit, request, None).run()
+        unit::Emit::run(unit, request)
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        unit::Emit::new(unit, request, Some(offset)).locate()
+        unit::Emit::locate(unit, request, offset)
     }
 
     fn runtime(&self, _target: &target::Target) -> Runtime {

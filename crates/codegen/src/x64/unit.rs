@@ -40,6 +40,10 @@ pub(super) struct Emit<'a> {
     entries: Vec<Label>,
     cold: Vec<Cold>,
     pub failed: Option<&'static str>,
+    /// Operations, by block, that the interpreter has to do.
+    forced: Vec<(u32, usize)>,
+    /// The operation at hand.
+    current: usize,
     // ---- the block at hand
     number: u32,
     pub b: &'a Block,
@@ -90,6 +94,8 @@ impl<'a> Emit<'a> {
             entries: Vec::new(),
             cold: Vec::new(),
             failed: None,
+            forced: Vec::new(),
+            current: 0,
             number: 0,
             b: &NO_BLOCK,
             plan: Plan::default(),
@@ -110,18 +116,36 @@ impl<'a> Emit<'a> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Compiled, Error> {
-        self.emit()?;
-        let Emit { a, mut out, .. } = self;
+    /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
+    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Result<Emit<'a>, Error> {
+        let mut forced = Vec::new();
+        loop {
+            let mut this = Emit::new(unit, request, stop);
+            this.forced = forced;
+            let result = this.emit();
+            let out = matches!(this.failed, Some("temporary registers" | "temporary vector registers"));
+            let place = (this.number, this.current);
+            let op = this.b.insts.get(this.current).map_or(Op::Nop, |x| x.op);
+            let helps = !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf);
+            forced = std::mem::take(&mut this.forced);
+            if out && helps && !forced.contains(&place) && forced.len() < 64 {
+                forced.push(place);
+                continue;
+            }
+            return result.map(|()| this);
+        }
+    }
+
+    pub(super) fn run(unit: &'a Unit, request: &'a Request) -> Result<Compiled, Error> {
+        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None)?;
         out.code = a.buf.finish().map_err(Error::TooLarge)?;
         out.edges.sort_by_key(|e| e.at);
         out.terms.sort_by_key(|t| t.after);
         Ok(out)
     }
 
-    pub(super) fn locate(mut self) -> Option<Place> {
-        self.emit().ok()?;
-        self.place
+    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
+        Emit::attempt(unit, request, Some(stop)).ok()?.place
     }
 
     fn emit(&mut self) -> Result<(), Error> {
@@ -229,7 +253,7 @@ impl<'a> Emit<'a> {
         self.vowner = [None; 16];
         self.spills = [false; crate::frame::SPILLS];
         self.release(0);
-        self.rf = super::flags::Flags::at_entry(self.b);
+        self.rf = super::flags::Flags::at_entry(self.b, &self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
@@ -254,6 +278,7 @@ impl<'a> Emit<'a> {
             }
         }
         self.index = self.b.insts.len();
+        self.current = self.index;
         self.pending = None;
         self.terminal(entry, next);
     }
@@ -268,13 +293,23 @@ impl<'a> Emit<'a> {
             self.restore_flags(i.saturating_sub(1));
         }
         self.sync();
+        self.current = i;
+        let forced = !self.forced.is_empty() && self.forced.contains(&(self.number, i));
         let end = match self.shape.group[i] {
             Some(g) => {
-                self.group(i, g);
+                if forced {
+                    self.group_by_helper(i, g);
+                } else {
+                    self.group(i, g);
+                }
                 g.end
             }
             None => {
-                self.single(i);
+                if forced {
+                    self.helper(i);
+                } else {
+                    self.single(i);
+                }
                 i
             }
         };
@@ -655,6 +690,17 @@ impl<'a> Emit<'a> {
     /// Calls the interpreter for the operation at `i`; the result is in the frame.
     fn call_helper(&mut self, i: usize) {
         let inst = self.b.insts[i];
+        // What takes the interpreter or flags itself comes before the first operand is put down.
+        for v in inst.operands() {
+            if self.at(*v) == At::Lazy {
+                if self.ty(*v) == Ty::Fl {
+                    self.keep_image(*v);
+                } else {
+                    let r = self.reg(*v);
+                    self.unlock(r);
+                }
+            }
+        }
         for (k, v) in inst.operands().iter().enumerate() {
             self.put_arg(k, *v);
         }

@@ -4,7 +4,7 @@ use super::unit::Emit;
 use super::values::At;
 use super::{Home, home};
 use demotic_asm::x64::sse::{Sse, VShift};
-use demotic_asm::x64::{Reg, Rm, Size, Xmm};
+use demotic_asm::x64::{Mem, Reg, Rm, Size, Xmm};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -121,12 +121,12 @@ impl Emit<'_> {
 
     /// `op a, b`. When it may fault, the destination must not change before.
     pub(super) fn vop(&mut self, i: usize, op: Sse, imm: Option<u8>, a: Val, b: Val, faults: bool) {
-        let y = self.vreg(b);
+        let y = self.vsrc(b);
         let home = self.into_vector(i);
         let in_place = home.is_some_and(|(s, _)| self.at(a) == At::Home(s));
         if self.request.target.features.avx && !in_place {
             let x = self.vreg(a);
-            let d = self.vtarget(i);
+            let d = self.vresult(i, a, x, y);
             self.sync();
             match imm {
                 Some(imm) => self.a.avx_imm(op, d, x, y, imm),
@@ -140,7 +140,7 @@ impl Emit<'_> {
             self.a.sse(Sse::MOVAPS, t, x);
             t
         } else {
-            self.vstart(i, a, Some(y.into()))
+            self.vstart(i, a, Some(y))
         };
         self.sync();
         match imm {
@@ -148,6 +148,36 @@ impl Emit<'_> {
             None => self.a.sse(op, d, y),
         }
         self.vcomputed(i, d);
+    }
+
+    /// A register for the value of `i`, which one instruction computes of `x` (with the value `a`) and `y`.
+    fn vresult(&mut self, i: usize, a: Val, x: Xmm, y: Rm) -> Xmm {
+        if self.into_vector(i).is_some() {
+            return self.vtarget(i);
+        }
+        let dying = |s: &Self, r: u8| {
+            s.vtemps >> r & 1 != 0 && s.vowner[usize::from(r)].is_none_or(|v| !s.needed(v, i))
+        };
+        let _ = a;
+        if dying(self, x.0) {
+            return x;
+        }
+        match y {
+            Rm::Reg(r) if dying(self, r) => Xmm(r),
+            _ => self.vtemp(),
+        }
+    }
+
+    /// A vector operand as a register, or as aligned memory of the frame.
+    pub(super) fn vsrc(&mut self, v: Val) -> Rm {
+        match self.at(v) {
+            At::Home(s) => match home(self.long, s) {
+                Home::Mem(m) => Mem::gs(m).into(),
+                _ => self.vreg(v).into(),
+            },
+            At::Spill(n) => super::spill(n).into(),
+            _ => self.vreg(v).into(),
+        }
     }
 
     /// The value of `i` was computed in `x`.
