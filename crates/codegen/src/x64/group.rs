@@ -164,7 +164,10 @@ impl Emit<'_> {
             }
             s
         };
-        let v_slot_in_place = slot.is_some_and(|s| self.at(first) == At::Home(s)) && loaded != Some(first);
+        // A write of 32 bits clears the upper half, which an operation on memory does not.
+        let clears = |s: u8| size == Size::D && s < 16 && matches!(home(self.long, s), Home::Mem(_));
+        let v_slot_in_place =
+            slot.is_some_and(|s| self.at(first) == At::Home(s) && !clears(s)) && loaded != Some(first);
         if let (Some(slot), true) = (slot, v_slot_in_place) {
             let dst = self.home_rm(slot);
             let mut src = src;
