@@ -291,6 +291,7 @@ impl Analysis {
                 todo.extend_from_slice(d.def.operands());
             }
         }
+        let mut emitted: Vec<Val> = Vec::new();
         while let Some(v) = todo.pop() {
             let inst = &block.insts[v.index()];
             if self.live[v.index()] {
@@ -299,10 +300,26 @@ impl Analysis {
             if inst.op.info().effects == Effects::PURE {
                 todo.extend_from_slice(inst.operands());
             } else {
-                self.live[v.index()] = true;
-                if inst.result() == Ty::Fl {
-                    self.need[v.index()] = ARITH;
+                emitted.push(v);
+            }
+        }
+        while let Some(v) = emitted.pop() {
+            let inst = &block.insts[v.index()];
+            if self.live[v.index()] {
+                continue;
+            }
+            self.live[v.index()] = true;
+            if inst.result() == Ty::Fl {
+                self.need[v.index()] = ARITH;
+            }
+            for &a in inst.operands() {
+                // Counted more than once, so that nothing is folded away.
+                self.uses[a.index()] += 2;
+                self.user[a.index()] = v.index();
+                if block.insts[a.index()].result() == Ty::Fl {
+                    self.need[a.index()] = ARITH;
                 }
+                emitted.push(a);
             }
         }
     }

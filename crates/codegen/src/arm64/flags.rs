@@ -213,8 +213,7 @@ impl Emit<'_> {
             _ => f + 1,
         };
         let keep_c = self.plan.flags_home[after] & !mask & CF != 0 && self.an.how[f] != Fl::Image;
-        let touches = need & IN_NZCV != 0 || dest.is_some();
-        if keep_c && touches {
+        if keep_c {
             self.save_nzcv();
         }
         match inst.op {
@@ -225,7 +224,7 @@ impl Emit<'_> {
             Op::FComi => self.compare_flags(f, need),
             _ => self.fail(),
         }
-        if keep_c && touches {
+        if keep_c {
             // The old C into the new flags.
             self.w(branch::mrs(S0, SysReg::Nzcv));
             self.w(int::lsr_imm(Sz::X, S1, S2, 29));

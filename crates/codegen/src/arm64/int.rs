@@ -429,7 +429,13 @@ impl Emit<'_> {
 
     fn and_bits(&self, i: usize) -> u8 {
         let inst = &self.block.insts[i];
-        self.bits_of(inst.args[0]).min(self.bits_of(inst.args[1])).min(if inst.ty == Ty::I64 { 64 } else { 32 })
+        let full = if inst.ty == Ty::I64 { 64 } else { 32 };
+        // The immediate of a narrow operation may have been given ones above.
+        let spread = |v: Val| self.constant(v).is_some_and(|c| LogicImm::new(Sz::W, c).is_none());
+        if inst.ty.bits() < 32 && (spread(inst.args[0]) || spread(inst.args[1])) {
+            return full;
+        }
+        self.bits_of(inst.args[0]).min(self.bits_of(inst.args[1])).min(full)
     }
 
     /// The `and` at `i` with flags, into `d`.
