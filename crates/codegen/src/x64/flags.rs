@@ -30,7 +30,7 @@ pub(super) struct Flags {
     value: [Option<Val>; 12],
     /// For each bit: the operation behind the last write of the home.
     since: [usize; 12],
-    /// Last user of a flags value other than conditions.
+    /// Last user of a flags value; conditions count where they stand, not where they are tested.
     image_last: Vec<u16>,
 }
 
@@ -40,9 +40,9 @@ impl Flags {
         let mut image_last = vec![0u16; block.insts.len()];
         for (i, inst) in block.insts.iter().enumerate().rev() {
             // A lazy user reads its operands when somebody reads it.
-            let at = if shape.lazy[i] { image_last[i].max(i as u16) } else { i as u16 };
+            let at = if shape.lazy[i] && inst.op != Op::Cond { image_last[i].max(i as u16) } else { i as u16 };
             for v in inst.operands() {
-                if inst.op != Op::Cond && block.insts[v.index()].result() == Ty::Fl {
+                if block.insts[v.index()].result() == Ty::Fl {
                     image_last[v.index()] = image_last[v.index()].max(at);
                 }
             }
@@ -89,6 +89,14 @@ impl Emit<'_> {
             return reads & !self.rf.home == 0 && bits(reads).all(|b| self.rf.since[b] <= f.index());
         }
         bits(reads).all(|b| self.rf.value[b] == Some(f))
+    }
+
+    /// Whether the saved image of the home has those bits of a flags value that was read from there.
+    fn saved_home(&self, f: Val, reads: u32) -> bool {
+        self.b.insts[f.index()].op == Op::GetFl
+            && self.at(f) == At::Flags
+            && reads & !self.rf.saved == 0
+            && bits(reads).all(|b| self.rf.since[b] <= f.index())
     }
 
     /// Before an instruction that changes `clobbers` in RFLAGS and makes `set` of them the home's new content; `end` is the last
@@ -231,7 +239,11 @@ impl Emit<'_> {
             At::Lazy => match inst.op {
                 Op::Cond => {
                     let (f, cc) = (inst.args[0], inst.imm as u8);
-                    if !self.flags_ready(f, cond_reads(inst.imm)) {
+                    let reads = cond_reads(inst.imm);
+                    if !self.flags_ready(f, reads) && self.saved_home(f, reads) {
+                        self.restore_flags(end.saturating_sub(1));
+                    }
+                    if !self.flags_ready(f, reads) {
                         self.produce(f, end);
                     }
                     Test::Cc(cc)
@@ -386,6 +398,11 @@ impl Emit<'_> {
             self.a.pop(t);
             return t;
         }
+        if self.saved_home(f, ARITH) {
+            let t = self.temp();
+            self.a.mov(Size::D, t, spill(SAVED));
+            return t;
+        }
         match self.at(f) {
             At::Spill(n) => {
                 let t = self.temp();
@@ -448,6 +465,14 @@ impl Emit<'_> {
         if self.flags_ready(f, wanted & mask) && self.rf.saved & wanted & !mask == 0 {
             self.rf.saved = 0;
             return self.set_home(mask & wanted, i);
+        }
+        if self.rf.saved & wanted & !mask != 0 && self.at(f) == At::Flags && def.op != Op::GetFl {
+            // What RFLAGS holds now makes room for the home.
+            let n = self.spill_slot();
+            self.a.pushfq();
+            self.a.pop_mem(spill(n));
+            self.at[f.index()] = At::Spill(n);
+            self.sync();
         }
         self.restore_flags(i);
         let survive = wanted & !mask;

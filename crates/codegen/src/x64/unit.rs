@@ -123,7 +123,15 @@ impl<'a> Emit<'a> {
             let mut this = Emit::new(unit, request, stop);
             this.forced = forced;
             let result = this.emit();
-            let out = matches!(this.failed, Some("temporary registers" | "temporary vector registers"));
+            let out = matches!(
+                this.failed,
+                Some(
+                    "temporary registers"
+                        | "temporary vector registers"
+                        | "flags saved twice"
+                        | "condition of a selection"
+                )
+            );
             let place = (this.number, this.current);
             let op = this.b.insts.get(this.current).map_or(Op::Nop, |x| x.op);
             let helps = !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf);
