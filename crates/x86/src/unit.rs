@@ -63,8 +63,14 @@ pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &m
             continue;
         }
         let mut term = block.term;
+        // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are taken.
+        let forward = match term {
+            Term::Branch { taken, fall, .. } if taken.pc > at && taken.pc != fall.pc => Some(taken.pc),
+            Term::Call { target, .. } => Some(target.pc),
+            _ => None,
+        };
         for edge in term.edges_mut() {
-            if edge.pc.abs_diff(pc) <= limits.reach && !wanted.contains(&edge.pc) {
+            if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !wanted.contains(&edge.pc) {
                 wanted.push(edge.pc);
             }
         }
