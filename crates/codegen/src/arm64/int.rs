@@ -415,7 +415,9 @@ impl Emit<'_> {
         let bits = if inst.op == Op::And {
             self.and_bits(i)
         } else {
-            self.bits_of(inst.args[0]).max(self.bits_of(inst.args[1])).min(if inst.ty == Ty::I64 { 64 } else { 32 })
+            let full = if inst.ty == Ty::I64 { 64 } else { 32 };
+            let narrow = inst.ty.bits() < 32;
+            if narrow { full } else { self.bits_of(inst.args[0]).max(self.bits_of(inst.args[1])).min(full) }
         };
         let word = self.logic_word(i, op);
         let d = self.dest(i);
