@@ -521,6 +521,12 @@ impl Analysis {
             let mut d = f;
             while d > 0 {
                 d -= 1;
+                if let Some([x, z]) = self.carried(block, inst, d) {
+                    self.fused[d] = f;
+                    self.lazy[x] = true;
+                    self.lazy[z] = true;
+                    break;
+                }
                 if partner(d) {
                     self.fused[d] = f;
                     break;
@@ -530,6 +536,31 @@ impl Analysis {
                 }
             }
         }
+    }
+
+    /// Whether `d` is the value of an addition or subtraction with carry whose flags `inst` is: then the two operations that it is
+    /// made of.
+    fn carried(&self, block: &Block, inst: &Inst, d: usize) -> Option<[usize; 2]> {
+        let (outer, op) = match inst.op {
+            Op::FlAdc => (&block.insts[d], Op::Add),
+            Op::FlSbb => (&block.insts[d], Op::Sub),
+            _ => return None,
+        };
+        if outer.op != op || outer.ty != inst.ty || !self.live[d] || self.lazy[d] || self.fused[d] != NONE {
+            return None;
+        }
+        let (x, z) = (outer.args[0].index(), outer.args[1].index());
+        let (inner, carry) = (&block.insts[x], &block.insts[z]);
+        (inner.op == op
+            && inner.ty == inst.ty
+            && inner.args[..2] == inst.args[..2]
+            && carry.op == Op::Zext
+            && carry.args[0] == inst.args[2]
+            && self.uses[x] == 1
+            && self.uses[z] == 1
+            && self.fused[x] == NONE
+            && !self.lazy[x])
+            .then_some([x, z])
     }
 
     /// Flags whose only reader is the branch at the end, asking for zero or sign of a value: cbz, tbz.
@@ -610,7 +641,8 @@ impl Analysis {
         for (i, inst) in block.insts.iter().enumerate() {
             let slot = usize::from(inst.imm as u8 % Slot::COUNT);
             match inst.op {
-                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(self.end[i]).max(i),
+                // Values that are needed longer are moved out of the way.
+                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(i),
                 Op::Set => {
                     let def = inst.args[0].index();
                     let producer = &block.insts[def];
@@ -644,7 +676,6 @@ impl Analysis {
                         }
                     }
                     written[slot] = i;
-                    busy[slot] = busy[slot].max(self.end[def]);
                 }
                 Op::SetHi => written[slot] = i,
                 _ => {}
