@@ -112,7 +112,8 @@ impl Emit<'_> {
                 base = Some(r);
                 continue;
             }
-            if index.is_some() || base.is_some() && self.available() <= more && self.is_temp(r) {
+            let two = base.is_some_and(|b| self.is_temp(b)) && self.is_temp(r);
+            if index.is_some() || two && self.available() <= more && terms.len() > 2 {
                 // Too many: fold what there is into one register.
                 let m = Mem { base, index, disp: 0, gs: false, short: false };
                 let t = self.reuse_or_temp(base, index);
