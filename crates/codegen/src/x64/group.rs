@@ -172,13 +172,14 @@ impl Emit<'_> {
             let dst = self.home_rm(slot);
             let mut src = src;
             let is_mem = matches!(dst, Rm::Mem(_));
-            if let (true, Src::Mem(m)) = (is_mem, src) {
+            if let (true, true, Src::Mem(m)) = (is_mem, size != Size::D, src) {
                 let t = self.temp();
                 self.a.movzx(size, t, m);
                 src = Src::Reg(t);
             }
-            let product = is_mem && matches!(host, Host::Imul);
-            if !product {
+            // A 32-bit result clears the upper half of its slot.
+            let elsewhere = is_mem && (matches!(host, Host::Imul) || size == Size::D);
+            if !elsewhere {
                 self.clobber_home(slot, g.end);
                 self.before_flags(clobbers, g.end, set_mask);
                 self.sync();

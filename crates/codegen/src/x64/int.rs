@@ -311,6 +311,8 @@ impl Emit<'_> {
         };
         let d = match (self.into_slot(i), source) {
             (None, Rm::Mem(m)) => self.result_register(m),
+            // In its own register, when nobody wants the source any more.
+            (None, Rm::Reg(r)) if self.is_scratch(Reg(r)) && !self.needed(a, i) => Reg(r),
             _ => self.target(i),
         };
         self.sync();
@@ -331,6 +333,42 @@ impl Emit<'_> {
         }
         let size = Size::of_bits(inst.ty.bits()).at_least_d();
         let in_place = self.into_slot(i);
+        if inst.ty != Ty::I1 {
+            // Condition first: what loads the operands leaves flags alone.
+            let test = self.condition(c, i, false);
+            self.locked = 0;
+            let (cc, x, y) = match test {
+                Test::Cc(cc) => (cc, x, y),
+                Test::Known(true) => (4, x, x),
+                Test::Known(false) => (4, y, y),
+                Test::RcxZero(_) => return self.fail("condition of a selection"),
+            };
+            if let Some((s, d)) = in_place {
+                let (other, cc) = if self.at(y) == At::Home(s) { (x, cc) } else { (y, cc ^ 1) };
+                if self.at(y) == At::Home(s) || self.at(x) == At::Home(s) {
+                    let rm: Rm = match self.src(other) {
+                        Src::Mem(m) if inst.ty >= Ty::I32 => m.into(),
+                        Src::Reg(r) => r.into(),
+                        _ => self.reg(other).into(),
+                    };
+                    self.clobber_home(s, i);
+                    self.sync();
+                    self.a.cmov(cc, size, d, rm);
+                    return self.computed(i, d);
+                }
+            }
+            let t = self.temp();
+            self.load_into(y, t);
+            if x != y {
+                let rm: Rm = match self.src(x) {
+                    Src::Mem(m) if inst.ty >= Ty::I32 => m.into(),
+                    Src::Reg(r) => r.into(),
+                    _ => self.reg(x).into(),
+                };
+                self.a.cmov(cc, size, t, rm);
+            }
+            return self.define(Val(i as u16), t);
+        }
         // Operands first: the condition is the last thing before the move.
         let xs: Rm = match self.src(x) {
             Src::Mem(m) if inst.ty >= Ty::I32 => m.into(),

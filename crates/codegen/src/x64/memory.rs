@@ -112,7 +112,8 @@ impl Emit<'_> {
                 base = Some(r);
                 continue;
             }
-            if index.is_some() || base.is_some() && self.available() <= more && self.is_temp(r) {
+            let two = base.is_some_and(|b| self.is_temp(b)) && self.is_temp(r);
+            if index.is_some() || two && self.available() <= more && terms.len() > 2 {
                 // Too many: fold what there is into one register.
                 let m = Mem { base, index, disp: 0, gs: false, short: false };
                 let t = self.reuse_or_temp(base, index);
@@ -142,11 +143,20 @@ impl Emit<'_> {
 
     /// One of the scratch registers without an owner, else a new one.
     fn reuse_or_temp(&mut self, base: Option<Reg>, index: Option<(Reg, u8)>) -> Reg {
-        [base, index.map(|(r, _)| r)]
-            .into_iter()
-            .flatten()
-            .find(|r| self.is_temp(*r) && self.owner[usize::from(r.0)].is_none())
-            .unwrap_or_else(|| self.temp())
+        let own = [base, index.map(|(r, _)| r)].into_iter().flatten().find(|r| self.expendable(*r));
+        match own {
+            Some(r) => {
+                self.uncache(r);
+                r
+            }
+            None => self.temp(),
+        }
+    }
+
+    /// Whether a register is a temporary whose value nobody needs there.
+    fn expendable(&self, r: Reg) -> bool {
+        let n = usize::from(r.0);
+        self.is_temp(r) && (self.owner[n].is_none() || self.origin[n].is_some())
     }
 
     /// A register with a part of an address.
@@ -254,8 +264,15 @@ impl Emit<'_> {
         let own = [m.base, m.index.map(|(r, _)| r)]
             .into_iter()
             .flatten()
-            .find(|r| self.is_temp(*r) && self.owner[usize::from(r.0)].is_none());
-        own.unwrap_or_else(|| self.temp())
+            .find(|r| self.expendable(*r));
+        match own {
+            // The map is told when the value is there: a fault finds it where it was.
+            Some(r) => {
+                self.uncache(r);
+                r
+            }
+            None => self.temp(),
+        }
     }
 
     /// A store that is not part of a group.

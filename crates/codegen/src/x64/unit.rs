@@ -63,6 +63,8 @@ pub(super) struct Emit<'a> {
     pub vlocked: u16,
     pub owner: [Option<Val>; 16],
     pub vowner: [Option<Val>; 16],
+    /// The slot in memory that a temporary's value was loaded from, while it holds it still.
+    pub origin: [Option<u8>; 16],
     pub spills: [bool; crate::frame::SPILLS],
     /// Operands of the `test` about to be emitted.
     pub test: Option<(super::values::Src, super::values::Src)>,
@@ -110,6 +112,7 @@ impl<'a> Emit<'a> {
             vlocked: 0,
             owner: [None; 16],
             vowner: [None; 16],
+            origin: [None; 16],
             spills: [false; crate::frame::SPILLS],
             test: None,
             rf: super::flags::Flags::default(),
@@ -259,6 +262,7 @@ impl<'a> Emit<'a> {
         self.pending = None;
         self.owner = [None; 16];
         self.vowner = [None; 16];
+        self.origin = [None; 16];
         self.spills = [false; crate::frame::SPILLS];
         self.release(0);
         self.rf = super::flags::Flags::at_entry(self.b, &self.shape);

@@ -94,11 +94,24 @@ impl Emit<'_> {
 
     /// Moves the value in a temporary register out to memory.
     fn evict(&mut self, r: Reg, v: Val) {
+        if self.uncache(r) {
+            return;
+        }
         let n = self.spill_slot();
         self.a.store(Size::Q, spill(n), r);
         self.at[v.index()] = At::Spill(n);
         self.owner[usize::from(r.0)] = None;
         self.sync();
+    }
+
+    /// Forgets the copy of a slot in memory in a temporary register. False when it holds something else.
+    pub(super) fn uncache(&mut self, r: Reg) -> bool {
+        let n = usize::from(r.0);
+        let (Some(v), Some(slot)) = (self.owner[n], self.origin[n]) else { return false };
+        self.define_home(v, slot);
+        self.origin[n] = None;
+        self.sync();
+        true
     }
 
     /// A free temporary register, reserved until the operation is done.
@@ -204,6 +217,7 @@ impl Emit<'_> {
     /// The value is in that temporary from now on.
     pub(super) fn define(&mut self, v: Val, r: Reg) {
         self.forget(v);
+        self.origin[usize::from(r.0)] = None;
         self.at[v.index()] = At::Reg(r);
         self.owner[usize::from(r.0)] = Some(v);
     }
@@ -233,6 +247,7 @@ impl Emit<'_> {
     /// Before the slot's home is written: values there that operations behind `end` need, move out.
     pub(super) fn clobber_home(&mut self, slot: u8, end: usize) {
         let list = core::mem::take(&mut self.aliases[usize::from(slot)]);
+        self.origin.iter_mut().filter(|o| **o == Some(slot)).for_each(|o| *o = None);
         let mut moved = false;
         for v in list {
             if self.at(v) != At::Home(slot) || !self.needed(v, end) {
@@ -308,9 +323,11 @@ impl Emit<'_> {
                 return Reg::R14;
             }
         };
+        let slot = if let At::Home(slot) = self.at(v) { Some(slot) } else { None };
         let t = self.temp();
         self.a.movzx(size, t, from);
         self.define(v, t);
+        self.origin[usize::from(t.0)] = slot;
         t
     }
 
