@@ -196,7 +196,7 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
                 if precision == Precision::Exact && fault != u16::MAX {
                     defer(block, i, dead, &killer, fault, &mut entries);
                 }
-                let lazy = block.insts[inst.args[0].index()].op.effects() == Effects::PURE;
+                let lazy = rebuilds(block, inst.args[0]);
                 if !lazy && entries.len() > first {
                     // Nothing to rebuild it from: it stays, with all that it writes.
                     entries.truncate(first);
@@ -225,6 +225,20 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
     } else {
         block.deferred.splice(0..0, entries);
     }
+}
+
+/// Whether a flags value can be computed later from integers alone. One that hands on old flags would need those kept as a value, which is
+/// dearer than writing the flags.
+fn rebuilds(block: &Block, v: Val) -> bool {
+    let def = &block.insts[v.index()];
+    let old = match def.op {
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => def.args[2],
+        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => def.args[3],
+        Op::Sel => return false,
+        op => return op.effects() == Effects::PURE,
+    };
+    let old = &block.insts[old.index()];
+    old.op == Op::FlFrom && block.insts[old.args[0].index()].op == Op::Const
 }
 
 /// The numbers of the bits set.
