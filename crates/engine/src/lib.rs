@@ -209,7 +209,7 @@ impl Engine {
                 checked::guard(&mut unit, &bytes);
                 unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
             } else {
-                demotic_ir::passes::optimise_unit(&mut unit, &mut |pc| {
+                demotic_ir::passes::optimise_unit_with(&mut unit, hosts::PRECISION, &mut |pc| {
                     demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
                 });
             }

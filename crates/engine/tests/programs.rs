@@ -72,7 +72,8 @@ type Refused = BTreeMap<String, u64>;
 
 fn failure(engines: &[Arc<Engine>; 2], program: &Program, refused: &mut Refused) -> Option<String> {
     let mut optimised = program.unit.clone();
-    optimise_unit_with(&mut optimised, Precision::Exact, &mut ahead);
+    let precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
+    optimise_unit_with(&mut optimised, precision, &mut ahead);
     for (unit, plain) in [(&program.unit, true), (&optimised, false)] {
         if let Ok(mut running) = RUNNING.lock() {
             running.0 += 1;

@@ -65,7 +65,7 @@ fn scan(pc: u64, mode: Mode, precision: Precision, fetch: Fetch, open: u32, budg
             if insn.is_invalid() || insn.has_lock_prefix() {
                 return live | open;
             }
-            if precision == Precision::Exact && touches_memory(&insn) {
+            if precision.is_exact() && touches_memory(&insn) {
                 return live | open;
             }
             let Some(effect) = effect(&insn) else { return live | open };

@@ -66,6 +66,9 @@ impl Emit<'_> {
         if matches!(inst.op, Op::DivU | Op::DivS) {
             return self.division(i, g);
         }
+        if g.other.is_some() {
+            return self.wide_product(i, g);
+        }
         let size = Size::of_bits(inst.ty.bits());
         let set_mask = g.setfl.map_or(0, |s| self.b.insts[s].imm as u32 & ARITH);
         if self.rf.saved & self.plan.flags_home[g.end + 1] & !set_mask != 0 && g.setfl.is_some() {
@@ -89,6 +92,9 @@ impl Emit<'_> {
             Some([a, b, _]) => (a, b),
             None => (inst.args[0], inst.args[1]),
         };
+        // What a product leaves in the other flags is undefined for the guest as well.
+        let undefined = if inst.op == Op::Mul && g.setfl.is_some() { ARITH } else { 0 };
+        let set_mask = set_mask | undefined;
         let survive = self.plan.flags_home[g.end + 1] & !set_mask & self.rf.home;
         let one = self.constant(b) == Some(1) && carry.is_none();
         let mut clobbers = ARITH;
@@ -642,6 +648,42 @@ impl Emit<'_> {
             }
         }
         self.finish_register(i, g, t, slot, ARITH, 0);
+    }
+
+    /// `mul`, one-operand `imul`. Flags other than carry and overflow are undefined behind it, and so are the guest's.
+    fn wide_product(&mut self, i: usize, g: Group) {
+        let inst = self.b.insts[i];
+        let size = Size::of_bits(inst.ty.bits());
+        let Some((hi, _)) = g.other else { return };
+        let signed = self.b.insts[hi].op == Op::MulHiS;
+        let v = if self.at(inst.args[0]) == At::Home(0) { inst.args[1] } else { inst.args[0] };
+        let rm: Rm = if g.load.is_some() {
+            self.load_address(g).into()
+        } else {
+            match self.src(v) {
+                Src::Reg(r) => r.into(),
+                Src::Mem(m) => m.into(),
+                Src::Imm(_) => self.reg(v).into(),
+            }
+        };
+        self.keep_for_division(g.end);
+        self.clobber_home(0, g.end);
+        self.clobber_home(2, g.end);
+        self.sync();
+        self.a.unary(if signed { Unary::Imul } else { Unary::Mul }, size, rm);
+        self.define_home(Val(i as u16), 0);
+        self.define_home(Val(hi as u16), 2);
+        let home = self.rf.home;
+        self.wrote_flags(ARITH, None);
+        self.rf.home = home;
+        if let Some(s) = g.setfl {
+            self.set_home(CF | OF, s);
+        }
+        if g.load.is_some() {
+            self.pending = None;
+        }
+        self.index = g.end + 1;
+        self.sync();
     }
 
     fn division(&mut self, i: usize, g: Group) {

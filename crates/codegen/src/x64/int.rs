@@ -5,7 +5,7 @@ use super::shape;
 use super::unit::Emit;
 use super::values::{At, Src};
 use super::{Home, home, spill};
-use demotic_asm::x64::int::{Alu, Count, Shift, Unary};
+use demotic_asm::x64::int::{Alu, Count, Shift};
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Reg, Rm, Size, Xmm};
 use demotic_ir::block::Val;
@@ -534,10 +534,5 @@ impl Emit<'_> {
         self.a.shift_double_imm(right, Size::of_bits(inst.ty.bits()), t, s, n as u8);
         self.wrote_flags(ARITH, None);
         self.define(Val(i as u16), t);
-    }
-
-    /// `mul` and one-operand `imul` in place; see [`shape`].
-    pub(super) fn wide_product(&mut self, signed: bool, size: Size, rm: Rm) {
-        self.a.unary(if signed { Unary::Imul } else { Unary::Mul }, size, rm);
     }
 }

@@ -122,6 +122,9 @@ impl Shape {
         let n = block.insts.len();
         // Whether all users so far (scanning backwards) would take the value lazily.
         let mut bad = vec![false; n];
+        // Whether anything that is executed uses the value; the rest is for deferred flags.
+        let mut used = vec![false; n];
+        block.term.operands().into_iter().filter(|v| *v != Val::NONE).for_each(|v| used[v.index()] = true);
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
             if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
                 bad[v.index()] = true;
@@ -129,7 +132,7 @@ impl Shape {
         }
         for i in (0..n).rev() {
             let inst = block.insts[i];
-            let unused = plan.uses[i] == 0;
+            let unused = !used[i];
             let pure = inst.op.info().effects == Effects::PURE;
             let one = plan.uses[i] == 1;
             self.lazy[i] = pure
@@ -142,7 +145,11 @@ impl Shape {
                     Op::Not if inst.ty == Ty::I1 => one && !bad[i],
                     _ => !bad[i] && linear(block, &inst, long) && !has_flags(block, i),
                 };
+            if unused && pure {
+                continue;
+            }
             for (k, v) in inst.operands().iter().enumerate() {
+                used[v.index()] = true;
                 let def = &block.insts[v.index()];
                 let fine = match inst.op {
                     op if addresses(op) => k == 0,
@@ -167,6 +174,9 @@ impl Shape {
 
     fn find(&mut self, block: &Block, plan: &Plan, i: usize) {
         let inst = block.insts[i];
+        if inst.op == Op::Mul && self.product(block, plan, i) {
+            return;
+        }
         let compare = matches!(inst.op, Op::FlSub | Op::FlAdd | Op::FlLogic);
         match inst.op {
             Op::DivU | Op::DivS => return self.division(block, plan, i),
@@ -262,6 +272,118 @@ impl Shape {
             return None;
         }
         (l + 1..i).all(|k| self.free(block, k)).then_some(l)
+    }
+
+    /// `mul`, `imul`: the product with its high half, or with the flags that tell whether there is one.
+    fn product(&mut self, block: &Block, plan: &Plan, i: usize) -> bool {
+        let inst = block.insts[i];
+        if inst.ty < Ty::I16 || self.lazy[i] || i + 1 >= block.insts.len() {
+            return false;
+        }
+        let next = block.insts[i + 1];
+        let hi = i + 1;
+        if !matches!(next.op, Op::MulHiU | Op::MulHiS) || next.args != inst.args || next.ty != inst.ty {
+            return false;
+        }
+        let signed = next.op == Op::MulHiS;
+        let is = |v: Val, k: Option<usize>| k == Some(v.index());
+        let (mut sign, mut eq, mut not, mut sel) = (None, None, None, None);
+        let mut g = Group { end: i, ..Group::default() };
+        let mut hi_set = None;
+        let mut hi_uses = plan.uses[hi];
+        for k in hi + 1..block.insts.len().min(i + 16) {
+            let x = block.insts[k];
+            let [a, b, c, _] = x.args;
+            match x.op {
+                Op::Const | Op::Nop => {}
+                Op::Sar if signed && is(a, Some(i)) && plan.uses[k] == 1 => sign = Some(k),
+                Op::Eq if is(a, Some(hi)) && plan.uses[k] == 1 => {
+                    let zero = !signed && constant(block, b) == Some(0);
+                    if !(zero || is(b, sign)) {
+                        break;
+                    }
+                    hi_uses -= 1;
+                    eq = Some(k);
+                }
+                Op::Not if is(a, eq) && plan.uses[k] == 1 => not = Some(k),
+                Op::Sel if is(a, not) && plan.uses[k] == 1 => {
+                    let both = u64::from(CF | OF);
+                    if constant(block, b) != Some(both) || constant(block, c) != Some(0) {
+                        break;
+                    }
+                    sel = Some(k);
+                }
+                Op::FlFrom if is(a, sel) && plan.uses[k] == 1 => g.fl = Some(k),
+                Op::Set if x.args[0].index() == i && g.set.is_none() && x.ty == inst.ty && x.imm < 16 => {
+                    g.set = Some(k);
+                    g.end = k;
+                }
+                Op::Set if is(a, Some(hi)) && hi_set.is_none() && x.ty == inst.ty && x.imm == 2 => {
+                    hi_set = Some(k);
+                    hi_uses -= 1;
+                    g.end = k;
+                }
+                Op::SetFl if g.fl.is_some() && is(a, g.fl) => {
+                    g.setfl = Some(k);
+                    g.end = k;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        let Some(set) = g.set else { return false };
+        // The parts of the flags must all be in, or none of them be there.
+        let parts = [sign, eq, not, sel, g.fl];
+        if g.setfl.is_none() && parts.iter().any(|p| p.is_some_and(|p| p <= g.end && !self.lazy[p])) {
+            return false;
+        }
+        if g.setfl.is_none() {
+            g.fl = None;
+        }
+        match hi_set {
+            Some(h) => {
+                let from_rax = |v: Val| {
+                    let d = &block.insts[v.index()];
+                    let fresh =
+                        !block.insts[v.index()..i].iter().any(|x| matches!(x.op, Op::Set | Op::SetHi) && x.imm == 0);
+                    d.op == Op::Get && d.imm == 0 && fresh
+                };
+                if block.insts[set].imm != 0 || !inst.args[..2].iter().any(|v| from_rax(*v)) {
+                    return false;
+                }
+                g.other = Some((hi, h));
+            }
+            // Without a use of its own the high half is only looked at by the flags.
+            None if hi_uses > 0 || usize::from(self.last[hi]) > g.end => return false,
+            None if !signed && g.setfl.is_some() => return false,
+            None => {}
+        }
+        let both = [inst.args[1], inst.args[0]];
+        for v in both {
+            let l = v.index();
+            let rax = g.other.is_some() && block.insts[l].op == Op::Get;
+            let load = block.insts[l];
+            if g.load.is_none()
+                && !rax
+                && load.op == Op::Ld
+                && plan.uses[l] == 2
+                && usize::from(self.last[l]) <= hi
+                && inst.args[0] != inst.args[1]
+                && !self.folded[l]
+                && (l + 1..i).all(|k| self.free(block, k))
+            {
+                g.load = Some(l);
+                self.folded[l] = true;
+            }
+        }
+        let members = [g.setfl, g.set, hi_set].into_iter().flatten();
+        members.for_each(|k| self.member[k] = true);
+        if g.setfl.is_some() {
+            parts.iter().flatten().for_each(|k| self.member[*k] = true);
+        }
+        self.member[hi] = true;
+        self.group[i] = Some(g);
+        true
     }
 
     /// `div`, `idiv`: quotient and remainder of the pair of accumulators.

@@ -22,8 +22,37 @@ pub enum Precision {
     /// All six flags are what the processor would show, at every fault.
     #[default]
     Exact,
+    /// The same, but writes that a fault could show stay where they are when the host computes such flags along with the value: on x86
+    /// hosts that is cheaper than keeping the operands of a deferred definition.
+    Kept,
     /// At a fault flags may be stale that the program overwrites before it reads them: only a handler that looks at the flags image sees it.
     Relaxed,
+}
+
+impl Precision {
+    /// Whether faults show all six flags.
+    pub fn is_exact(self) -> bool {
+        self != Precision::Relaxed
+    }
+}
+
+/// Whether an x86 host computes the flags value `v` together with the result it belongs to.
+fn with_result(block: &Block, v: Val) -> bool {
+    let inst = &block.insts[v.index()];
+    match inst.op {
+        Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlLogic => true,
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => block.insts[inst.args[1].index()].op == Op::Const,
+        // Products: carry and overflow by a selection between both and none.
+        Op::FlFrom => {
+            let sel = &block.insts[inst.args[0].index()];
+            let both = u64::from(eflags::CF | eflags::OF);
+            sel.op == Op::Sel && {
+                let yes = &block.insts[sel.args[1].index()];
+                yes.op == Op::Const && yes.imm == both
+            }
+        }
+        _ => false,
+    }
 }
 
 /// The flags that condition `cc` depends on.
@@ -147,7 +176,7 @@ impl Flow {
                 }
                 Op::GetFl => return None,
                 Op::ExitIf => return Some(open),
-                op if precision == Precision::Exact && op.effects().may_fault() => return Some(open),
+                op if precision.is_exact() && op.effects().may_fault() => return Some(open),
                 _ => {}
             }
         }
@@ -168,7 +197,7 @@ impl Flow {
     pub fn live_in(&mut self, block: &Block, live_out: u32, precision: Precision) -> u32 {
         self.begin(block.insts.len(), live_out);
         for (i, inst) in block.insts.iter().enumerate().rev() {
-            if precision == Precision::Exact && inst.op.effects().may_fault() {
+            if precision.is_exact() && inst.op.effects().may_fault() {
                 self.live = ARITH;
             }
             self.step(inst, i);
@@ -193,12 +222,13 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
             let dead = mask & !flow.live;
             if dead != 0 {
                 let first = entries.len();
-                if precision == Precision::Exact && fault != u16::MAX {
+                if precision.is_exact() && fault != u16::MAX {
                     defer(block, i, dead, &killer, fault, &mut entries);
                 }
-                let lazy = rebuilds(block, inst.args[0]);
+                let lazy = rebuilds(block, inst.args[0])
+                    && !(precision == Precision::Kept && with_result(block, inst.args[0]));
                 if !lazy && entries.len() > first {
-                    // Nothing to rebuild it from: it stays, with all that it writes.
+                    // Nothing to rebuild it from, or not worth it: it stays, with all that it writes.
                     entries.truncate(first);
                     flow.want(inst.args[0], dead);
                 } else {

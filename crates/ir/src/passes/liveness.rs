@@ -84,7 +84,7 @@ fn quick(block: &Block, precision: Precision) -> Option<(u32, u32)> {
                 }
             }
             Op::ExitIf => return Some((open, 0)),
-            op if precision == Precision::Exact && op.effects().may_fault() => return Some((open, 0)),
+            op if precision.is_exact() && op.effects().may_fault() => return Some((open, 0)),
             _ => {}
         }
     }
