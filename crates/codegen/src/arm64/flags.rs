@@ -77,14 +77,12 @@ impl Emit<'_> {
             let val = Val(v);
             let mut others = self.deferred_uses(val, i);
             for u in i + 1..self.block.insts.len() {
-                if self.an.live[u]
-                    && self.block.insts[u].op != Op::Cond
-                    && self.block.insts[u].operands().contains(&val)
-                {
+                // A condition that stands behind this operation may have to be evaluated there by the interpreter.
+                if self.an.live[u] && self.block.insts[u].operands().contains(&val) {
                     others |= self.an.fused[i] != u;
                 }
             }
-            let conds: Vec<usize> = (0..self.block.insts.len())
+            let conds: Vec<usize> = (0..=i.min(self.block.insts.len() - 1))
                 .filter(|&u| {
                     let inst = &self.block.insts[u];
                     inst.op == Op::Cond
@@ -130,7 +128,7 @@ impl Emit<'_> {
             let val = Val(v);
             let others = (i + 1..self.block.insts.len()).any(|u| {
                 let inst = &self.block.insts[u];
-                inst.op != Op::Cond && inst.operands().contains(&val) && self.an.live[u]
+                inst.operands().contains(&val) && self.an.live[u]
             });
             if others || self.deferred_uses(val, i) {
                 return false;

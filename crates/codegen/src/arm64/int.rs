@@ -58,6 +58,7 @@ impl Emit<'_> {
                 self.w(int::ubfx(Sz::W, d, Self::home(inst.imm as u8), 8, 8));
                 self.result(i, d, 8);
             }
+            Op::Set if self.an.dead[i] => {}
             Op::Set => self.set(i),
             Op::SetHi => {
                 let slot = inst.imm as u8 & 15;

@@ -184,7 +184,9 @@ impl Emit<'_> {
                 if self.position[t] == p + 1 {
                     falls[t] = true;
                 }
-                if self.position[t] <= p {
+                // Returns that lead backwards take the trampoline.
+                let calls = matches!(unit.blocks[b as usize].term, Term::Call { .. } | Term::Indirect { .. });
+                if self.position[t] <= p && !calls {
                     looped[t] = true;
                 }
             }
@@ -248,6 +250,7 @@ impl Emit<'_> {
         self.next = next;
         self.block = &unit.blocks[b as usize];
         self.plan = Plan::new(self.block);
+        self.plan.flags_home = analysis::flags_home(self.block, &self.plan, self.fp_inline());
         self.an = Analysis::new(self.block, &self.plan, unit.mode, self.fp_inline(), !self.tso());
         self.books = Books::new(self.block.insts.len(), self.narrow());
         self.done = vec![false; self.block.insts.len()];
