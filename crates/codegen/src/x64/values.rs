@@ -429,6 +429,12 @@ impl Emit<'_> {
                 self.define(v, t);
                 t
             }
+            Op::Zext if self.ty(inst.args[0]) == Ty::I1 => {
+                let t = self.truth(inst.args[0]);
+                self.a.movzx(Size::B, t, t);
+                self.define(v, t);
+                t
+            }
             Op::Cond | Op::Eq | Op::LtU | Op::LtS | Op::Not if self.ty(v) == Ty::I1 => {
                 let t = self.truth(v);
                 self.define(v, t);
