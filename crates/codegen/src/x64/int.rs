@@ -294,6 +294,10 @@ impl Emit<'_> {
                 At::Home(s) if s < 16 => return self.define_home(v, s),
                 _ => {
                     let t = self.copy(a, i);
+                    if to == Size::D {
+                        // 32-bit values in temporaries are zero-extended.
+                        self.a.mov(Size::D, t, t);
+                    }
                     return self.define(v, t);
                 }
             }
