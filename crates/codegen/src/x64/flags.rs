@@ -112,7 +112,7 @@ impl Emit<'_> {
                 // Two partial images: rare enough to be left to the interpreter.
                 return self.fail("flags saved twice");
             }
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop_mem(spill(SAVED));
             self.rf.saved = self.rf.home & survive;
             self.sync();
@@ -150,7 +150,7 @@ impl Emit<'_> {
             } else if self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > end {
                 if self.flags_ready(v, ARITH) || inst.op != Op::GetFl {
                     let n = self.spill_slot();
-                    self.a.pushfq();
+                    self.pushfq();
                     self.a.pop_mem(spill(n));
                     self.at[k] = At::Spill(n);
                     self.sync();
@@ -394,7 +394,7 @@ impl Emit<'_> {
         let inst = self.b.insts[f.index()];
         if self.flags_ready(f, ARITH) {
             let t = self.temp();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop(t);
             return t;
         }
@@ -469,7 +469,7 @@ impl Emit<'_> {
         if self.rf.saved & wanted & !mask != 0 && self.at(f) == At::Flags && def.op != Op::GetFl {
             // What RFLAGS holds now makes room for the home.
             let n = self.spill_slot();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop_mem(spill(n));
             self.at[f.index()] = At::Spill(n);
             self.sync();
@@ -479,6 +479,7 @@ impl Emit<'_> {
         if mask == CF && def.op == Op::FlFrom && self.at(f) == At::Lazy {
             if let Some(c) = self.constant(def.args[0]) {
                 self.keep_conditions(CF, i);
+                self.two_bytes();
                 self.a.flag(if c as u32 & CF != 0 { FlagOp::Stc } else { FlagOp::Clc });
                 self.wrote_flags(CF, Some(f));
                 return self.set_home(CF, i);
@@ -502,7 +503,7 @@ impl Emit<'_> {
     fn produce_image_then_mix(&mut self, f: Val, mask: u32, i: usize) {
         let survive = self.plan.flags_home[i + 1] & !mask;
         self.keep_conditions(ARITH, i);
-        self.a.pushfq();
+        self.pushfq();
         self.a.pop_mem(spill(SAVED));
         // What is computed on the way need not save the home again.
         let home = self.rf.home;
@@ -514,7 +515,7 @@ impl Emit<'_> {
             // Its operands have done their duty.
             self.locked = 0;
             let t = self.temp();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop(t);
             t
         } else {
@@ -549,7 +550,7 @@ impl Emit<'_> {
             }
             if inst.op == Op::GetFl && self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > i {
                 let n = self.spill_slot();
-                self.a.pushfq();
+                self.pushfq();
                 self.a.pop_mem(spill(n));
                 self.at[k] = At::Spill(n);
                 self.sync();

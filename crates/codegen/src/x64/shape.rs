@@ -10,7 +10,7 @@ use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::{Effects, Op};
 use demotic_ir::slot::Slot;
-use demotic_ir::state::eflags::{ARITH, CF, OF};
+use demotic_ir::state::eflags::{ARITH, CF, DF, OF};
 use demotic_ir::ty::Ty;
 
 /// Operations that are executed together. Indices into the block.
@@ -47,6 +47,8 @@ pub(super) struct Shape {
     pub folded: Vec<bool>,
     /// A member of a group other than its anchor and load.
     pub member: Vec<bool>,
+    /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
+    pub steps: Vec<(usize, u8)>,
 }
 
 /// The value of a constant.
@@ -117,6 +119,28 @@ pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
     (nothing || same).then_some(Carry { parts: [a, b, c], inner: None })
 }
 
+/// The step of a string instruction: the comparison, the masking of the direction flag, and the logarithm of the size.
+fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
+    let inst = &block.insts[i];
+    if inst.op != Op::Sel || !matches!(inst.ty, Ty::I32 | Ty::I64) {
+        return None;
+    }
+    let size = constant(block, inst.args[1]).filter(|n| matches!(n, 1 | 2 | 4 | 8))?;
+    let back = constant(block, inst.args[2])?;
+    let eq = &block.insts[inst.args[0].index()];
+    let and = &block.insts[eq.args.first()?.index().min(block.insts.len() - 1)];
+    let fits = eq.op == Op::Eq
+        && plan.uses[inst.args[0].index()] == 1
+        && constant(block, eq.args[1]) == Some(0)
+        && and.op == Op::And
+        && plan.uses[eq.args[0].index()] == 1
+        && constant(block, and.args[1]) == Some(u64::from(DF))
+        && back == size.wrapping_neg() & inst.ty.mask();
+    let sys = block.insts.get(and.args[0].index()).filter(|x| x.op == Op::Get && x.imm == u64::from(Slot::SYS.0))?;
+    let _ = sys;
+    fits.then(|| (inst.args[0].index(), eq.args[0].index(), size.trailing_zeros() as u8))
+}
+
 /// Whether the operation before `at` left the value `v` in a slot, whole.
 fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
     for k in (0..at).rev() {
@@ -140,6 +164,7 @@ impl Shape {
             group: vec![None; n],
             folded: vec![false; n],
             member: vec![false; n],
+            steps: Vec::new(),
         };
         s.laziness(block, plan, long);
         for i in 0..n {
@@ -183,6 +208,14 @@ impl Shape {
                     _ => !bad[i] && linear(block, &inst, long) && !has_flags(block, i),
                 };
             if unused && pure {
+                continue;
+            }
+            if let Some((eq, and, size)) = step(block, plan, i) {
+                for k in [eq, and] {
+                    self.lazy[k] = true;
+                    forced[k] = true;
+                }
+                self.steps.push((i, size));
                 continue;
             }
             // What an instruction with carry computes on the way is not computed apart.
