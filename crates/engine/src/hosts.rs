@@ -5,8 +5,7 @@ use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_ir::passes::Precision;
 
 /// How translated code keeps the flags for faults: an x86 host computes most of them along with the values.
-pub(crate) const PRECISION: Precision =
-    if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
+pub(crate) const PRECISION: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
 
 /// This host's emitter and target; `None` where there is none and everything is interpreted.
 #[cfg(target_arch = "x86_64")]

@@ -166,6 +166,7 @@ impl Engine {
 
     /// Translates the region at a guest address to host code. False when it is for the interpreter (this time).
     fn emit(&self, store: &Store, key: Key) -> bool {
+        let mut wanted = self.limits;
         loop {
             let generation = store.generation();
             let request = Request {
@@ -174,7 +175,7 @@ impl Engine {
                 fp_by_helper: key.fp_by_helper,
             };
             let checked = store.is_checked(key.pc);
-            let limits = if checked { checked::LIMITS } else { self.limits };
+            let limits = if checked { checked::LIMITS } else { wanted };
             let mut seen = Vec::new();
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 for page in at / PAGE..=at.saturating_add(buf.len() as u64 - 1) / PAGE {
@@ -214,6 +215,15 @@ impl Engine {
             }
             let compiled = match store.emitter.emit(&unit, &request) {
                 Ok(compiled) => compiled,
+                // Smaller pieces, until only what it cannot do is left for the interpreter.
+                Err(_) if wanted.blocks > 1 => {
+                    wanted.blocks = 1;
+                    continue;
+                }
+                Err(_) if wanted.instructions > 1 => {
+                    wanted.instructions /= 4;
+                    continue;
+                }
                 Err(_) => {
                     store.refuse(key);
                     return false;
@@ -342,11 +352,13 @@ impl Cpu {
             Stop::Translate(pc) => {
                 self.state.rip = pc;
                 let key = Key { pc, mode: self.state.mode, fp_by_helper };
-                if engine.emit(store, key) { None } else { self.execute() }
+                if engine.emit(store, key) { None } else { self.single() }
             }
             Stop::Interpret(pc) => {
                 self.state.rip = pc;
-                self.execute()
+                let exit = self.single();
+                self.settled = true;
+                exit
             }
             Stop::Attention(pc) => {
                 self.state.rip = pc;

@@ -67,6 +67,8 @@ pub(crate) fn run(
         }
         // Not advertised: the lifter gives #UD.
         Service::Xgetbv | Service::Rdpid => return Err(Trap::new(6)),
+        // Coming here was the point.
+        Service::Trace => {}
         Service::LoadSeg => load_segment(state, args[0] as usize, args[1] as u16, space)?,
         Service::Far => {
             let mode = match args[0] as u16 {

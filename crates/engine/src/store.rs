@@ -134,8 +134,8 @@ impl Meta {
         let mut unit = unit::lift_beside(self.blocks[0].pc, self.mode, &self.limits, &mut fetch, &mut known);
         for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
             block.live_out = unpack(meta.live_out);
-            demotic_ir::passes::optimise(block);
         }
+        demotic_ir::passes::Optimiser::default().again(&mut unit, crate::hosts::PRECISION);
         unit
     }
 

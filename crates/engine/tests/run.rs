@@ -2,6 +2,7 @@
 
 use demotic_engine::exit::{Exception, Exit, SyscallEntry};
 use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, GuestSpace, GuestState, selector};
+use demotic_host::{capture, signal};
 use demotic_ir::state::{Mode, eflags, reg, seg};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -204,14 +205,25 @@ fn invalidation_takes_effect() {
 fn attention_leaves_a_tight_loop() {
     let space = Space::new(&[0xeb, 0xfe], false);
     let mut cpu = cpu(&space);
-    let attention = cpu.attention.clone();
+    // A captured signal is what interrupts translated code; a flag alone is seen when it is left.
+    let captured = capture::Captured::new(cpu.attention.clone());
+    // SAFETY: left below.
+    unsafe { capture::enter(Arc::as_ptr(&captured)) };
+    let signo = libc::SIGRTMIN() + 4;
+    signal::install(signo, capture::on_signal).expect("handler");
+    let (pid, tid) = (std::process::id(), demotic_host::sys::gettid());
     let other = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        attention.store(true, Ordering::SeqCst);
+        // SAFETY: a signal to a thread that waits for this one.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signo) };
     });
+    let mask = signal::mask();
     assert_eq!(cpu.run(), Exit::Attention);
     assert_eq!(cpu.state.rip, space.code as u64);
     other.join().expect("joined");
+    capture::leave();
+    captured.take();
+    signal::set_mask(mask);
 }
 
 #[cfg(target_arch = "x86_64")]

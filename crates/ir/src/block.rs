@@ -129,11 +129,13 @@ pub enum Service {
     Far,
     /// `rdpid`-like: processor number.
     Rdpid,
+    /// TF may have been set: whoever executes has to look.
+    Trace,
 }
 
 impl Service {
     /// All, in text order.
-    pub const ALL: [(Service, &'static str); 7] = [
+    pub const ALL: [(Service, &'static str); 8] = [
         (Service::Cpuid, "cpuid"),
         (Service::Rdtsc, "rdtsc"),
         (Service::Rdtscp, "rdtscp"),
@@ -141,6 +143,7 @@ impl Service {
         (Service::LoadSeg, "loadseg"),
         (Service::Far, "far"),
         (Service::Rdpid, "rdpid"),
+        (Service::Trace, "trace"),
     ];
     /// Text form.
     pub fn name(self) -> &'static str {

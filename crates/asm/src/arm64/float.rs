@@ -162,3 +162,11 @@ pub fn fcvtl(upper: bool, d: V, n: V) -> u32 {
 pub fn fcvtn(upper: bool, d: V, n: V) -> u32 {
     u32::from(upper) << 30 | 0x0e61_6800 | dn(d, n)
 }
+/// The largest of four binary32 lanes, or of two binary64 ones; a NaN when one is.
+pub fn max_across(f: Fmt, d: V, n: V) -> u32 {
+    dn(d, n)
+        | match f {
+            Fmt::S => 0x6e30_f800,
+            Fmt::D => 0x7e70_f800,
+        }
+}

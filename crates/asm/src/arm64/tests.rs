@@ -424,6 +424,8 @@ fn vectors() {
         check!(float::vec2(float::Vec2::Fcmge, true, Fmt::D, vd, vn, vm), fcmge V(dd).d2, V(nn).d2, V(mm).d2);
         check!(float::vec1(float::Vec1::Fcvtzs, true, Fmt::S, vd, vn), fcvtzs V(dd).s4, V(nn).s4);
         check!(float::scalar_compare(float::Vec2::Fcmgt, Fmt::S, vd, vn, vm).expect("a comparison"), fcmgt S(dd), S(nn), S(mm));
+        check!(float::max_across(Fmt::S, vd, vn), fmaxv S(dd), V(nn).s4);
+        check!(float::max_across(Fmt::D, vd, vn), fmaxp D(dd), V(nn).d2);
         check!(float::fcvtl(false, vd, vn), fcvtl V(dd).d2, V(nn).s2);
         check!(float::fcvtn(true, vd, vn), fcvtn2 V(dd).s4, V(nn).d2);
     }

@@ -61,6 +61,8 @@ pub(super) struct Analysis {
     /// For a store: the `Set` of the address register that it can do as well, and the addition that gives its address.
     pub pushed: Vec<usize>,
     pub push_sum: Vec<usize>,
+    /// A write of a register that nobody sees.
+    pub dead: Vec<bool>,
 }
 
 fn is_const(block: &Block, v: Val) -> Option<u64> {
@@ -72,15 +74,16 @@ impl Analysis {
     pub fn new(block: &Block, plan: &Plan, mode: Mode, fp: bool, plain: bool) -> Analysis {
         let mut a = Analysis::sized(block.insts.len());
         a.liveness(block, plan);
-        a.deferred(block);
+        a.deferred(block, fp);
         if plain {
             a.pushes(block);
         }
         a.laziness(block, mode);
         a.extensions(block);
         a.flags(block, plan, fp);
-        a.lifetimes(block);
-        a.homes(block);
+        a.lifetimes(block, fp);
+        a.homes(block, fp);
+        a.overwritten(block, fp);
         if plain {
             a.pops(block);
         }
@@ -108,6 +111,30 @@ impl Analysis {
             popped: vec![NONE; n],
             pushed: vec![NONE; n],
             push_sum: vec![NONE; n],
+            dead: vec![false; n],
+        }
+    }
+
+    /// Writes of registers that are written again before anybody can look.
+    fn overwritten(&mut self, block: &Block, fp: bool) {
+        let mut later = [false; 16];
+        for i in (0..block.insts.len()).rev() {
+            let inst = &block.insts[i];
+            let slot = inst.imm as usize & 15;
+            match inst.op {
+                Op::Set if inst.imm < 16 => {
+                    if later[slot] && !self.pushed.contains(&i) {
+                        self.dead[i] = true;
+                    } else if plan::replaces(inst.ty, Slot(slot as u8)) {
+                        later[slot] = true;
+                    }
+                }
+                Op::Get | Op::GetHi | Op::SetHi if inst.imm < 16 => later[slot] = false,
+                _ => {}
+            }
+            if shows(inst, fp) {
+                later = [false; 16];
+            }
         }
     }
 
@@ -139,12 +166,11 @@ impl Analysis {
             if sum.op != Op::Add || !matches!(sum.ty, Ty::I32 | Ty::I64) || (sum.ty == Ty::I32) != through {
                 continue;
             }
-            let base = &block.insts[sum.args[0].index()];
             let small = is_const(block, sum.args[1]).is_some_and(|c| {
                 let c = if sum.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 };
                 (-256..0).contains(&c)
             });
-            if base.op != Op::Get || base.imm >= 16 || base.ty != sum.ty || !small {
+            if !small {
                 continue;
             }
             // The first users are this store and the write.
@@ -158,18 +184,14 @@ impl Analysis {
             let before = (k + 1..i).any(|j| {
                 self.live[j] && block.insts[j].operands().contains(&v) && !(through && j == st.args[0].index())
             });
-            let kept = (sum.args[0].index() + 1..set).all(|j| {
-                let inst = &block.insts[j];
-                !(matches!(inst.op, Op::Set | Op::SetHi) && inst.imm == base.imm)
-            });
             if write.op == Op::Set
-                && write.imm == base.imm
+                && write.imm < 16
+                && holds(block, sum.args[0], sum.ty, write.imm, set)
                 && plan::replaces(write.ty, Slot(write.imm as u8))
                 && !before
-                && kept
                 && st.args[1] != v
                 && st.args[1] != st.args[0]
-                && self.quiet(block, i, set, base.imm)
+                && self.quiet(block, i, set, write.imm)
             {
                 self.pushed[i] = set;
                 self.push_sum[i] = k;
@@ -188,10 +210,6 @@ impl Analysis {
             if block.insts[k].op == Op::Zext && self.uses[k] == 1 {
                 k = block.insts[k].args[0].index();
             }
-            let base = &block.insts[k];
-            if base.op != Op::Get || base.imm >= 16 || self.into[i] == Some(base.imm as u8) {
-                continue;
-            }
             let Some(j) = (i + 1..block.insts.len())
                 .find(|&j| self.live[j] && block.insts[j].operands().contains(&Val(k as u16)))
             else {
@@ -202,16 +220,15 @@ impl Analysis {
                 let c = if sum.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 };
                 (-256..256).contains(&c) && c != 0
             });
+            let Some(slot) = self.into[j].filter(|&s| s < 16) else { continue };
             if sum.op == Op::Add
-                && sum.ty == base.ty
                 && sum.args[0].index() == k
                 && small
-                && self.into[j] == Some(base.imm as u8)
+                && self.into[i] != Some(slot)
+                && holds(block, Val(k as u16), sum.ty, u64::from(slot), j)
                 && self.fused[j] == NONE
                 && self.end[k] == j
-                && self.quiet(block, i, j, base.imm)
-                && (k + 1..j)
-                    .all(|q| !(matches!(block.insts[q].op, Op::Set | Op::SetHi) && block.insts[q].imm == base.imm))
+                && self.quiet(block, i, j, u64::from(slot))
             {
                 self.popped[i] = j;
             }
@@ -282,12 +299,12 @@ impl Analysis {
     }
 
     /// What only deferred definitions need: reads of slots have to be tracked, pure operations can be recomputed from their operands.
-    fn deferred(&mut self, block: &Block) {
+    fn deferred(&mut self, block: &Block, fp: bool) {
         let n = block.insts.len();
         let mut todo = Vec::new();
         for d in &block.deferred {
             let mut range = usize::from(d.from)..usize::from(d.to).min(n);
-            if range.any(|i| plan::shows_state(&block.insts[i])) {
+            if range.any(|i| shows(&block.insts[i], fp)) {
                 todo.extend_from_slice(d.def.operands());
             }
         }
@@ -521,6 +538,12 @@ impl Analysis {
             let mut d = f;
             while d > 0 {
                 d -= 1;
+                if let Some([x, z]) = self.carried(block, inst, d) {
+                    self.fused[d] = f;
+                    self.lazy[x] = true;
+                    self.lazy[z] = true;
+                    break;
+                }
                 if partner(d) {
                     self.fused[d] = f;
                     break;
@@ -530,6 +553,31 @@ impl Analysis {
                 }
             }
         }
+    }
+
+    /// Whether `d` is the value of an addition or subtraction with carry whose flags `inst` is: then the two operations that it is
+    /// made of.
+    fn carried(&self, block: &Block, inst: &Inst, d: usize) -> Option<[usize; 2]> {
+        let (outer, op) = match inst.op {
+            Op::FlAdc => (&block.insts[d], Op::Add),
+            Op::FlSbb => (&block.insts[d], Op::Sub),
+            _ => return None,
+        };
+        if outer.op != op || outer.ty != inst.ty || !self.live[d] || self.lazy[d] || self.fused[d] != NONE {
+            return None;
+        }
+        let (x, z) = (outer.args[0].index(), outer.args[1].index());
+        let (inner, carry) = (&block.insts[x], &block.insts[z]);
+        (inner.op == op
+            && inner.ty == inst.ty
+            && inner.args[..2] == inst.args[..2]
+            && carry.op == Op::Zext
+            && carry.args[0] == inst.args[2]
+            && self.uses[x] == 1
+            && self.uses[z] == 1
+            && self.fused[x] == NONE
+            && !self.lazy[x])
+            .then_some([x, z])
     }
 
     /// Flags whose only reader is the branch at the end, asking for zero or sign of a value: cbz, tbz.
@@ -557,14 +605,14 @@ impl Analysis {
             }
     }
 
-    fn lifetimes(&mut self, block: &Block) {
+    fn lifetimes(&mut self, block: &Block, fp: bool) {
         let n = block.insts.len();
         for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
             self.end[v.index()] = n;
         }
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
-            let Some(last) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
+            let Some(last) = range.rev().find(|&i| shows(&block.insts[i], fp)) else { continue };
             for v in d.def.operands() {
                 let end = &mut self.end[v.index()];
                 *end = (*end).max(last);
@@ -603,14 +651,15 @@ impl Analysis {
         }
     }
 
-    fn homes(&mut self, block: &Block) {
+    fn homes(&mut self, block: &Block, fp: bool) {
         let mut busy = [0usize; Slot::COUNT as usize];
         let mut written = [0usize; Slot::COUNT as usize];
         let mut shown = 0usize;
         for (i, inst) in block.insts.iter().enumerate() {
             let slot = usize::from(inst.imm as u8 % Slot::COUNT);
             match inst.op {
-                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(self.end[i]).max(i),
+                // Values that are needed longer are moved out of the way.
+                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(i),
                 Op::Set => {
                     let def = inst.args[0].index();
                     let producer = &block.insts[def];
@@ -644,16 +693,76 @@ impl Analysis {
                         }
                     }
                     written[slot] = i;
-                    busy[slot] = busy[slot].max(self.end[def]);
                 }
                 Op::SetHi => written[slot] = i,
                 _ => {}
             }
-            if plan::shows_state(inst) {
+            if shows(inst, fp) {
                 shown = i;
             }
         }
     }
+}
+
+/// Whether a value of type `ty` is what a general register's slot holds before operation `at`.
+fn holds(block: &Block, v: Val, ty: Ty, slot: u64, at: usize) -> bool {
+    let inst = &block.insts[v.index()];
+    if inst.result() != ty {
+        return false;
+    }
+    let last = (0..at).rev().find(|&j| matches!(block.insts[j].op, Op::Set | Op::SetHi) && block.insts[j].imm == slot);
+    match last {
+        Some(j) if block.insts[j].op == Op::Set && block.insts[j].ty == ty && block.insts[j].args[0] == v => true,
+        Some(j) => inst.op == Op::Get && inst.imm == slot && v.index() > j,
+        None => inst.op == Op::Get && inst.imm == slot,
+    }
+}
+
+/// Whether an operation shows the state when it faults or leaves. Arithmetic inline has its exceptions masked.
+pub(super) fn shows(inst: &Inst, fp: bool) -> bool {
+    let masked = matches!(
+        inst.op,
+        Op::FAdd
+            | Op::FSub
+            | Op::FMul
+            | Op::FDiv
+            | Op::FMin
+            | Op::FMax
+            | Op::FSqrt
+            | Op::FCmp
+            | Op::FComi
+            | Op::FFromInt
+            | Op::FToInt
+            | Op::FCvt
+            | Op::FCvtP
+    );
+    plan::shows_state(inst) && !(fp && masked)
+}
+
+/// EFLAGS bits whose homes must be exact before every operation, as in [`Plan::flags_home`], with what [`shows`] says.
+pub(super) fn flags_home(block: &Block, plan: &Plan, fp: bool) -> Vec<u32> {
+    let n = block.insts.len();
+    let mut covered = vec![0u32; n + 1];
+    for d in &block.deferred {
+        let range = usize::from(d.from).min(n)..usize::from(d.to).min(n);
+        covered[range].iter_mut().for_each(|c| *c |= d.mask);
+    }
+    let mut out = vec![block.live_out; n + 1];
+    let mut home = block.live_out;
+    for i in (0..n).rev() {
+        let inst = &block.insts[i];
+        if inst.op == Op::SetFl {
+            home &= !(inst.imm as u32);
+        }
+        if inst.op == Op::GetFl && plan.uses[i] > 0 {
+            home |= ARITH;
+        }
+        if shows(inst, fp) {
+            home |= ARITH & !covered[i];
+        }
+        out[i] = home;
+    }
+    out
 }
 
 /// Constants that may be added to a 32-bit address without wrapping it: the engine keeps the ends of the space unmapped.

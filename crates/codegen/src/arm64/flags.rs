@@ -11,7 +11,7 @@ use super::regs::{A, P, S0, S1, S2, W};
 use super::{Cold, Emit};
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Csel, Logic};
-use demotic_asm::arm64::{Cond, Imm12, LogicImm, Number, Reg, Shift, Sz, ZR, float, simd};
+use demotic_asm::arm64::{Cond, Imm12, LogicImm, Reg, Shift, Sz, ZR, float, simd};
 use demotic_asm::buffer::{Field, Label};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
@@ -77,14 +77,12 @@ impl Emit<'_> {
             let val = Val(v);
             let mut others = self.deferred_uses(val, i);
             for u in i + 1..self.block.insts.len() {
-                if self.an.live[u]
-                    && self.block.insts[u].op != Op::Cond
-                    && self.block.insts[u].operands().contains(&val)
-                {
+                // A condition that stands behind this operation may have to be evaluated there by the interpreter.
+                if self.an.live[u] && self.block.insts[u].operands().contains(&val) {
                     others |= self.an.fused[i] != u;
                 }
             }
-            let conds: Vec<usize> = (0..self.block.insts.len())
+            let conds: Vec<usize> = (0..=i.min(self.block.insts.len() - 1))
                 .filter(|&u| {
                     let inst = &self.block.insts[u];
                     inst.op == Op::Cond
@@ -130,7 +128,7 @@ impl Emit<'_> {
             let val = Val(v);
             let others = (i + 1..self.block.insts.len()).any(|u| {
                 let inst = &self.block.insts[u];
-                inst.op != Op::Cond && inst.operands().contains(&val) && self.an.live[u]
+                inst.operands().contains(&val) && self.an.live[u]
             });
             if others || self.deferred_uses(val, i) {
                 return false;
@@ -144,12 +142,6 @@ impl Emit<'_> {
     pub fn save_nzcv(&mut self) {
         self.w(branch::mrs(S2, SysReg::Nzcv));
         self.saved_flags = true;
-    }
-
-    /// The end of that.
-    pub fn restore_nzcv(&mut self) {
-        self.w(branch::msr(SysReg::Nzcv, S2));
-        self.saved_flags = false;
     }
 
     // ---- operations ---------------------------------------------------------------------------------------------------
@@ -219,7 +211,7 @@ impl Emit<'_> {
         match inst.op {
             Op::FlAdd | Op::FlSub => self.sum_flags(f, need, dest, keep_c),
             Op::FlLogic => self.logic_flags(f, need, dest),
-            Op::FlAdc | Op::FlSbb => self.carry_flags(f, need),
+            Op::FlAdc | Op::FlSbb => self.carry_flags(f, need, dest),
             Op::FlShl | Op::FlShr | Op::FlSar => self.shift_flags(f, need),
             Op::FComi => self.compare_flags(f, need),
             _ => self.fail(),
@@ -450,39 +442,40 @@ impl Emit<'_> {
         }
     }
 
-    fn carry_flags(&mut self, f: usize, need: u32) {
+    fn carry_flags(&mut self, f: usize, need: u32, dest: Option<Reg>) {
         let inst = self.block.insts[f];
         let size = sz(inst.ty);
         let (a, b, c) = (inst.args[0], inst.args[1], inst.args[2]);
-        let d = if need & (PF | AF) != 0 { P } else { ZR };
-        let (ra, rb) = (self.rz(a), self.rz(b));
-        if need & AF != 0 {
-            self.w(int::logic(Logic::Eor, Sz::X, A, ra, rb, Shift::Lsl, 0));
-        }
         let add = inst.op == Op::FlAdc;
-        let carry = &self.block.insts[c.index()];
+        let invert = add && need & CF != 0;
+        let parity = need & (PF | AF) != 0;
+        let d = match dest {
+            Some(d) if !invert && !parity => d,
+            None if !parity => ZR,
+            _ => P,
+        };
+        let (ra, rb) = (self.rz(a), self.rz(b));
+        let carry = self.block.insts[c.index()];
         let at_home = carry.op == Op::Cond
             && carry.imm == 2
             && self.books.loc[c.index()] == W::Not
             && self.books.loc[carry.args[0].index()] == W::Flags;
-        if add {
-            if at_home {
-                self.w(int::cset(S0, Cond::Cc));
-                self.wo(Imm12::new(1).map(|imm| int::arith_imm(Arith::Subs, Sz::W, ZR, S0, imm)));
-            } else {
-                let rc = self.r(c);
-                self.wo(Imm12::new(1).map(|imm| int::arith_imm(Arith::Subs, Sz::W, ZR, rc, imm)));
-            }
-            self.w(int::carry(Arith::Adds, size, d, ra, rb));
-            if need & CF != 0 {
-                self.invert_c();
-            }
-        } else {
-            if !at_home {
-                let rc = self.r(c);
-                self.w(int::arith(Arith::Subs, Sz::W, ZR, ZR, rc, Shift::Lsl, 0));
-            }
-            self.w(int::carry(Arith::Subs, size, d, ra, rb));
+        // The carry outlives the flags that it comes from.
+        let rc = if add || !at_home { Some(self.r(c)) } else { None };
+        if need & AF != 0 {
+            self.w(int::logic(Logic::Eor, Sz::X, A, ra, rb, Shift::Lsl, 0));
+        }
+        match rc {
+            Some(rc) if add => self.wo(Imm12::new(1).map(|imm| int::arith_imm(Arith::Subs, Sz::W, ZR, rc, imm))),
+            Some(rc) => self.w(int::arith(Arith::Subs, Sz::W, ZR, ZR, rc, Shift::Lsl, 0)),
+            None => {}
+        }
+        self.w(int::carry(if add { Arith::Adds } else { Arith::Subs }, size, d, ra, rb));
+        if invert {
+            self.invert_c();
+        }
+        if let Some(value) = dest.filter(|&v| v != d) {
+            self.w(mov(value, d));
         }
     }
 
@@ -891,10 +884,5 @@ impl Emit<'_> {
             W::Not => 64,
             _ => self.books.bits[val.index()],
         }
-    }
-
-    /// Whether a register is one of the scratch registers.
-    pub fn is_scratch(r: Reg) -> bool {
-        matches!(r.n(), 16 | 17 | 30)
     }
 }

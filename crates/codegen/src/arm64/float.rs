@@ -1,9 +1,226 @@
-//! SSE floating point.
+//! SSE floating point: the host's arithmetic, with the cases that differ out of line.
+//!
+//! A NaN that comes out goes to the interpreter, because x86 and AArch64 choose different ones; so do conversions to integer that do
+//! not fit. Minimum and maximum are a comparison and a selection, as x86 defines them. The denormal-operand flag is not set, and
+//! underflow is detected before rounding: AArch64 has it no other way.
 
 use super::Emit;
+use super::flags::sz;
+use super::regs::{S0, VS0, VS1};
+use demotic_asm::arm64::branch;
+use demotic_asm::arm64::float::{self, Fmt, One, Round, Two, Vec1, Vec2};
+use demotic_asm::arm64::int::{self, Logic};
+use demotic_asm::arm64::simd::{self, Across, Bits, Lane, Misc};
+use demotic_asm::arm64::{Cond, LogicImm, Sz, V};
+use demotic_asm::buffer::{Field, Label};
+use demotic_ir::ops::{Op, PackedCvt};
+use demotic_ir::ty::Ty;
+
+/// All lanes instead of lane 0.
+const PACKED: u64 = 0x100;
 
 impl Emit<'_> {
-    pub(super) fn float_op(&mut self, _i: usize) -> bool {
-        false
+    /// Emits a floating-point operation; false when there is no code for it.
+    pub(super) fn float_op(&mut self, i: usize) -> bool {
+        let inst = self.block.insts[i];
+        if !self.fp_inline() {
+            return false;
+        }
+        let f = match inst.ty {
+            Ty::F64 => Fmt::D,
+            _ => Fmt::S,
+        };
+        match inst.op {
+            Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt => self.arithmetic(i, f),
+            Op::FMin | Op::FMax | Op::FCmp => self.choice(i, f),
+            Op::FFromInt => {
+                let (a, r) = (self.vr(inst.args[0]), self.r(inst.args[1]));
+                let d = self.vdest(i);
+                self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, VS0, r));
+                self.low_lane(i, f, d, a, &[]);
+            }
+            Op::FToInt => self.to_integer(i),
+            Op::FCvt => {
+                let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+                let d = self.vdest(i);
+                let from = if f == Fmt::D { Fmt::S } else { Fmt::D };
+                self.w(float::fcvt(from, VS0, b));
+                self.low_lane(i, f, d, a, &[b]);
+            }
+            Op::FCvtP => return self.packed_conversion(i),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The result is `a` with lane 0 from VS0; `others` are operands that must stay until the end.
+    fn low_lane(&mut self, i: usize, f: Fmt, d: V, a: V, others: &[V]) {
+        let l = if f == Fmt::D { Lane::D } else { Lane::S };
+        if d == a {
+            self.w(simd::ins(l, d, 0, VS0, 0));
+        } else if others.contains(&d) {
+            self.w(simd::mov(VS1, a));
+            self.w(simd::ins(l, VS1, 0, VS0, 0));
+            self.w(simd::mov(d, VS1));
+        } else {
+            self.w(simd::mov(d, a));
+            self.w(simd::ins(l, d, 0, VS0, 0));
+        }
+        self.vresult(i, d);
+    }
+
+    /// Branches when the scalar in `n` is a NaN.
+    fn when_nan(&mut self, free: bool, f: Fmt, n: V, label: Label) {
+        if free {
+            self.w(float::fcmp(false, f, n, n));
+            self.w_to(branch::b_cond(Cond::Vs), label, Field::Arm19);
+        } else {
+            self.wo(float::scalar_compare(Vec2::Fcmeq, f, VS1, n, n));
+            self.w(float::fmov_to(Sz::W, S0, VS1));
+            self.w_to(branch::cbz(false, Sz::W, S0), label, Field::Arm19);
+        }
+    }
+
+    fn arithmetic(&mut self, i: usize, f: Fmt) {
+        let inst = self.block.insts[i];
+        let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+        let free = self.nzcv_free(i);
+        let d = self.vdest(i);
+        let back = self.buf.label();
+        let rare = self.rarely(i, None, Some(d), back);
+        if inst.imm & PACKED == 0 {
+            self.w(match inst.op {
+                Op::FAdd => float::two(Two::Fadd, f, VS0, a, b),
+                Op::FSub => float::two(Two::Fsub, f, VS0, a, b),
+                Op::FMul => float::two(Two::Fmul, f, VS0, a, b),
+                Op::FDiv => float::two(Two::Fdiv, f, VS0, a, b),
+                _ => float::one(One::Fsqrt, f, VS0, b),
+            });
+            self.when_nan(free, f, VS0, rare);
+            self.low_lane(i, f, d, a, &[b]);
+            self.buf.bind(back);
+            return;
+        }
+        let t = if d == a || d == b { VS0 } else { d };
+        self.w(match inst.op {
+            Op::FAdd => float::vec2(Vec2::Fadd, true, f, t, a, b),
+            Op::FSub => float::vec2(Vec2::Fsub, true, f, t, a, b),
+            Op::FMul => float::vec2(Vec2::Fmul, true, f, t, a, b),
+            Op::FDiv => float::vec2(Vec2::Fdiv, true, f, t, a, b),
+            _ => float::vec1(Vec1::Fsqrt, true, f, t, b),
+        });
+        if free {
+            self.w(float::max_across(f, VS1, t));
+            self.w(float::fcmp(false, f, VS1, VS1));
+            self.w_to(branch::b_cond(Cond::Vs), rare, Field::Arm19);
+        } else {
+            self.w(float::vec2(Vec2::Fcmeq, true, f, VS1, t, t));
+            self.w(simd::across(Across::Uminv, true, Lane::S, VS1, VS1));
+            self.w(float::fmov_to(Sz::W, S0, VS1));
+            self.w_to(branch::cbz(false, Sz::W, S0), rare, Field::Arm19);
+        }
+        if t != d {
+            self.w(simd::mov(d, t));
+        }
+        self.buf.bind(back);
+        self.vresult(i, d);
+    }
+
+    /// Comparisons into masks, and what selects by one.
+    fn choice(&mut self, i: usize, f: Fmt) {
+        let inst = self.block.insts[i];
+        let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+        let d = self.vdest(i);
+        let packed = inst.imm & PACKED != 0;
+        let compare = |e: &mut Self, op: Vec2, d: V, n: V, m: V| {
+            if packed {
+                e.w(float::vec2(op, true, f, d, n, m));
+            } else {
+                e.wo(float::scalar_compare(op, f, d, n, m));
+            }
+        };
+        match (inst.op, inst.imm & 7) {
+            (Op::FMin, _) => compare(self, Vec2::Fcmgt, VS0, b, a),
+            (Op::FMax, _) => compare(self, Vec2::Fcmgt, VS0, a, b),
+            (_, 0 | 4) => compare(self, Vec2::Fcmeq, VS0, a, b),
+            (_, 1 | 5) => compare(self, Vec2::Fcmgt, VS0, b, a),
+            (_, 2 | 6) => compare(self, Vec2::Fcmge, VS0, b, a),
+            _ => {
+                compare(self, Vec2::Fcmeq, VS0, a, a);
+                compare(self, Vec2::Fcmeq, VS1, b, b);
+                self.w(simd::bits(Bits::And, true, VS0, VS0, VS1));
+            }
+        }
+        match (inst.op, inst.imm & 7) {
+            (Op::FMin | Op::FMax, _) => self.w(simd::bits(Bits::Bsl, true, VS0, a, b)),
+            (_, 3..=6) => self.w(simd::misc(Misc::Not, true, Lane::B, VS0, VS0)),
+            _ => {}
+        }
+        if packed {
+            self.w(simd::mov(d, VS0));
+            self.vresult(i, d);
+        } else {
+            self.low_lane(i, f, d, a, &[b]);
+        }
+    }
+
+    fn to_integer(&mut self, i: usize) {
+        let inst = self.block.insts[i];
+        let f = if inst.imm & 1 != 0 { Fmt::D } else { Fmt::S };
+        let truncate = inst.imm & 2 != 0;
+        let size = sz(inst.ty);
+        let a = self.vr(inst.args[0]);
+        let free = self.nzcv_free(i);
+        let d = self.dest(i);
+        let back = self.buf.label();
+        let rare = self.rarely(i, Some(d), None, back);
+        let mut n = a;
+        if !truncate {
+            self.w(float::one(One::Frinti, f, VS0, a));
+            n = VS0;
+        }
+        self.w(float::to_int(Round::Zero, size, f, d, n));
+        // NaN gives 0, too large a number the greatest integer.
+        if free {
+            self.w(float::fcmp(false, f, n, n));
+            self.w(int::ccmp_imm(true, size, d, 1, 1, Cond::Vc));
+            self.w_to(branch::b_cond(Cond::Vs), rare, Field::Arm19);
+        } else {
+            self.when_nan(false, f, n, rare);
+            let most = if size == Sz::X { u64::MAX >> 1 } else { u64::from(u32::MAX >> 1) };
+            self.wo(LogicImm::new(size, most).and_then(|imm| int::logic_imm(Logic::Eor, size, S0, d, imm)));
+            self.w_to(branch::cbz(false, size, S0), rare, Field::Arm19);
+        }
+        if !truncate {
+            // Says whether it was inexact.
+            self.w(float::one(One::Frintx, f, VS0, a));
+        }
+        self.buf.bind(back);
+        self.result(i, d, size.bits() as u8);
+    }
+
+    fn packed_conversion(&mut self, i: usize) -> bool {
+        let inst = self.block.insts[i];
+        let Some(kind) = PackedCvt::from_imm(inst.imm) else { return false };
+        if !matches!(
+            kind,
+            PackedCvt::PsToPd | PackedCvt::PdToPs | PackedCvt::DqToPs | PackedCvt::DqToPd | PackedCvt::PiToPs
+        ) {
+            return false;
+        }
+        let a = self.vr(inst.args[0]);
+        let d = self.vdest(i);
+        match kind {
+            PackedCvt::PsToPd => self.w(float::fcvtl(false, d, a)),
+            PackedCvt::PdToPs => self.w(float::fcvtn(false, d, a)),
+            PackedCvt::DqToPs => self.w(float::vec1(Vec1::Scvtf, true, Fmt::S, d, a)),
+            PackedCvt::PiToPs => self.w(float::vec1(Vec1::Scvtf, false, Fmt::S, d, a)),
+            _ => {
+                self.wo(simd::shll(false, false, Lane::S, VS0, a, 0));
+                self.w(float::vec1(Vec1::Scvtf, true, Fmt::D, d, VS0));
+            }
+        }
+        self.vresult(i, d);
+        true
     }
 }

@@ -58,6 +58,7 @@ impl Emit<'_> {
                 self.w(int::ubfx(Sz::W, d, Self::home(inst.imm as u8), 8, 8));
                 self.result(i, d, 8);
             }
+            Op::Set if self.an.dead[i] => {}
             Op::Set => self.set(i),
             Op::SetHi => {
                 let slot = inst.imm as u8 & 15;
@@ -415,7 +416,9 @@ impl Emit<'_> {
         let bits = if inst.op == Op::And {
             self.and_bits(i)
         } else {
-            self.bits_of(inst.args[0]).max(self.bits_of(inst.args[1])).min(if inst.ty == Ty::I64 { 64 } else { 32 })
+            let full = if inst.ty == Ty::I64 { 64 } else { 32 };
+            let narrow = inst.ty.bits() < 32;
+            if narrow { full } else { self.bits_of(inst.args[0]).max(self.bits_of(inst.args[1])).min(full) }
         };
         let word = self.logic_word(i, op);
         let d = self.dest(i);

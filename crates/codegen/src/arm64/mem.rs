@@ -217,7 +217,11 @@ impl Emit<'_> {
             }
             return;
         }
-        if let Some(j) = self.pop(i) {
+        let popped = self.pop(i).filter(|&j| {
+            let base = self.block.insts[j].args[0].index();
+            self.an.into[j].is_some_and(|s| self.books.loc[base] == W::Home(s))
+        });
+        if let Some(j) = popped {
             self.load_pop(i, j, op, bits, vector);
             return;
         }
@@ -342,7 +346,8 @@ impl Emit<'_> {
             let off = self
                 .constant(s.args[1])
                 .and_then(|c| Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 }));
-            if let (Some(off), true) = (off, r != base) {
+            let at_home = self.books.loc[s.args[0].index()] == W::Home(slot);
+            if let (Some(off), true) = (off, r != base && at_home) {
                 self.evacuate(slot, i);
                 self.w(mem::pre(op, r, base, off));
                 self.done[set] = true;

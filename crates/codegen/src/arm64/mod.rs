@@ -72,6 +72,7 @@ struct Emit<'a> {
     saved_flags: bool,
     cold: Vec<(Cold, Option<Place>)>,
     pool: BTreeMap<u64, Label>,
+    vector_pool: BTreeMap<[u64; 2], Label>,
     /// Branches of 14 bits reach everything.
     small: bool,
     entries: Vec<Label>,
@@ -105,6 +106,12 @@ impl Emit<'_> {
     fn literal(&mut self, n: u64) -> Label {
         let buf = &mut self.buf;
         *self.pool.entry(n).or_insert_with(|| buf.label())
+    }
+
+    /// A label of a vector literal.
+    fn vector_literal(&mut self, n: [u64; 2]) -> Label {
+        let buf = &mut self.buf;
+        *self.vector_pool.entry(n).or_insert_with(|| buf.label())
     }
 
     /// A branch to the runtime.
@@ -177,7 +184,9 @@ impl Emit<'_> {
                 if self.position[t] == p + 1 {
                     falls[t] = true;
                 }
-                if self.position[t] <= p {
+                // Returns that lead backwards take the trampoline.
+                let calls = matches!(unit.blocks[b as usize].term, Term::Call { .. } | Term::Indirect { .. });
+                if self.position[t] <= p && !calls {
                     looped[t] = true;
                 }
             }
@@ -215,6 +224,15 @@ impl Emit<'_> {
         }
         self.cold_code();
         self.fixed_place = None;
+        if !self.vector_pool.is_empty() {
+            while self.buf.offset() % 16 != 0 {
+                self.buf.word(branch::NOP);
+            }
+            for (n, label) in core::mem::take(&mut self.vector_pool) {
+                self.buf.bind(label);
+                n.iter().for_each(|half| self.buf.put(&half.to_le_bytes()));
+            }
+        }
         if !self.pool.is_empty() {
             if self.buf.offset() % 8 != 0 {
                 self.buf.word(branch::NOP);
@@ -232,6 +250,7 @@ impl Emit<'_> {
         self.next = next;
         self.block = &unit.blocks[b as usize];
         self.plan = Plan::new(self.block);
+        self.plan.flags_home = analysis::flags_home(self.block, &self.plan, self.fp_inline());
         self.an = Analysis::new(self.block, &self.plan, unit.mode, self.fp_inline(), !self.tso());
         self.books = Books::new(self.block.insts.len(), self.narrow());
         self.done = vec![false; self.block.insts.len()];
@@ -336,6 +355,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         saved_flags: false,
         cold: Vec::new(),
         pool: BTreeMap::new(),
+        vector_pool: BTreeMap::new(),
         small: size < 1200,
         entries: Vec::new(),
         bodies: Vec::new(),

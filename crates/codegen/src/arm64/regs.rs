@@ -415,7 +415,15 @@ impl Emit<'_> {
                 }
                 false
             }
-            W::Home(s) if s < 16 => {
+            W::V(t) => {
+                if let Own::Vals(vals) = &mut self.books.vtemps[usize::from(t)] {
+                    vals.push(i as u16);
+                    self.books.loc[i] = W::V(t);
+                    return true;
+                }
+                false
+            }
+            W::Home(s) => {
                 self.books.alias[usize::from(s)].push(i as u16);
                 self.books.loc[i] = W::Home(s);
                 self.books.bits[i] = bits;

@@ -261,10 +261,7 @@ impl Emit<'_> {
 
     /// A register for what is loaded from `m`: one of its own scratch registers will do.
     pub(super) fn result_register(&mut self, m: Mem) -> Reg {
-        let own = [m.base, m.index.map(|(r, _)| r)]
-            .into_iter()
-            .flatten()
-            .find(|r| self.expendable(*r));
+        let own = [m.base, m.index.map(|(r, _)| r)].into_iter().flatten().find(|r| self.expendable(*r));
         match own {
             // The map is told when the value is there: a fault finds it where it was.
             Some(r) => {

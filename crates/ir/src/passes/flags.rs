@@ -41,9 +41,7 @@ fn with_result(block: &Block, v: Val) -> bool {
     let inst = &block.insts[v.index()];
     match inst.op {
         Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlLogic => true,
-        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => {
-            block.insts[inst.args[1].index()].op == Op::Const
-        }
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => block.insts[inst.args[1].index()].op == Op::Const,
         // Products: carry and overflow by a selection between both and none.
         Op::FlFrom => {
             let sel = &block.insts[inst.args[0].index()];
@@ -227,7 +225,7 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
                 if precision.is_exact() && fault != u16::MAX {
                     defer(block, i, dead, &killer, fault, &mut entries);
                 }
-                let lazy = block.insts[inst.args[0].index()].op.effects() == Effects::PURE
+                let lazy = rebuilds(block, inst.args[0])
                     && !(precision == Precision::Kept && with_result(block, inst.args[0]));
                 if !lazy && entries.len() > first {
                     // Nothing to rebuild it from, or not worth it: it stays, with all that it writes.
@@ -257,6 +255,20 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
     } else {
         block.deferred.splice(0..0, entries);
     }
+}
+
+/// Whether a flags value can be computed later from integers alone. One that hands on old flags would need those kept as a value, which is
+/// dearer than writing the flags.
+fn rebuilds(block: &Block, v: Val) -> bool {
+    let def = &block.insts[v.index()];
+    let old = match def.op {
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => def.args[2],
+        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => def.args[3],
+        Op::Sel => return false,
+        op => return op.effects() == Effects::PURE,
+    };
+    let old = &block.insts[old.index()];
+    old.op == Op::FlFrom && block.insts[old.args[0].index()].op == Op::Const
 }
 
 /// The numbers of the bits set.

@@ -9,7 +9,7 @@
 //! far behind. Looking through an addition reaches for its operand; that is done only when the addition itself has no other use, or the
 //! operand is still in its slot.
 
-use crate::block::{Block, Inst, Val};
+use crate::block::{Block, Inst, Term, Val};
 use crate::interp::fold;
 use crate::ops::{Effects, Op};
 use crate::slot::Slot;
@@ -62,6 +62,10 @@ impl Fold {
         block.term.operands().iter().for_each(|v| names.used(*v, 1));
         // The value known to be in a slot, with its type.
         let mut known: Slots = [None; Slot::COUNT as usize];
+        // A narrower read of the same.
+        let mut narrow: Slots = [None; Slot::COUNT as usize];
+        // Whether the slot holds nothing but that value: a write of 32 bits clears the upper half.
+        let mut wide = [false; Slot::COUNT as usize];
         for i in 0..n {
             for k in 0..block.insts[i].arity() {
                 let v = block.insts[i].args[k];
@@ -77,19 +81,24 @@ impl Fold {
                     let slot = inst.imm as usize;
                     match known[slot] {
                         Some((v, ty)) if ty == inst.ty => names.rename(i, v),
-                        // Only integers have several widths. A write of 32 bits clears the upper half.
-                        Some((v, ty)) if ty.is_int() && inst.ty.is_int() => {
-                            block.insts[i] = unary(Op::Zext, inst.ty, v, 0);
-                            names.used(v, 1);
-                            simplify(block, i, &known, names);
-                            if inst.ty > ty && inst.ty == Slot(slot as u8).ty() {
-                                known[slot] = Some((names.now[i], inst.ty));
+                        // Of another width only a constant is worth more than the register itself.
+                        Some((v, ty)) if ty.is_int() && inst.ty.is_int() && (wide[slot] || inst.ty <= ty) => {
+                            if let Some(c) = const_of(block, v) {
+                                let imm = c & inst.ty.mask();
+                                block.insts[i] = Inst { op: Op::Const, ty: inst.ty, args: [Val::NONE; 4], imm };
+                            } else if inst.ty > ty {
+                                known[slot] = Some((Val(i as u16), inst.ty));
+                            } else {
+                                match narrow[slot] {
+                                    Some((v, ty)) if ty == inst.ty => names.rename(i, v),
+                                    _ => narrow[slot] = Some((Val(i as u16), inst.ty)),
+                                }
                             }
                         }
-                        _ if replaces(inst.ty, slot) && inst.ty == Slot(slot as u8).ty() => {
+                        _ => {
                             known[slot] = Some((Val(i as u16), inst.ty));
+                            wide[slot] = false;
                         }
-                        _ => {}
                     }
                 }
                 Op::Set => {
@@ -97,17 +106,34 @@ impl Fold {
                     let full = replaces(inst.ty, slot);
                     // EFLAGS has fixed bits: what is read back may differ from what was written.
                     known[slot] = (full && Slot(slot as u8) != Slot::SYS).then_some((inst.args[0], inst.ty));
+                    wide[slot] = full;
+                    narrow[slot] = None;
+                    // What was moved from another register is read from this one: that one may change.
+                    let moved = &block.insts[inst.args[0].index()];
+                    if moved.op == Op::Get && moved.imm != inst.imm {
+                        known[slot] = None;
+                    }
                 }
-                Op::SetHi => known[inst.imm as usize] = None,
+                Op::SetHi => {
+                    known[inst.imm as usize] = None;
+                    narrow[inst.imm as usize] = None;
+                }
                 _ if inst.op.effects().changes_state() => {
                     // x87 and SSE operations change their status and tag slots on the side.
                     known[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
+                    narrow[usize::from(Slot::SYS.0)..].iter_mut().for_each(|k| *k = None);
                 }
+                Op::ExitIf if const_of(block, inst.args[0]) == Some(0) => block.insts[i] = Inst::NOP,
                 _ => simplify(block, i, &known, names),
             }
         }
         for v in block.term.operands_mut().filter(|v| **v != Val::NONE) {
             *v = names.now[v.index()];
+        }
+        if let Term::Branch { cond, taken, fall } = block.term {
+            if let Some(c) = const_of(block, cond) {
+                block.term = Term::Jump(if c != 0 { taken } else { fall });
+            }
         }
         for d in &mut block.deferred {
             let arity = d.def.arity();

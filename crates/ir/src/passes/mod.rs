@@ -48,6 +48,16 @@ impl Optimiser {
     pub fn run(&mut self, unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
         unit.blocks.iter_mut().for_each(flags::forward);
         liveness::run(unit, precision, &mut self.flow, ahead);
+        self.rest(unit, precision);
+    }
+
+    /// The same where [`Block::live_out`] is known already, from an earlier run.
+    pub fn again(&mut self, unit: &mut Unit, precision: Precision) {
+        unit.blocks.iter_mut().for_each(flags::forward);
+        self.rest(unit, precision);
+    }
+
+    fn rest(&mut self, unit: &mut Unit, precision: Precision) {
         for block in &mut unit.blocks {
             flags::backward(block, precision, &mut self.flow);
             check("flags", block);

@@ -1,7 +1,7 @@
 //! push, pop and their kin.
 
 use super::{ALL, Flow, Lifter, Place, mov};
-use demotic_ir::block::Val;
+use demotic_ir::block::{Service, Term, Val};
 use demotic_ir::interp::ATTR_STACK;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -142,8 +142,8 @@ pub fn popf(l: &mut Lifter) -> Flow {
     let (new, _) = stack_at(l, i64::from(ty.bytes()));
     l.set_gpr(reg::RSP, new);
     set_flags(l, v, ty);
-    // A new block lets the executor see TF before the next instruction.
-    Flow::End(demotic_ir::block::Term::Jump(demotic_ir::block::Edge::to(l.next)))
+    // The executor has to see TF before the next instruction.
+    Flow::End(Term::Service { what: Service::Trace, args: [Val::NONE; 2], next: l.next })
 }
 
 /// Takes over what user code may change of an EFLAGS image; 16-bit forms leave the upper half.
