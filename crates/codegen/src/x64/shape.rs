@@ -107,7 +107,8 @@ pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
         _ => return None,
     };
     let zext = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
-    let fl = block.insts[i + 1..].iter().take(4).find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0])?;
+    let fl =
+        block.insts[i + 1..].iter().take(4).find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0])?;
     let [a, b, c, _] = fl.args;
     let x = inst.args[0];
     let sum = block.insts.get(x.index())?;
