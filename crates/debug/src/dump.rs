@@ -56,11 +56,16 @@ pub fn stages_of(pc: u64, end: u64, mode: Mode, order: Order, fetch: Fetch) -> S
     let _ = write!(out, "{}", guest(&code[..have], pc, mode));
     let mut unit = unit::lift(pc, mode, &Limits::default(), fetch);
     let _ = write!(out, "; IR\n{unit}");
+    let mut kept = unit.clone();
+    passes::optimise_unit_with(&mut kept, Precision::Kept, &mut |pc| {
+        ahead::live_flags(pc, mode, Precision::Kept, fetch)
+    });
     passes::optimise_unit(&mut unit, &mut |pc| ahead::live_flags(pc, mode, Precision::Exact, fetch));
     let count: usize = unit.blocks.iter().map(|b| b.insts.len()).sum();
     let _ = write!(out, "; optimised IR, {count} operations\n{unit}");
     for host in [Host::Arm64, Host::X64] {
-        match host::text(&unit, host, order) {
+        // As the engine does it for each host.
+        match host::text(if host == Host::X64 { &kept } else { &unit }, host, order) {
             Ok(text) => {
                 let all = text.lines.lines().filter(|l| l.starts_with(' ')).count();
                 let _ = write!(

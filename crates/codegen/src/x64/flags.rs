@@ -112,7 +112,7 @@ impl Emit<'_> {
                 // Two partial images: rare enough to be left to the interpreter.
                 return self.fail("flags saved twice");
             }
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop_mem(spill(SAVED));
             self.rf.saved = self.rf.home & survive;
             self.sync();
@@ -151,7 +151,7 @@ impl Emit<'_> {
             } else if self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > end {
                 if self.flags_ready(v, ARITH) || inst.op != Op::GetFl {
                     let n = self.spill_slot();
-                    self.a.pushfq();
+                    self.pushfq();
                     self.a.pop_mem(spill(n));
                     self.at[k] = At::Spill(n);
                     self.sync();
@@ -395,7 +395,7 @@ impl Emit<'_> {
         let inst = self.b.insts[f.index()];
         if self.flags_ready(f, ARITH) {
             let t = self.temp();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop(t);
             return t;
         }
@@ -470,7 +470,7 @@ impl Emit<'_> {
         if self.rf.saved & wanted & !mask != 0 && self.at(f) == At::Flags && def.op != Op::GetFl {
             // What RFLAGS holds now makes room for the home.
             let n = self.spill_slot();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop_mem(spill(n));
             self.at[f.index()] = At::Spill(n);
             self.sync();
@@ -480,6 +480,7 @@ impl Emit<'_> {
         if mask == CF && def.op == Op::FlFrom && self.at(f) == At::Lazy {
             if let Some(c) = self.constant(def.args[0]) {
                 self.keep_conditions(CF, i);
+                self.two_bytes();
                 self.a.flag(if c as u32 & CF != 0 { FlagOp::Stc } else { FlagOp::Clc });
                 self.wrote_flags(CF, Some(f));
                 return self.set_home(CF, i);
@@ -503,7 +504,7 @@ impl Emit<'_> {
     fn produce_image_then_mix(&mut self, f: Val, mask: u32, i: usize) {
         let survive = self.plan.flags_home[i + 1] & !mask;
         self.keep_conditions(ARITH, i);
-        self.a.pushfq();
+        self.pushfq();
         self.a.pop_mem(spill(SAVED));
         // What is computed on the way need not save the home again.
         let home = self.rf.home;
@@ -515,7 +516,7 @@ impl Emit<'_> {
             // Its operands have done their duty.
             self.locked = 0;
             let t = self.temp();
-            self.a.pushfq();
+            self.pushfq();
             self.a.pop(t);
             t
         } else {
@@ -550,7 +551,7 @@ impl Emit<'_> {
             }
             if inst.op == Op::GetFl && self.at[k] == At::Flags && usize::from(self.rf.image_last[k]) > i {
                 let n = self.spill_slot();
-                self.a.pushfq();
+                self.pushfq();
                 self.a.pop_mem(spill(n));
                 self.at[k] = At::Spill(n);
                 self.sync();

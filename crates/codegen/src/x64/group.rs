@@ -87,7 +87,7 @@ impl Emit<'_> {
             self.emit_test(size);
             return self.flags_done(i, g, ARITH, set_mask);
         }
-        let carry = shape::with_carry(self.b, &inst).filter(|_| g.fl.is_some());
+        let carry = shape::with_carry(self.b, i).map(|c| c.parts).filter(|_| g.fl.is_some());
         let (a, b) = match carry {
             Some([a, b, _]) => (a, b),
             None => (inst.args[0], inst.args[1]),
@@ -141,8 +141,8 @@ impl Emit<'_> {
         let (mut first, mut second) = if matches!(host, Host::Unary(Unary::Neg)) { (b, b) } else { (a, b) };
         let commutes = matches!(inst.op, Op::Add | Op::And | Op::Or | Op::Xor | Op::Mul) && !unary;
         let loaded = g.load.map(|l| Val(l as u16));
-        if let Some(l) = g.store.and(loaded) {
-            return self.read_modify_write(i, g, host, clobbers, set_mask, l, second, unary);
+        if g.store.is_some() {
+            return self.read_modify_write(i, g, host, clobbers, set_mask, second, unary);
         }
         // The operand in memory comes second.
         if commutes && !unary && (loaded == Some(first) || matches!(self.at(first), At::Const(_))) {
@@ -346,7 +346,6 @@ impl Emit<'_> {
         host: Host,
         clobbers: u32,
         set_mask: u32,
-        loaded: Val,
         second: Val,
         unary: bool,
     ) {
@@ -355,9 +354,8 @@ impl Emit<'_> {
         let src = if unary {
             Src::Imm(0)
         } else {
-            let other = if second == loaded { inst.args[0] } else { second };
-            match self.src(other) {
-                Src::Mem(_) => Src::Reg(self.reg(other)),
+            match self.src(second) {
+                Src::Mem(_) => Src::Reg(self.reg(second)),
                 s => s,
             }
         };
@@ -656,7 +654,7 @@ impl Emit<'_> {
         let size = Size::of_bits(inst.ty.bits());
         let Some((hi, _)) = g.other else { return };
         let signed = self.b.insts[hi].op == Op::MulHiS;
-        let v = if self.at(inst.args[0]) == At::Home(0) { inst.args[1] } else { inst.args[0] };
+        let v = inst.args[1 - g.acc.min(1)];
         let rm: Rm = if g.load.is_some() {
             self.load_address(g).into()
         } else {

@@ -5,7 +5,7 @@ use super::shape;
 use super::unit::Emit;
 use super::values::{At, Src};
 use super::{Home, home, spill};
-use demotic_asm::x64::int::{Alu, Count, Shift};
+use demotic_asm::x64::int::{Alu, Count, Shift, Unary};
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Reg, Rm, Size, Xmm};
 use demotic_ir::block::Val;
@@ -294,6 +294,10 @@ impl Emit<'_> {
                 At::Home(s) if s < 16 => return self.define_home(v, s),
                 _ => {
                     let t = self.copy(a, i);
+                    if to == Size::D {
+                        // 32-bit values in temporaries are zero-extended.
+                        self.a.mov(Size::D, t, t);
+                    }
                     return self.define(v, t);
                 }
             }
@@ -328,6 +332,15 @@ impl Emit<'_> {
     fn select(&mut self, i: usize) {
         let inst = self.b.insts[i];
         let [c, x, y, _] = inst.args;
+        if let Some(&(_, size)) = self.shape.steps.iter().find(|(k, _)| *k == i) {
+            let t = self.temp();
+            self.a.mov(Size::Q, t, Mem::gs(super::scratch::STEP));
+            if size > 0 {
+                let m = Mem { index: Some((t, size)), ..Mem::default() };
+                self.a.lea(Size::of_bits(inst.ty.bits()), t, m);
+            }
+            return self.define(Val(i as u16), t);
+        }
         if !matches!(inst.ty, Ty::I1 | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64) {
             return self.helper(i);
         }
@@ -506,6 +519,7 @@ impl Emit<'_> {
             Ty::I64 if !signed && self.request.target.features.bmi && self.at(a) == At::Home(2) => {
                 self.mulx(i, b);
             }
+            Ty::I64 => self.high_product_64(i),
             _ => self.helper(i),
         }
     }
@@ -515,6 +529,68 @@ impl Emit<'_> {
         let t = self.temp();
         self.a.mulx(Size::Q, t, t, r);
         self.define(Val(i as u16), t);
+    }
+
+    /// The high half of a 64-bit product, by the accumulators.
+    fn high_product_64(&mut self, i: usize) {
+        let inst = self.b.insts[i];
+        let v = Val(i as u16);
+        let signed = inst.op == Op::MulHiS;
+        let into_rdx = self.into_slot(i).filter(|(s, _)| *s == 2).is_some();
+        let [a, b, ..] = inst.args;
+        let (a, b) = if self.at(b) == At::Home(0) || self.at(b) == At::Home(2) { (b, a) } else { (a, b) };
+        if !signed && into_rdx && self.request.target.features.bmi {
+            // RDX is an operand of its own.
+            let s: Rm = match self.src(b) {
+                Src::Reg(r) => r.into(),
+                Src::Mem(m) => m.into(),
+                Src::Imm(_) => self.reg(b).into(),
+            };
+            if s == Rm::Reg(2) && self.at(a) != At::Home(2) {
+                return self.helper(i);
+            }
+            let t = self.temp();
+            self.clobber_home(2, i);
+            self.sync();
+            self.load_into(a, Reg::RDX);
+            self.a.mulx(Size::Q, Reg::RDX, t, s);
+            return self.define_home(v, 2);
+        }
+        let s: Rm = match self.src(b) {
+            Src::Reg(r) => r.into(),
+            Src::Mem(m) => m.into(),
+            Src::Imm(_) => self.reg(b).into(),
+        };
+        let t = self.temp();
+        if s == Rm::Reg(0) && self.at(a) != At::Home(0) || self.failed.is_some() {
+            return self.helper(i);
+        }
+        let u = if into_rdx { None } else { Some(self.temp()) };
+        if into_rdx {
+            self.clobber_home(2, i);
+        }
+        self.before_flags(ARITH, i, 0);
+        self.sync();
+        self.a.mov(Size::Q, t, Reg::RAX);
+        if let Some(u) = u {
+            self.a.mov(Size::Q, u, Reg::RDX);
+        }
+        // RAX and RDX are not the guest's for four instructions.
+        self.blind();
+        if let At::Home(0) = self.at(a) {
+        } else {
+            self.load_into(a, Reg::RAX);
+        }
+        self.a.unary(if signed { Unary::Imul } else { Unary::Mul }, Size::Q, s);
+        self.a.mov(Size::Q, Reg::RAX, t);
+        if let Some(u) = u {
+            self.a.xchg(Size::Q, u, Reg::RDX);
+        }
+        self.wrote_flags(ARITH, None);
+        match u {
+            Some(u) => self.define(v, u),
+            None => self.define_home(v, 2),
+        }
     }
 
     fn shift_double(&mut self, i: usize) {

@@ -10,7 +10,7 @@ use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::{Effects, Op};
 use demotic_ir::slot::Slot;
-use demotic_ir::state::eflags::{ARITH, CF, OF};
+use demotic_ir::state::eflags::{ARITH, CF, DF, OF};
 use demotic_ir::ty::Ty;
 
 /// Operations that are executed together. Indices into the block.
@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub load: Option<usize>,
     /// A second value of the same host instruction (remainder, high half) and its write.
     pub other: Option<(usize, usize)>,
+    /// Which operand of a product is in the accumulator.
+    pub acc: usize,
 }
 
 /// The result.
@@ -45,6 +47,8 @@ pub(super) struct Shape {
     pub folded: Vec<bool>,
     /// A member of a group other than its anchor and load.
     pub member: Vec<bool>,
+    /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
+    pub steps: Vec<(usize, u8)>,
 }
 
 /// The value of a constant.
@@ -85,17 +89,71 @@ pub(super) fn addresses(op: Op) -> bool {
     )
 }
 
-/// The parts of `a + b + carry`: operands and carry of an addition or subtraction with carry.
-pub(super) fn with_carry(block: &Block, inst: &Inst) -> Option<[Val; 3]> {
-    if !matches!(inst.op, Op::Add | Op::Sub) {
+/// An addition or subtraction with carry whose flags are computed, too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carry {
+    /// Both operands and the carry.
+    pub parts: [Val; 3],
+    /// The sum without the carry, when it is an operation of its own.
+    pub inner: Option<usize>,
+}
+
+/// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it.
+pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
+    let inst = &block.insts[i];
+    let fl_op = match inst.op {
+        Op::Add => Op::FlAdc,
+        Op::Sub => Op::FlSbb,
+        _ => return None,
+    };
+    let zext = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
+    let fl =
+        block.insts[i + 1..].iter().take(4).find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0])?;
+    let [a, b, c, _] = fl.args;
+    let x = inst.args[0];
+    let sum = block.insts.get(x.index())?;
+    if sum.op == inst.op && sum.ty == inst.ty && sum.args[..2] == [a, b] {
+        return Some(Carry { parts: [a, b, c], inner: Some(x.index()) });
+    }
+    let nothing = x == a && constant(block, b) == Some(0);
+    let same = inst.op == Op::Sub && a == b && constant(block, x) == Some(0);
+    (nothing || same).then_some(Carry { parts: [a, b, c], inner: None })
+}
+
+/// The step of a string instruction: the comparison, the masking of the direction flag, and the logarithm of the size.
+fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
+    let inst = &block.insts[i];
+    if inst.op != Op::Sel || !matches!(inst.ty, Ty::I32 | Ty::I64) {
         return None;
     }
-    let carry = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
-    if block.insts.get(carry.args[0].index())?.result() != Ty::I1 {
-        return None;
+    let size = constant(block, inst.args[1]).filter(|n| matches!(n, 1 | 2 | 4 | 8))?;
+    let back = constant(block, inst.args[2])?;
+    let eq = &block.insts[inst.args[0].index()];
+    let and = &block.insts[eq.args.first()?.index().min(block.insts.len() - 1)];
+    let fits = eq.op == Op::Eq
+        && plan.uses[inst.args[0].index()] == 1
+        && constant(block, eq.args[1]) == Some(0)
+        && and.op == Op::And
+        && plan.uses[eq.args[0].index()] == 1
+        && constant(block, and.args[1]) == Some(u64::from(DF))
+        && back == size.wrapping_neg() & inst.ty.mask();
+    let sys = block.insts.get(and.args[0].index()).filter(|x| x.op == Op::Get && x.imm == u64::from(Slot::SYS.0))?;
+    let _ = sys;
+    fits.then(|| (inst.args[0].index(), eq.args[0].index(), size.trailing_zeros() as u8))
+}
+
+/// Whether the operation before `at` left the value `v` in a slot, whole.
+fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
+    for k in (0..at).rev() {
+        let x = &block.insts[k];
+        match x.op {
+            Op::Set if x.imm == slot => return x.args[0] == v && plan::replaces(x.ty, Slot(slot as u8)),
+            Op::SetHi if x.imm == slot => return false,
+            Op::Get if x.imm == slot && k == v.index() => return true,
+            _ => {}
+        }
     }
-    let inner = block.insts.get(inst.args[0].index()).filter(|x| x.op == inst.op && x.ty == inst.ty)?;
-    Some([inner.args[0], inner.args[1], carry.args[0]])
+    false
 }
 
 impl Shape {
@@ -107,6 +165,7 @@ impl Shape {
             group: vec![None; n],
             folded: vec![false; n],
             member: vec![false; n],
+            steps: Vec::new(),
         };
         s.laziness(block, plan, long);
         for i in 0..n {
@@ -124,6 +183,7 @@ impl Shape {
         let mut bad = vec![false; n];
         // Whether anything that is executed uses the value; the rest is for deferred flags.
         let mut used = vec![false; n];
+        let mut forced = vec![false; n];
         block.term.operands().into_iter().filter(|v| *v != Val::NONE).for_each(|v| used[v.index()] = true);
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
             if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
@@ -135,6 +195,9 @@ impl Shape {
             let unused = !used[i];
             let pure = inst.op.info().effects == Effects::PURE;
             let one = plan.uses[i] == 1;
+            if forced[i] {
+                continue;
+            }
             self.lazy[i] = pure
                 && match inst.op {
                     Op::Const => true,
@@ -147,6 +210,31 @@ impl Shape {
                 };
             if unused && pure {
                 continue;
+            }
+            if let Some((eq, and, size)) = step(block, plan, i) {
+                for k in [eq, and] {
+                    self.lazy[k] = true;
+                    forced[k] = true;
+                }
+                self.steps.push((i, size));
+                continue;
+            }
+            // What an instruction with carry computes on the way is not computed apart.
+            if let Some(carry) = with_carry(block, i) {
+                let z = inst.args[1].index();
+                let inner = carry.inner.filter(|x| plan.uses[*x] == 1);
+                if plan.uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
+                    self.lazy[z] = true;
+                    forced[z] = true;
+                    if let Some(x) = inner {
+                        self.lazy[x] = true;
+                        forced[x] = true;
+                    }
+                    let [a, b, c] = carry.parts;
+                    [a, b, c].iter().for_each(|v| used[v.index()] = true);
+                    [a, b].iter().for_each(|v| bad[v.index()] = true);
+                    continue;
+                }
             }
             for (k, v) in inst.operands().iter().enumerate() {
                 used[v.index()] = true;
@@ -191,6 +279,8 @@ impl Shape {
         let mut g = Group { end: i, ..Group::default() };
         let mut read = [false; Slot::COUNT as usize];
         let mut fl = compare.then_some(i);
+        let carry = with_carry(block, i);
+        let first = carry.map_or(inst.args[0], |c| c.parts[0]);
         for k in i + 1..block.insts.len().min(i + 16) {
             let x = block.insts[k];
             match x.op {
@@ -203,7 +293,7 @@ impl Shape {
                     g.end = k;
                 }
                 Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
-                    let Some(load) = self.memory_operand(block, plan, i, fl, inst.args[0]) else { break };
+                    let Some(load) = self.memory_operand(block, plan, i, fl, first) else { break };
                     let extra = u16::from(matches!(inst.op, Op::And | Op::Or | Op::Xor) && fl.is_some());
                     let extra = extra + u16::from(matches!(inst.op, Op::Rol | Op::Ror) && fl.is_some());
                     let l = block.insts[load];
@@ -242,7 +332,7 @@ impl Shape {
                 _ => 1,
             };
             let wide = inst.op != Op::Mul || inst.ty >= Ty::I16;
-            if with_carry(block, &inst).is_none() || g.fl.is_none() {
+            if carry.is_none() || g.fl.is_none() {
                 for v in both.into_iter().take(if wide { count } else { 0 }) {
                     g.load = g.load.or_else(|| self.memory_operand(block, plan, i, g.fl, v));
                 }
@@ -266,9 +356,10 @@ impl Shape {
             return None;
         }
         let times = |k: usize| block.insts[k].operands().iter().filter(|o| **o == v).count() as u16;
-        let mine = times(i) + fl.filter(|f| *f != i).map_or(0, times);
+        let by = with_carry(block, i).and_then(|c| c.inner).unwrap_or(i);
+        let mine = times(by) + fl.filter(|f| *f != i).map_or(0, times);
         // `x op x` reads memory once.
-        if plan.uses[l] != mine || times(i) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
+        if plan.uses[l] != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
             return None;
         }
         (l + 1..i).all(|k| self.free(block, k)).then_some(l)
@@ -342,15 +433,12 @@ impl Shape {
         }
         match hi_set {
             Some(h) => {
-                let from_rax = |v: Val| {
-                    let d = &block.insts[v.index()];
-                    let fresh =
-                        !block.insts[v.index()..i].iter().any(|x| matches!(x.op, Op::Set | Op::SetHi) && x.imm == 0);
-                    d.op == Op::Get && d.imm == 0 && fresh
-                };
-                if block.insts[set].imm != 0 || !inst.args[..2].iter().any(|v| from_rax(*v)) {
+                let from_rax = |v: Val| in_slot(block, i, v, 0);
+                let Some(acc) = inst.args[..2].iter().position(|v| from_rax(*v)) else { return false };
+                if block.insts[set].imm != 0 {
                     return false;
                 }
+                g.acc = acc;
                 g.other = Some((hi, h));
             }
             // Without a use of its own the high half is only looked at by the flags.
@@ -361,7 +449,7 @@ impl Shape {
         let both = [inst.args[1], inst.args[0]];
         for v in both {
             let l = v.index();
-            let rax = g.other.is_some() && block.insts[l].op == Op::Get;
+            let rax = g.other.is_some() && v == inst.args[g.acc];
             let load = block.insts[l];
             if g.load.is_none()
                 && !rax
@@ -390,11 +478,12 @@ impl Shape {
     fn division(&mut self, block: &Block, plan: &Plan, i: usize) {
         let inst = block.insts[i];
         let [hi, lo, d, _] = inst.args;
-        let is_get = |v: Val, slot: u64| {
+        let whole = |v: Val, slot: u64| {
             let x = &block.insts[v.index()];
-            x.op == Op::Get && x.imm == slot
+            // A narrow read of the slot as it is now, or what was written there last.
+            in_slot(block, i, v, slot) && (x.op == Op::Get || x.result() == inst.ty)
         };
-        if inst.ty < Ty::I16 || !is_get(hi, 2) || !is_get(lo, 0) || i + 3 >= block.insts.len() {
+        if inst.ty < Ty::I16 || !whole(hi, 2) || !whole(lo, 0) || i + 3 >= block.insts.len() {
             return;
         }
         let rem = if inst.op == Op::DivU { Op::RemU } else { Op::RemS };
@@ -409,11 +498,6 @@ impl Shape {
             && r_set.imm == 2
             && r_set.args[0].index() == i + 1;
         if !fits {
-            return;
-        }
-        // The accumulators must still be in their registers: nothing has written them since they were read.
-        let first = hi.index().min(lo.index());
-        if block.insts[first..i].iter().any(|x| matches!(x.op, Op::Set | Op::SetHi) && (x.imm == 0 || x.imm == 2)) {
             return;
         }
         let l = d.index();
@@ -481,7 +565,6 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
             matches!(inst.ty, Ty::I32 | Ty::I64)
                 && (k(inst.args[1]).is_none() || near(k(inst.args[1])))
                 && k(inst.args[0]).is_none()
-                && with_carry(block, inst).is_none()
         }
         Op::Sub => matches!(inst.ty, Ty::I32 | Ty::I64) && near(k(inst.args[1])),
         Op::Shl => matches!(inst.ty, Ty::I32 | Ty::I64) && matches!(k(inst.args[1]), Some(1..=3)),
@@ -510,7 +593,7 @@ fn same_operands(block: &Block, i: usize, x: &Inst) -> bool {
     match (inst.op, x.op) {
         (Op::Add, Op::FlAdd) | (Op::Sub, Op::FlSub) => x.args[0] == a && x.args[1] == b,
         (Op::Add, Op::FlAdc) | (Op::Sub, Op::FlSbb) => {
-            with_carry(block, inst).is_some_and(|parts| x.args[..3] == parts)
+            with_carry(block, i).is_some_and(|carry| x.args[..3] == carry.parts)
         }
         (Op::And | Op::Or | Op::Xor, Op::FlLogic) => x.args[0] == v,
         (Op::Shl, Op::FlShl) | (Op::Shr, Op::FlShr) | (Op::Sar, Op::FlSar) => x.args[0] == a && x.args[1] == b,
@@ -535,5 +618,5 @@ fn allowed(block: &Block, plan: &Plan, i: usize, setfl: usize) -> bool {
     survive == CF
         && matches!(inst.op, Op::Add | Op::Sub)
         && constant(block, inst.args[1]) == Some(1)
-        && with_carry(block, inst).is_none()
+        && with_carry(block, i).is_none()
 }

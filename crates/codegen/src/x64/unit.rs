@@ -44,6 +44,8 @@ pub(super) struct Emit<'a> {
     forced: Vec<(u32, usize)>,
     /// The operation at hand.
     current: usize,
+    /// Offset of the block's entry.
+    entry: u32,
     // ---- the block at hand
     number: u32,
     pub b: &'a Block,
@@ -98,6 +100,7 @@ impl<'a> Emit<'a> {
             failed: None,
             forced: Vec::new(),
             current: 0,
+            entry: u32::MAX,
             number: 0,
             b: &NO_BLOCK,
             plan: Plan::default(),
@@ -218,6 +221,24 @@ impl<'a> Emit<'a> {
         }
     }
 
+    /// Before an instruction of one byte: what is patched over an entry's first instruction has two.
+    pub(super) fn two_bytes(&mut self) {
+        if self.a.here() == self.entry {
+            self.a.nops(2);
+        }
+    }
+
+    /// `pushfq`.
+    pub(super) fn pushfq(&mut self) {
+        self.two_bytes();
+        self.a.pushfq();
+    }
+
+    /// From the next instruction on, a PC has no meaning of its own.
+    pub(super) fn blind(&mut self) {
+        self.meaning(|| None);
+    }
+
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
@@ -275,6 +296,10 @@ impl<'a> Emit<'a> {
         self.a.buf.bind(self.entries[n as usize]);
         let entry = self.a.here();
         self.out.entries[n as usize] = entry;
+        self.entry = entry;
+        if let Some((op, size)) = self.string_loop(n) {
+            self.repeat(op, size, next);
+        }
         for i in 0..self.b.insts.len() {
             if self.shape.member[i] {
                 continue;
@@ -293,6 +318,74 @@ impl<'a> Emit<'a> {
         self.current = self.index;
         self.pending = None;
         self.terminal(entry, next);
+    }
+
+    /// Whether block `n` is nothing but one element of `rep movs` or `rep stos` that goes back to itself: the host's opcode and size.
+    fn string_loop(&self, n: u32) -> Option<(u8, Size)> {
+        let Term::Branch { fall, .. } = self.b.term else { return None };
+        if fall.block != Some(n) || self.b.marks.len() != 1 {
+            return None;
+        }
+        let insts = &self.b.insts;
+        let is_get = |v: Val, slot: u64| {
+            let x = &insts[v.index()];
+            let y = if x.op == Op::Zext { &insts[x.args[0].index()] } else { x };
+            y.op == Op::Get && y.imm == slot && y.ty == if self.long { Ty::I64 } else { Ty::I32 }
+        };
+        let (mut load, mut store, mut sets) = (None, None, [false; 8]);
+        for (k, x) in insts.iter().enumerate() {
+            match x.op {
+                Op::Get if matches!(x.imm, 0 | 1 | 6 | 7 | 44) => {}
+                Op::Set if matches!(x.imm, 1 | 6 | 7) => sets[x.imm as usize] = true,
+                Op::Const | Op::Nop | Op::Add | Op::And | Op::Eq | Op::Sel | Op::Zext => {}
+                Op::ExitIf if x.imm != self.b.pc => {}
+                Op::Ld if load.is_none() && is_get(x.args[0], 6) => load = Some(k),
+                Op::St if store.is_none() && is_get(x.args[0], 7) => store = Some(k),
+                _ => return None,
+            }
+        }
+        let store = insts[store?];
+        if self.shape.steps.len() != 1 || !sets[1] || !sets[7] || !insts.iter().any(|x| x.op == Op::ExitIf) {
+            return None;
+        }
+        let size = Size::of_bits(store.ty.bits());
+        match load {
+            Some(l) if sets[6] && store.args[1].index() == l => Some((0xa4, size)),
+            None if !sets[6] && insts[store.args[1].index()].op == Op::Get && insts[store.args[1].index()].imm == 0 => {
+                Some((0xaa, size))
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole of a repeated string instruction as itself, when it goes upwards. A fault finds RCX, RSI and RDI where it happened, which is the
+    /// state at the block's beginning.
+    fn repeat(&mut self, op: u8, size: Size, next: Option<u32>) {
+        let Term::Branch { taken, .. } = self.b.term else { return };
+        let slow = self.a.buf.label();
+        self.pushfq();
+        self.a.pop_mem(spill(super::flags::SAVED));
+        self.rf.saved = ARITH;
+        self.sync();
+        self.a.alu_imm(Alu::Cmp, Size::Q, Mem::gs(scratch::STEP), 0);
+        self.wrote_flags(ARITH, None);
+        self.a.jcc(12, slow);
+        self.a.push_mem(spill(super::flags::SAVED));
+        self.a.popfq();
+        let place = (self.rf.saved, self.rf.home);
+        self.rf.saved = 0;
+        self.rf.home = ARITH;
+        self.sync();
+        if !self.long {
+            self.a.byte(0x67);
+        }
+        self.a.string(0xf3, op, size);
+        let _ = next;
+        // Whatever comes next, the block's beginning still says it: the count is 0.
+        self.go(taken, None);
+        (self.rf.saved, self.rf.home) = place;
+        self.a.buf.bind(slow);
+        self.restore_flags(0);
     }
 
     fn operation(&mut self, i: usize) {

@@ -7,10 +7,12 @@
 use super::shape;
 use super::unit::Emit;
 use super::{Home, home, spill};
+use demotic_asm::x64::int::Alu;
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Reg, Size, Xmm};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
+use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
 
 /// Where a value is.
@@ -264,7 +266,8 @@ impl Emit<'_> {
             } else if self.available() > 0 {
                 let t = self.temp();
                 match home(self.long, slot) {
-                    Home::Gpr(r) => self.a.mov(Size::Q, t, r),
+                    // 32-bit values in temporaries are zero-extended.
+                    Home::Gpr(r) => self.a.mov(self.size(v).at_least_d(), t, r),
                     Home::Mem(m) => self.a.mov(self.slot_size(slot), t, Mem::gs(m)),
                     Home::Vec(x) => self.a.movd_from(Size::Q, t, Xmm(x)),
                 }
@@ -314,6 +317,9 @@ impl Emit<'_> {
             At::Spill(n) => spill(n),
             At::Result => super::result(),
             At::Lazy => {
+                if let Some(r) = self.extended(v) {
+                    return r;
+                }
                 let t = self.compute(v);
                 self.lock(t);
                 return t;
@@ -329,6 +335,26 @@ impl Emit<'_> {
         self.define(v, t);
         self.origin[usize::from(t.0)] = slot;
         t
+    }
+
+    /// The register of a 32-bit value whose zero-extension `v` is, when the upper half is zero anyway.
+    fn extended(&mut self, v: Val) -> Option<Reg> {
+        let inst = self.b.insts[v.index()];
+        if inst.op != Op::Zext || inst.ty != Ty::I64 || self.ty(inst.args[0]) != Ty::I32 {
+            return None;
+        }
+        let o = inst.args[0];
+        match self.at(o) {
+            At::Reg(r) => {
+                self.lock(r);
+                Some(r)
+            }
+            At::Home(slot) if !self.long || self.b.insts[o.index()].op != Op::Get => match home(self.long, slot) {
+                Home::Gpr(r) => Some(r),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The value as a source operand of an instruction of its size.
@@ -426,6 +452,25 @@ impl Emit<'_> {
             Op::Add | Op::Sub | Op::Shl | Op::Zext | Op::And if shape::linear(self.b, &inst, self.long) => {
                 let size = Size::of_bits(inst.ty.bits());
                 let t = self.linear_into(v, size, None);
+                self.define(v, t);
+                t
+            }
+            Op::Zext if self.ty(inst.args[0]) == Ty::I1 => {
+                let t = self.truth(inst.args[0]);
+                self.a.movzx(Size::B, t, t);
+                self.define(v, t);
+                t
+            }
+            Op::Add | Op::Sub => {
+                let size = Size::of_bits(inst.ty.bits()).at_least_d();
+                let t = self.temp();
+                self.load_into(inst.args[0], t);
+                let b = self.src(inst.args[1]);
+                let op = if inst.op == Op::Add { Alu::Add } else { Alu::Sub };
+                let end = self.index;
+                self.before_flags(ARITH, end, 0);
+                self.alu_src(op, size, t, b);
+                self.wrote_flags(ARITH, None);
                 self.define(v, t);
                 t
             }
