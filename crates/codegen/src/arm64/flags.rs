@@ -860,15 +860,45 @@ impl Emit<'_> {
         }
         let size = sz(inst.ty);
         let d = self.dest(i);
-        match test {
-            Test::Flag(cond) => self.w(int::csel(Csel::Csel, size, d, ra, rb, cond)),
-            other => {
+        let by = match test {
+            Test::Flag(_) => d,
+            Test::Zero(_, r, _) | Test::Bit(r, _, _) => r,
+        };
+        // A bit as a number.
+        let power = self.constant(a).filter(|c| c.is_power_of_two() && self.constant(b) == Some(0));
+        let copy = |r: Reg| int::logic(Logic::Orr, size, d, ZR, r, Shift::Lsl, 0);
+        match (test, power) {
+            (Test::Flag(cond), _) => self.w(int::csel(Csel::Csel, size, d, ra, rb, cond)),
+            (Test::Bit(r, bit, true), Some(c)) => {
+                let to = c.trailing_zeros();
+                if bit != 0 {
+                    self.w(int::ubfx(Sz::X, S0, r, bit, 1));
+                }
+                self.w(int::ubfiz(Sz::X, d, if bit != 0 { S0 } else { r }, to, 1));
+            }
+            (other, _) => {
                 let over = self.buf.label();
-                self.w(mov(S1, ra));
-                self.branch_on(other, over);
-                self.w(mov(S1, rb));
+                let clean = |e: &Self, v: Val| size == Sz::X || e.bits_of(v) <= 32;
+                let (keeps_a, keeps_b) = (d == ra && clean(self, a), d == rb && clean(self, b));
+                if keeps_b {
+                    self.branch_on(other.not(), over);
+                    self.w(copy(ra));
+                } else if keeps_a {
+                    self.branch_on(other, over);
+                    self.w(copy(rb));
+                } else if d == by || d == ra || d == rb {
+                    self.w(mov(S1, ra));
+                    self.branch_on(other, over);
+                    self.w(mov(S1, rb));
+                    self.buf.bind(over);
+                    self.w(copy(S1));
+                    return self.result(i, d, if size == Sz::W { bits.min(32) } else { bits });
+                } else {
+                    self.w(copy(ra));
+                    self.branch_on(other, over);
+                    self.w(copy(rb));
+                }
                 self.buf.bind(over);
-                self.w(int::logic(Logic::Orr, size, d, ZR, S1, Shift::Lsl, 0));
             }
         }
         let bits = if size == Sz::W { bits.min(32) } else { bits };

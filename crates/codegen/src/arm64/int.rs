@@ -92,6 +92,9 @@ impl Emit<'_> {
                     self.books.loc[i] = W::Const(c & u64::from(eflags::ARITH));
                 } else {
                     let r = self.r(inst.args[0]);
+                    if matches!(self.books.loc[inst.args[0].index()], W::T(_)) && self.share(i, inst.args[0]) {
+                        return;
+                    }
                     let d = self.scratch();
                     self.w(mov(d, r));
                     self.result(i, d, 32);
