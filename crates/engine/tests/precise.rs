@@ -168,12 +168,13 @@ fn behind_every_host_instruction() {
         context.uc_mcontext.gregs[libc::REG_EFL as usize] |= TF;
     }
     demotic_host::guarded::install().expect("handlers");
-    signal::install(libc::SIGTRAP, on_step).expect("handler");
-    signal::install(libc::SIGUSR2, on_start).expect("handler");
     let mut stops = 0;
     // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
     let mut pair = Pair::new(2);
     assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+    // Behind the engine's own handlers.
+    signal::install(libc::SIGTRAP, on_step).expect("handler");
+    signal::install(libc::SIGUSR2, on_start).expect("handler");
     for n in 1.. {
         pair.reset(2);
         ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);

@@ -13,7 +13,7 @@ use demotic_asm::x64::{Reg, Size};
 use demotic_ir::block::{Block, Val};
 use demotic_ir::ops::Op;
 use demotic_ir::passes::flags::cond_reads;
-use demotic_ir::state::eflags::{ARITH, CF, OF, PF, SF, ZF};
+use demotic_ir::state::eflags::{ARITH, CF, OF, PF, SF, TF, ZF};
 use demotic_ir::ty::Ty;
 
 /// Spill slot for the home's image.
@@ -384,6 +384,16 @@ impl Emit<'_> {
         }
         let t = self.flags_image(f);
         self.before_flags(ARITH, end, 0);
+        if self.available() > 0 {
+            // The trap flag stays what it is, for whoever steps through this.
+            let now = self.temp();
+            self.pushfq();
+            self.a.pop(now);
+            self.a.alu_imm(Alu::And, Size::D, now, TF as i32);
+            self.a.alu_imm(Alu::And, Size::D, t, ARITH as i32);
+            self.a.alu(Alu::Or, Size::D, t, now);
+            self.unlock(now);
+        }
         self.a.push(t);
         self.a.popfq();
         self.unlock(t);
@@ -528,7 +538,7 @@ impl Emit<'_> {
         self.a.alu_imm(Alu::And, Size::D, new, mask as i32);
         let old = self.temp();
         self.a.mov(Size::D, old, spill(SAVED));
-        self.a.alu_imm(Alu::And, Size::D, old, (survive & home) as i32);
+        self.a.alu_imm(Alu::And, Size::D, old, (survive & home | TF) as i32);
         self.a.alu(Alu::Or, Size::D, old, new);
         self.a.push(old);
         self.a.popfq();

@@ -76,7 +76,7 @@ impl Emit<'_> {
                     Src::Mem(m) => m.into(),
                     Src::Imm(_) => self.reg(b).into(),
                 };
-                let in_place = self.into_vector(i).is_some_and(|(s, _)| self.at(a) == At::Home(s));
+                let in_place = self.vector_of_result(i).is_some_and(|(s, _)| self.at(a) == At::Home(s));
                 if self.request.target.features.avx && !in_place {
                     let y = self.vreg(a);
                     let x = self.vtarget(i);
@@ -99,7 +99,7 @@ impl Emit<'_> {
             }
             Op::FToInt => {
                 let x = self.vreg(a);
-                let d = match self.into_slot(i) {
+                let d = match self.slot_of_result(i) {
                     Some((s, r)) => {
                         self.clobber_home(s, i);
                         r

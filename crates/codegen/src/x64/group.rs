@@ -66,6 +66,9 @@ impl Emit<'_> {
         if matches!(inst.op, Op::DivU | Op::DivS) {
             return self.division(i, g);
         }
+        if inst.op == Op::ACas {
+            return self.compare_exchange(i, g);
+        }
         if g.other.is_some() {
             return self.wide_product(i, g);
         }
@@ -319,9 +322,9 @@ impl Emit<'_> {
         self.wrote_flags(clobbers, f);
         if let Some(s) = g.setfl {
             self.set_home(set_mask, s);
-            if let Some(f) = f {
-                self.at[f.index()] = At::Flags;
-            }
+        }
+        if let Some(f) = f {
+            self.at[f.index()] = At::Flags;
         }
         if g.load.is_some() {
             self.pending = None;
@@ -564,22 +567,20 @@ impl Emit<'_> {
             && source.op == Op::Get
             && self.at(def.args[0]) == At::Home(1)
             && matches!(self.at(count), At::Reg(_) | At::Lazy | At::Home(_) | At::Spill(_));
-        if free && survive != 0 || free && self.request.target.features.bmi && !rotate && masked {
-            if masked && !rotate && self.request.target.features.bmi {
-                let r = self.reg(inst.args[0]);
-                let n = if in_cl { Reg::RCX } else { self.reg(count) };
-                let slot = g.set.map(|s| self.b.insts[s].imm as u8);
-                let d = self.destination(slot, g.end);
-                let x = match op {
-                    Shift::Shl => ShiftX::Shlx,
-                    Shift::Shr => ShiftX::Shrx,
-                    _ => ShiftX::Sarx,
-                };
-                self.sync();
-                self.a.shiftx(x, Size::of_bits(inst.ty.bits()), d, r, n);
-                self.finish_register(i, g, d, slot, 0, 0);
-                return None;
-            }
+        if free && masked && !rotate && self.request.target.features.bmi {
+            let r = self.reg(inst.args[0]);
+            let n = if in_cl { Reg::RCX } else { self.reg(count) };
+            let slot = g.set.map(|s| self.b.insts[s].imm as u8);
+            let d = self.destination(slot, g.end);
+            let x = match op {
+                Shift::Shl => ShiftX::Shlx,
+                Shift::Shr => ShiftX::Shrx,
+                _ => ShiftX::Sarx,
+            };
+            self.sync();
+            self.a.shiftx(x, Size::of_bits(inst.ty.bits()), d, r, n);
+            self.finish_register(i, g, d, slot, 0, 0);
+            return None;
         }
         // With flags: a count of zero leaves them, so the old ones must be in place.
         let old_ready = match g.fl {
@@ -606,23 +607,22 @@ impl Emit<'_> {
             self.index = l + 1;
             self.sync();
         }
-        self.index = i;
-        self.helper(i);
-        let mut rest: Vec<usize> = [g.set, g.store].into_iter().flatten().collect();
-        if let Some(f) = g.fl {
-            self.index = f;
-            self.helper(f);
-            // The image is in the map; the write comes below.
-            rest.extend(g.setfl);
-        }
-        rest.sort_unstable();
-        for k in rest {
+        for k in i..=g.end {
+            if k != i && !self.shape.member[k] {
+                continue;
+            }
             self.locked = 0;
             self.vlocked = 0;
             self.index = k;
             self.sync();
-            self.single(k);
+            let inst = self.b.insts[k];
+            match inst.op {
+                Op::Set | Op::SetFl | Op::St => self.single(k),
+                _ if self.shape.lazy[k] && inst.result() != Ty::Fl => self.single(k),
+                _ => self.helper(k),
+            }
             self.index = k + 1;
+            self.release(k);
             self.sync();
         }
     }
@@ -646,6 +646,22 @@ impl Emit<'_> {
             }
         }
         self.finish_register(i, g, t, slot, ARITH, 0);
+    }
+
+    /// `lock cmpxchg` as itself.
+    fn compare_exchange(&mut self, i: usize, g: Group) {
+        let inst = self.b.insts[i];
+        let Some((sel, _)) = g.other else { return };
+        let size = Size::of_bits(inst.ty.bits());
+        let set_mask = g.setfl.map_or(0, |s| self.b.insts[s].imm as u32 & ARITH);
+        let m = self.address(inst.args[0], 1);
+        let r = self.reg(inst.args[2]);
+        self.clobber_home(0, g.end);
+        self.before_flags(ARITH, g.end, set_mask);
+        self.sync();
+        self.a.lock_cmpxchg(size, m, r);
+        self.define_home(Val(sel as u16), 0);
+        self.flags_done(i, g, ARITH, set_mask);
     }
 
     /// `mul`, one-operand `imul`. Flags other than carry and overflow are undefined behind it, and so are the guest's.

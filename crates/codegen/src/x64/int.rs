@@ -82,7 +82,7 @@ impl Emit<'_> {
     }
 
     /// The register to compute the value of `i` in, when its slot has one and the plan allows it.
-    pub(super) fn into_slot(&self, i: usize) -> Option<(u8, Reg)> {
+    pub(super) fn slot_of_result(&self, i: usize) -> Option<(u8, Reg)> {
         let Slot(s) = self.plan.into[i]?;
         match home(self.long, s) {
             Home::Gpr(r) if s < 16 => Some((s, r)),
@@ -93,7 +93,7 @@ impl Emit<'_> {
     /// The value of `i` was computed in `r`.
     pub(super) fn computed(&mut self, i: usize, r: Reg) {
         let v = Val(i as u16);
-        match self.into_slot(i) {
+        match self.slot_of_result(i) {
             Some((s, h)) if h == r => self.define_home(v, s),
             _ => self.define(v, r),
         }
@@ -101,7 +101,7 @@ impl Emit<'_> {
 
     /// A register for the value of `i` that a single instruction will write: the slot's or a temporary.
     fn target(&mut self, i: usize) -> Reg {
-        match self.into_slot(i) {
+        match self.slot_of_result(i) {
             Some((s, r)) => {
                 self.clobber_home(s, i);
                 self.sync();
@@ -313,7 +313,7 @@ impl Emit<'_> {
                 Src::Imm(_) => self.reg(a).into(),
             },
         };
-        let d = match (self.into_slot(i), source) {
+        let d = match (self.slot_of_result(i), source) {
             (None, Rm::Mem(m)) => self.result_register(m),
             // In its own register, when nobody wants the source any more.
             (None, Rm::Reg(r)) if self.is_scratch(Reg(r)) && !self.needed(a, i) => Reg(r),
@@ -345,7 +345,7 @@ impl Emit<'_> {
             return self.helper(i);
         }
         let size = Size::of_bits(inst.ty.bits()).at_least_d();
-        let in_place = self.into_slot(i);
+        let in_place = self.slot_of_result(i);
         if inst.ty != Ty::I1 {
             // Condition first: what loads the operands leaves flags alone.
             let test = self.condition(c, i, false);
@@ -536,7 +536,7 @@ impl Emit<'_> {
         let inst = self.b.insts[i];
         let v = Val(i as u16);
         let signed = inst.op == Op::MulHiS;
-        let into_rdx = self.into_slot(i).filter(|(s, _)| *s == 2).is_some();
+        let into_rdx = self.slot_of_result(i).filter(|(s, _)| *s == 2).is_some();
         let [a, b, ..] = inst.args;
         let (a, b) = if self.at(b) == At::Home(0) || self.at(b) == At::Home(2) { (b, a) } else { (a, b) };
         if !signed && into_rdx && self.request.target.features.bmi {

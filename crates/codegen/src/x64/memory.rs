@@ -54,13 +54,12 @@ impl Emit<'_> {
                         return;
                     }
                 }
-                Op::Zext if inst.ty == Ty::I32 => {
-                    // A cut: fine where everything is cut anyway.
-                    if l.short {
-                        self.collect(a, scale, l, false);
-                        return;
-                    }
+                // A cut: fine where everything is cut anyway.
+                Op::Zext if inst.ty == Ty::I32 && l.short => {
+                    self.collect(a, scale, l, false);
+                    return;
                 }
+                Op::Zext if inst.ty == Ty::I32 => {}
                 Op::Zext | Op::And if l.short && !self.long => {
                     self.collect(a, scale, l, false);
                     return;

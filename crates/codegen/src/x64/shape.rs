@@ -268,6 +268,7 @@ impl Shape {
         let compare = matches!(inst.op, Op::FlSub | Op::FlAdd | Op::FlLogic);
         match inst.op {
             Op::DivU | Op::DivS => return self.division(block, plan, i),
+            Op::ACas => return self.compare_exchange(block, plan, i),
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}
             Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Mul => {}
             _ if compare => {}
@@ -316,6 +317,14 @@ impl Shape {
                 Op::Get => read[x.imm as usize % read.len()] = true,
                 _ if self.free(block, k) => {}
                 _ => break,
+            }
+        }
+        // Flags that only conditions read, with no home to spare: the host computes them on the way.
+        if let (Some(f), None, false) = (fl, g.setfl, compare) {
+            let end = g.end.max(f);
+            if plan.uses[f] > 0 && plan.flags_home[end + 1] == 0 {
+                g.fl = Some(f);
+                g.end = end;
             }
         }
         // A sum without flags is computed by its lone user or by a lea.
@@ -472,6 +481,75 @@ impl Shape {
         self.member[hi] = true;
         self.group[i] = Some(g);
         true
+    }
+
+    /// `lock cmpxchg`: the accumulator compared and replaced, with the flags of the comparison.
+    fn compare_exchange(&mut self, block: &Block, plan: &Plan, i: usize) {
+        let inst = block.insts[i];
+        let acc = inst.args[1];
+        if !inst.ty.is_int() || inst.ty == Ty::I1 || !in_slot(block, i, acc, 0) {
+            return;
+        }
+        let is = |v: Val, k: Option<usize>| k == Some(v.index());
+        let kept = |v: Val| {
+            let same = constant(block, v).is_some() && constant(block, v) == constant(block, acc);
+            v == acc || same || in_slot(block, i, v, 0)
+        };
+        let mut g = Group { end: i, ..Group::default() };
+        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.uses[i]);
+        for k in i + 1..block.insts.len().min(i + 12) {
+            let x = block.insts[k];
+            let [a, b, c, _] = x.args;
+            match x.op {
+                Op::Const | Op::Nop => {}
+                Op::Get if x.imm == 0 => {}
+                Op::Eq
+                    if eq.is_none()
+                        && (is(a, Some(i)) && b == acc || a == acc && is(b, Some(i)))
+                        && plan.uses[k] == 1 =>
+                {
+                    uses -= 1;
+                    eq = Some(k);
+                }
+                Op::FlSub if g.fl.is_none() && a == acc && is(b, Some(i)) => {
+                    uses -= 1;
+                    g.fl = Some(k);
+                }
+                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.uses[k] == 1 => {
+                    uses -= 1;
+                    wide = Some(k);
+                }
+                Op::Sel if is(a, eq) && kept(b) && (is(c, Some(i)) || is(c, wide)) => {
+                    if is(c, Some(i)) {
+                        uses -= 1;
+                    }
+                    sel = Some(k);
+                }
+                Op::Set if x.imm == 0 && is(x.args[0], sel) && g.set.is_none() => {
+                    g.set = Some(k);
+                    g.end = k;
+                }
+                Op::SetFl if g.fl.is_some() && is(a, g.fl) => {
+                    g.setfl = Some(k);
+                    g.end = k;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        let (Some(sel), Some(_), Some(eq), Some(f)) = (sel, g.set, eq, g.fl) else { return };
+        let early = [Some(eq), wide, Some(sel)].into_iter().flatten().all(|k| k < g.end);
+        let whole = inst.ty != Ty::I32 || block.insts[sel].ty == Ty::I64 || plan::replaces(Ty::I32, Slot(0));
+        if uses != 0 || !early || !whole || usize::from(self.last[i]) > g.end || g.setfl.is_none() || f > g.end {
+            return;
+        }
+        let mask = g.setfl.map_or(0, |s| block.insts[s].imm as u32) & ARITH;
+        if plan.flags_home[g.end + 1] & !mask != 0 {
+            return;
+        }
+        g.other = Some((sel, sel));
+        [Some(eq), wide, Some(sel), g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| self.member[k] = true);
+        self.group[i] = Some(g);
     }
 
     /// `div`, `idiv`: quotient and remainder of the pair of accumulators.

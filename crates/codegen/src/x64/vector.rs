@@ -81,7 +81,7 @@ fn two_operand(op: Op, ty: Ty) -> Option<Sse> {
 
 impl Emit<'_> {
     /// The vector register to compute the value of `i` in, when its slot has one and the plan allows it.
-    pub(super) fn into_vector(&self, i: usize) -> Option<(u8, Xmm)> {
+    pub(super) fn vector_of_result(&self, i: usize) -> Option<(u8, Xmm)> {
         let Slot(s) = self.plan.into[i]?;
         match home(self.long, s) {
             Home::Vec(x) => Some((s, Xmm(x))),
@@ -92,7 +92,7 @@ impl Emit<'_> {
     /// A register that holds a copy of `a` for the value of `i` to be computed in by one more instruction, whose other operand is in
     /// `other`. The slot's own register when it is `a`'s already or free of `other`.
     pub(super) fn vstart(&mut self, i: usize, a: Val, other: Option<Rm>) -> Xmm {
-        if let Some((s, d)) = self.into_vector(i) {
+        if let Some((s, d)) = self.vector_of_result(i) {
             let clash = other == Some(Rm::Reg(d.0));
             if self.at(a) == At::Home(s) {
                 self.clobber_home(s, i);
@@ -122,7 +122,7 @@ impl Emit<'_> {
     /// `op a, b`. When it may fault, the destination must not change before.
     pub(super) fn vop(&mut self, i: usize, op: Sse, imm: Option<u8>, a: Val, b: Val, faults: bool) {
         let y = self.vsrc(b);
-        let home = self.into_vector(i);
+        let home = self.vector_of_result(i);
         let in_place = home.is_some_and(|(s, _)| self.at(a) == At::Home(s));
         if self.request.target.features.avx && !in_place {
             let x = self.vreg(a);
@@ -152,7 +152,7 @@ impl Emit<'_> {
 
     /// A register for the value of `i`, which one instruction computes of `x` (with the value `a`) and `y`.
     fn vresult(&mut self, i: usize, a: Val, x: Xmm, y: Rm) -> Xmm {
-        if self.into_vector(i).is_some() {
+        if self.vector_of_result(i).is_some() {
             return self.vtarget(i);
         }
         let dying =
@@ -182,7 +182,7 @@ impl Emit<'_> {
     /// The value of `i` was computed in `x`.
     pub(super) fn vcomputed(&mut self, i: usize, x: Xmm) {
         let v = Val(i as u16);
-        match self.into_vector(i) {
+        match self.vector_of_result(i) {
             Some((s, h)) if h == x => self.define_home(v, s),
             _ => self.vdefine(v, x),
         }
@@ -190,7 +190,7 @@ impl Emit<'_> {
 
     /// A register to compute the value of `i` in by one instruction that does not read it.
     pub(super) fn vtarget(&mut self, i: usize) -> Xmm {
-        match self.into_vector(i) {
+        match self.vector_of_result(i) {
             Some((s, x)) => {
                 self.clobber_home(s, i);
                 self.sync();
@@ -217,7 +217,7 @@ impl Emit<'_> {
                     return false;
                 }
                 let x = self.vreg(a);
-                let d = match self.into_slot(i) {
+                let d = match self.slot_of_result(i) {
                     Some((s, r)) => {
                         self.clobber_home(s, i);
                         self.sync();
@@ -259,7 +259,7 @@ impl Emit<'_> {
             Op::VShuf => return self.shuffle(i),
             Op::VMovMsk if inst.ty != Ty::I16 => {
                 let x = self.vreg(a);
-                let d = match self.into_slot(i) {
+                let d = match self.slot_of_result(i) {
                     Some((s, r)) => {
                         self.clobber_home(s, i);
                         self.sync();
