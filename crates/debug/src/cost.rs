@@ -41,8 +41,7 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
     let mut work = vec![program.entry];
     let mut optimiser = passes::Optimiser::default();
     let mut sweep = program.code.start;
-    loop {
-        let Some(pc) = work.pop().or_else(|| program.code.contains(&sweep).then_some(sweep)) else { break };
+    while let Some(pc) = work.pop().or_else(|| program.code.contains(&sweep).then_some(sweep)) {
         if cost.instructions >= limit {
             break;
         }
