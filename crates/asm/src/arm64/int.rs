@@ -210,11 +210,11 @@ pub fn csel(op: Csel, sz: Sz, d: Reg, n: Reg, m: Reg, cond: Cond) -> u32 {
 }
 /// 1 when the condition holds, else 0.
 pub fn cset(d: Reg, cond: Cond) -> u32 {
-    csel(Csel::Csinc, Sz::W, d, super::ZR, super::ZR, cond.not())
+    csel(Csel::Csinc, Sz::W, d, super::ZR, super::ZR, cond.inverse())
 }
 /// All ones when the condition holds, else 0.
 pub fn csetm(sz: Sz, d: Reg, cond: Cond) -> u32 {
-    csel(Csel::Csinv, sz, d, super::ZR, super::ZR, cond.not())
+    csel(Csel::Csinv, sz, d, super::ZR, super::ZR, cond.inverse())
 }
 /// ccmp (`negative` false) and ccmn: compares when the condition holds, else the flags are `nzcv`.
 pub fn ccmp(negative: bool, sz: Sz, n: Reg, m: Reg, nzcv: u32, cond: Cond) -> u32 {

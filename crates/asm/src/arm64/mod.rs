@@ -126,7 +126,7 @@ impl Cond {
         Cond::Le,
     ];
     /// The opposite; `Al` stays.
-    pub fn not(self) -> Cond {
+    pub fn inverse(self) -> Cond {
         Cond::ALL.get(self as usize ^ 1).copied().unwrap_or(Cond::Al)
     }
     #[inline]

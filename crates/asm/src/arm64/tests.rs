@@ -1,5 +1,8 @@
 //! Every encoder against an independent assembler, with many register numbers and immediates.
 
+// The other assembler's macro converts register numbers.
+#![allow(clippy::useless_conversion)]
+
 use super::branch::*;
 use super::float::{self, Fmt};
 use super::int::*;

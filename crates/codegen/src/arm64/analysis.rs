@@ -400,7 +400,8 @@ impl Analysis {
                 // base + constant, base + index, base + (index << k): part of an address.
                 Op::Add if inst.ty == Ty::I64 => {
                     let constant = is_const(block, inst.args[1]).is_some();
-                    (constant && only_addresses(self, i))
+                    let cut = single && user.is_some_and(|u| u.op == Op::Zext && u.ty == Ty::I32);
+                    cut || (constant && only_addresses(self, i))
                         || (single && user.is_some_and(|u| is_address(u, v) && u.imm & 1 == 0))
                         || (!constant
                             && single

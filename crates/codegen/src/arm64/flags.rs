@@ -30,9 +30,9 @@ pub(super) enum Test {
 }
 
 impl Test {
-    pub fn not(self) -> Test {
+    pub fn inverse(self) -> Test {
         match self {
-            Test::Flag(c) => Test::Flag(c.not()),
+            Test::Flag(c) => Test::Flag(c.inverse()),
             Test::Zero(sz, r, yes) => Test::Zero(sz, r, !yes),
             Test::Bit(r, bit, yes) => Test::Bit(r, bit, !yes),
         }
@@ -51,7 +51,7 @@ pub(super) fn condition_code(cc: u64) -> Option<Cond> {
         6 => Cond::Lt,
         _ => Cond::Le,
     };
-    Some(if cc & 1 != 0 { c.not() } else { c })
+    Some(if cc & 1 != 0 { c.inverse() } else { c })
 }
 
 /// Register size for an integer type.
@@ -727,7 +727,7 @@ impl Emit<'_> {
             let inst = self.block.insts[k];
             match inst.op {
                 Op::Cond => return self.cond_test(k),
-                Op::Not if self.an.lazy[k] => return self.test(inst.args[0], i).not(),
+                Op::Not if self.an.lazy[k] => return self.test(inst.args[0], i).inverse(),
                 Op::Eq | Op::LtU | Op::LtS if self.an.lazy[k] => return self.comparison(k, i),
                 _ => {}
             }
@@ -881,7 +881,7 @@ impl Emit<'_> {
                 let clean = |e: &Self, v: Val| size == Sz::X || e.bits_of(v) <= 32;
                 let (keeps_a, keeps_b) = (d == ra && clean(self, a), d == rb && clean(self, b));
                 if keeps_b {
-                    self.branch_on(other.not(), over);
+                    self.branch_on(other.inverse(), over);
                     self.w(copy(ra));
                 } else if keeps_a {
                     self.branch_on(other, over);

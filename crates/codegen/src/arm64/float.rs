@@ -39,7 +39,7 @@ impl Emit<'_> {
                 self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, VS0, r));
                 self.low_lane(i, f, d, a, &[]);
             }
-            Op::FToInt => self.to_integer(i),
+            Op::FToInt => self.float_to_int(i),
             Op::FCvt => {
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
                 let d = self.vdest(i);
@@ -164,7 +164,7 @@ impl Emit<'_> {
         }
     }
 
-    fn to_integer(&mut self, i: usize) {
+    fn float_to_int(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let f = if inst.imm & 1 != 0 { Fmt::D } else { Fmt::S };
         let truncate = inst.imm & 2 != 0;
@@ -183,13 +183,23 @@ impl Emit<'_> {
         // NaN gives 0, too large a number the greatest integer.
         if free {
             self.w(float::fcmp(false, f, n, n));
-            self.w(int::ccmp_imm(true, size, d, 1, 1, Cond::Vc));
+            // Rounding may be inexact, and is to say so only when the number fits: the least integer is looked at as well.
+            self.w(if truncate {
+                int::ccmp_imm(true, size, d, 1, 1, Cond::Vc)
+            } else {
+                int::ccmp(true, size, d, d, 1, Cond::Vc)
+            });
             self.w_to(branch::b_cond(Cond::Vs), rare, Field::Arm19);
         } else {
             self.when_nan(false, f, n, rare);
             let most = if size == Sz::X { u64::MAX >> 1 } else { u64::from(u32::MAX >> 1) };
             self.wo(LogicImm::new(size, most).and_then(|imm| int::logic_imm(Logic::Eor, size, S0, d, imm)));
             self.w_to(branch::cbz(false, size, S0), rare, Field::Arm19);
+            if !truncate {
+                let least = if size == Sz::X { 1 << 63 } else { 1 << 31 };
+                self.wo(LogicImm::new(size, least).and_then(|imm| int::logic_imm(Logic::Eor, size, S0, d, imm)));
+                self.w_to(branch::cbz(false, size, S0), rare, Field::Arm19);
+            }
         }
         if !truncate {
             // Says whether it was inexact.

@@ -735,6 +735,36 @@ impl Emit<'_> {
                 return self.result(i, d, 1);
             }
         }
+        // A sum of which only the low half counts.
+        let sum = self.block.insts[from.index()];
+        if inst.ty == Ty::I32
+            && sum.op == Op::Add
+            && self.an.lazy[from.index()]
+            && self.books.loc[from.index()] == W::Not
+        {
+            let (a, b) = if self.constant(sum.args[0]).is_some() {
+                (sum.args[1], sum.args[0])
+            } else {
+                (sum.args[0], sum.args[1])
+            };
+            if let Some(c) = self.constant(b) {
+                let ra = self.r(a);
+                let d = self.dest(i);
+                self.add_const(Sz::W, d, ra, c);
+                return self.result(i, d, 32);
+            }
+            let ((ra, ka), (rb, kb)) = (self.shifted(a), self.shifted(b));
+            if ka < 32 && kb < 32 && (ka == 0 || kb == 0) {
+                let d = self.dest(i);
+                let (n, m, by) = if ka == 0 { (ra, rb, kb) } else { (rb, ra, ka) };
+                self.w(int::arith(Arith::Add, Sz::W, d, n, m, Shift::Lsl, by));
+                return self.result(i, d, 32);
+            }
+            let d = self.dest(i);
+            self.sum_into(S0, a, b);
+            self.w(int::logic(Logic::Orr, Sz::W, d, ZR, S0, Shift::Lsl, 0));
+            return self.result(i, d, 32);
+        }
         let r = self.r(from);
         let bits = self.bits_of(from);
         // Narrow types have noise above anyway.

@@ -80,9 +80,15 @@ impl Emit<'_> {
         let inst = self.block.insts[addr.index()];
         if self.is_lazy(addr, Op::Zext) {
             let sum = self.block.insts[inst.args[0].index()];
-            let c = self.constant(sum.args[1]).unwrap_or(0) as i32;
-            let base = self.r(sum.args[0]);
-            if u32::from(self.bits_of(sum.args[0])) > 32 {
+            // A sum that is wanted elsewhere, too, has been computed; what it was computed of may be gone.
+            let computed = self.books.loc[inst.args[0].index()] != W::Not;
+            let (from, c) = if computed {
+                (inst.args[0], 0)
+            } else {
+                (sum.args[0], self.constant(sum.args[1]).unwrap_or(0) as i32)
+            };
+            let base = self.r(from);
+            if u32::from(self.bits_of(from)) > 32 {
                 self.w(int::ubfx(Sz::X, S0, base, 0, 32));
                 return Mode::Off(S0, i64::from(c));
             }

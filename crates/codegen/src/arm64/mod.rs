@@ -1,7 +1,7 @@
 //! The AArch64 emitter.
 //!
 //! Guest registers live in x0..x15 and v16..v31, the flags in NZCV (C inverted, as `subs` leaves it) and the raw parity and
-//! auxiliary registers x26 and x27; x28 is the frame; x19..x25, x29 and v0..v12 hold values of a block ([`regs`]); x16, x17,
+//! auxiliary registers x26 and x27; x28 is the frame, x29 the table for indirect branches; x19..x25 and v0..v12 hold values of a block ([`regs`]); x16, x17,
 //! x30 and v13..v15 are scratch within one operation.
 //!
 //! One pass over the operations of a block, after a pass that decided what emits nothing ([`analysis`]). What is not

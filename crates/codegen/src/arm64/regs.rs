@@ -20,6 +20,8 @@ use demotic_ir::interp;
 use demotic_ir::ops::Op;
 use demotic_ir::ty::Ty;
 
+/// Table for indirect branches.
+pub(super) const TARGETS: Reg = x(29);
 /// Frame register.
 pub(super) const FRAME: Reg = x(28);
 /// Raw parity source.
@@ -34,7 +36,7 @@ pub(super) const S1: Reg = x(17);
 pub(super) const S2: Reg = x(30);
 
 /// General temporaries.
-const TEMPS: [u8; 8] = [19, 20, 21, 22, 23, 24, 25, 29];
+const TEMPS: [u8; 7] = [19, 20, 21, 22, 23, 24, 25];
 /// Vector registers 0 to 12 are temporaries for values; 13 to 15 are scratch within one operation.
 const VTEMPS: u8 = 13;
 /// Scratch within one operation.
@@ -83,7 +85,7 @@ pub(super) struct Books {
     pub loc: Vec<W>,
     /// Number of low bits that may be other than zero in a general register.
     pub bits: Vec<u8>,
-    temps: [Own; 8],
+    temps: [Own; 7],
     vtemps: [Own; VTEMPS as usize],
     /// Temporaries that the current operation uses.
     pinned: u32,

@@ -4,7 +4,7 @@
 //! store every register raw and go back. A signal while the homes are being loaded is answered by leaving again without
 //! having run anything; one while they are being stored needs nothing, because the engine looks at the attention byte next.
 
-use super::regs::{A, FRAME, P};
+use super::regs::{A, FRAME, P, TARGETS};
 use crate::frame::{Frame, HostRegs, kind};
 use crate::{Interrupted, Runtime, Stub, target};
 use core::mem::offset_of;
@@ -33,11 +33,11 @@ pub(super) fn load(state: &GuestState, regs: &mut HostRegs) {
     let f = |bit: u32| state.flags & bit != 0;
     let parity = u64::from(!f(eflags::PF));
     regs.gpr[P.n() as usize] = parity;
-    regs.gpr[A.n() as usize] = parity ^ u64::from(f(eflags::AF)) << 4;
-    regs.flags = u64::from(f(eflags::SF)) * N
-        | u64::from(f(eflags::ZF)) * Z
-        | u64::from(!f(eflags::CF)) * C
-        | u64::from(f(eflags::OF)) * OVERFLOW;
+    regs.gpr[A.n() as usize] = parity ^ (u64::from(f(eflags::AF)) << 4);
+    regs.flags = [(f(eflags::SF), N), (f(eflags::ZF), Z), (!f(eflags::CF), C), (f(eflags::OF), OVERFLOW)]
+        .into_iter()
+        .map(|(set, bit)| u64::from(set) * bit)
+        .sum();
     // MXCSR.RC: nearest, down, up, zero. FPCR.RMode: nearest, up, down, zero.
     let rounding = [0u64, 2, 1, 3][(state.mxcsr >> 13 & 3) as usize];
     regs.fpcr = rounding << 22;
@@ -178,6 +178,7 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     a.add(x(16), FRAME, gpr);
     a.generals(true, x(16), 0, 16);
     a.wo(mem::pair(true, Pair::X, P, A, x(16), 8 * i64::from(P.n()), Mode::Offset));
+    a.frame(Access::LdrX, TARGETS, offset_of!(Frame, targets));
     a.frame(Access::LdrX, x(16), offset_of!(Frame, attention));
     a.w(mem::index(Access::Ldrb, x(16), x(16), ZR, demotic_asm::arm64::Extend::Uxtx, false));
     a.to(branch::cbz(true, Sz::W, x(16)), abort, Field::Arm19);

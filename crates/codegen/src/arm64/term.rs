@@ -1,7 +1,7 @@
 //! Terminals: edges, calls, returns, indirect branches, and what the engine carries out.
 
 use super::flags::Test;
-use super::regs::{FRAME, S0, S1, S2};
+use super::regs::{S0, S1, S2, TARGETS};
 use super::{Cold, Emit};
 use crate::frame::{self, Frame};
 use crate::{EdgeKind, EdgeSite, Place, Stub, TermSite};
@@ -71,7 +71,7 @@ impl Emit<'_> {
         };
         let next = |e: Edge, me: &Self| e.block.is_some() && e.block == me.next;
         if next(taken, self) && !next(fall, self) {
-            self.leg(test.not(), fall);
+            self.leg(test.inverse(), fall);
             self.go(taken);
         } else {
             self.leg(test, taken);
@@ -116,9 +116,8 @@ impl Emit<'_> {
     fn probe(&mut self, target: Reg, call: bool) {
         let miss = self.miss(target, Stub::Indirect);
         let bits = frame::TARGETS.trailing_zeros();
-        self.frame_access(Access::LdrX, S0, offset_of!(Frame, targets));
         self.w(int::ubfx(Sz::X, S1, target, 2, bits));
-        self.w(int::arith(Arith::Add, Sz::X, S0, S0, S1, Shift::Lsl, 4));
+        self.w(int::arith(Arith::Add, Sz::X, S0, TARGETS, S1, Shift::Lsl, 4));
         self.wo(mem::pair(true, Pair::X, S1, S2, S0, 0, Mode::Offset));
         self.w(int::arith(Arith::Sub, Sz::X, S1, S1, target, Shift::Lsl, 0));
         self.w_to(branch::cbz(true, Sz::X, S1), miss, Field::Arm19);
@@ -132,6 +131,5 @@ impl Emit<'_> {
         self.w(int::arith(Arith::Sub, Sz::X, S0, S0, target, Shift::Lsl, 0));
         self.w_to(branch::cbz(true, Sz::X, S0), miss, Field::Arm19);
         self.w(branch::ret(LR));
-        let _ = FRAME;
     }
 }
