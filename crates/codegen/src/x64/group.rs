@@ -587,8 +587,13 @@ impl Emit<'_> {
             None => survive == 0,
             Some(f) => {
                 let old = self.b.insts[f].args[2];
-                self.b.insts[old.index()].op == Op::GetFl
-                    && self.flags_ready(old, self.plan.flags_home[g.end + 1] & set_mask)
+                let wanted = self.plan.flags_home[g.end + 1] & set_mask;
+                if old.index() > i {
+                    // Read between the members: the home as it is now.
+                    self.b.insts[old.index()].op == Op::GetFl && wanted & !self.rf.home == 0
+                } else {
+                    self.flags_ready(old, wanted)
+                }
             }
         };
         let enough = masked && (width >= 32 || !rotate);

@@ -279,6 +279,7 @@ impl Shape {
         }
         let mut g = Group { end: i, ..Group::default() };
         let mut read = [false; Slot::COUNT as usize];
+        let shifts = matches!(inst.op, Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror);
         let mut fl = compare.then_some(i);
         let carry = with_carry(block, i);
         let first = carry.map_or(inst.args[0], |c| c.parts[0]);
@@ -314,6 +315,8 @@ impl Shape {
                     }
                     break;
                 }
+                // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
+                Op::GetFl if plan.uses[k] > 1 || plan.uses[k] == 1 && !shifts => break,
                 Op::Get => read[x.imm as usize % read.len()] = true,
                 _ if self.free(block, k) => {}
                 _ => break,
