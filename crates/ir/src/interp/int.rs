@@ -197,7 +197,8 @@ pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
         Op::Rcr => V::from(rcr(ty, a(), n(), c()).0),
         Op::ShlD => V::from(shld(ty, a(), b(), c() as u32 & 63).0),
         Op::ShrD => V::from(shrd(ty, a(), b(), c() as u32 & 63).0),
-        Op::Clz => V::from(u64::from(a().leading_zeros() - (64 - ty.bits()))),
+        // Behind a bail-out operations that nobody needs run on whatever is there.
+        Op::Clz => V::from(u64::from((a() & m).leading_zeros() - (64 - ty.bits()))),
         Op::Ctz => V::from(u64::from(a().trailing_zeros().min(ty.bits()))),
         Op::Popcnt => V::from(u64::from(a().count_ones())),
         Op::Bswap => V::from(a().swap_bytes() >> (64 - ty.bits())),
