@@ -20,6 +20,9 @@ use crate::kernels::{self, KERNELS, MICRO, Options, build, build_kernel, build_t
 /// Rounds of the benchmark divided by this are counted: emulation in emulation takes its time.
 const FEWER: u32 = 20;
 
+/// Seconds for one run.
+const LIMIT: &str = "20";
+
 struct Counter {
     plugin: PathBuf,
     demotic: PathBuf,
@@ -110,8 +113,13 @@ impl Counter {
             (None, Abi::X86_64) => "qemu-x86_64",
             (None, Abi::I386) => "qemu-i386",
         };
-        let mut command = Command::new(emulator);
-        command.arg("-plugin").arg(format!("{},out={}", self.plugin.display(), result.display()));
+        // A run takes seconds; one that hangs is a failure of its own.
+        let mut command = Command::new("timeout");
+        command.arg(LIMIT).arg(emulator).arg("-plugin").arg(format!(
+            "{},out={}",
+            self.plugin.display(),
+            result.display()
+        ));
         if let Some(demotic) = demotic {
             command.arg(demotic).args(&self.options);
         }

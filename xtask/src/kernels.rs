@@ -186,9 +186,9 @@ impl Options {
         [Abi::X86_64, Abi::I386].into_iter().filter(|a| self.abi.is_none_or(|only| only == *a))
     }
 
-    /// Whether everything is measured as it is meant to be: only then the README gets it.
+    /// Whether everything is measured: only then the README gets it.
     pub fn complete(&self) -> bool {
-        self.only.is_empty() && self.abi.is_none() && self.engine.is_none() && self.scale.is_none()
+        self.only.is_empty() && self.abi.is_none() && self.engine.is_none()
     }
 
     /// Options for Demotic, before the program.
