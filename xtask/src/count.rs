@@ -90,19 +90,20 @@ pub fn count(arguments: &[&str]) -> Result<()> {
 impl Counter {
     /// AArch64 instructions per guest instruction.
     fn ratio(&self, abi: Abi, program: &Path, rounds: u32) -> Result<f64> {
-        let guest = self.difference(None, abi, program, rounds)?;
-        let host = self.difference(Some(&self.demotic), abi, program, rounds)?;
+        let (guest, expected) = self.difference(None, abi, program, rounds)?;
+        let (host, output) = self.difference(Some(&self.demotic), abi, program, rounds)?;
+        ensure!(output == expected, "other output");
         ensure!(guest > 0.0, "the kernel does nothing");
         Ok(host / guest)
     }
 
     /// Instructions that `rounds` rounds execute: of the host below Demotic, or of the guest itself.
-    fn difference(&self, demotic: Option<&Path>, abi: Abi, program: &Path, rounds: u32) -> Result<f64> {
+    fn difference(&self, demotic: Option<&Path>, abi: Abi, program: &Path, rounds: u32) -> Result<(f64, Vec<u8>)> {
         let (once, first) = self.run(demotic, abi, program, rounds)?;
         let (twice, second) = self.run(demotic, abi, program, 2 * rounds)?;
         // The guest's own output is the check that it did the work.
         ensure!(!first.is_empty() && !second.is_empty(), "no output");
-        Ok(twice - once)
+        Ok((twice - once, [first, second].concat()))
     }
 
     fn run(&self, demotic: Option<&Path>, abi: Abi, program: &Path, rounds: u32) -> Result<(f64, Vec<u8>)> {
@@ -152,7 +153,7 @@ impl Counter {
                 let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
                 let program = build(*abi, &format!("micro{kind}"), &["micro.c", "main.c"], &flags)?;
                 match self.difference(Some(&self.demotic), *abi, &program, ROUNDS) {
-                    Ok(n) => {
+                    Ok((n, _)) => {
                         let each = n / f64::from(ROUNDS);
                         if kind == 0 {
                             base[a] = Some(each);
