@@ -37,8 +37,9 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
     let features = Features {
         lse: caps & ATOMICS != 0,
         lse2: caps & USCAT != 0,
-        rcpc: caps & LRCPC != 0,
-        rcpc2: caps & ILRCPC != 0,
+        // Loads of the weaker kind may pass the store half of an exclusive pair, so they go with the atomic instructions only.
+        rcpc: caps & LRCPC != 0 && caps & ATOMICS != 0,
+        rcpc2: caps & ILRCPC != 0 && caps & ATOMICS != 0,
         flagm: caps & FLAGM != 0,
         ..Features::default()
     };
