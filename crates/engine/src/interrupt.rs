@@ -31,8 +31,8 @@ static KNOWN: [Known; REGIONS] = [const {
 thread_local! {
     static FRAME: Cell<*mut Frame> = const { Cell::new(std::ptr::null_mut()) };
     static MISALIGNED: Cell<bool> = const { Cell::new(false) };
-    /// The host PC from which translated code is to do one step; 0 when it is not being stepped.
-    static STEP_FROM: Cell<usize> = const { Cell::new(0) };
+    /// The host PC from which translated code is to do one step (0 when it is not being stepped), and whether it got there.
+    static STEP_FROM: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
 /// Makes a region known to the handlers. False when there are too many.
@@ -73,26 +73,22 @@ pub(crate) fn set_frame(frame: *mut Frame) {
 
 /// From now on this thread is single-stepped: it leaves translated code behind the next instruction at or after `pc`. Ends by itself.
 pub(crate) fn step_from(pc: usize) {
-    STEP_FROM.set(pc);
+    STEP_FROM.set((pc, false));
 }
 
 /// Takes a trap behind a host instruction, if it belongs to a step of translated code. Only x86-64 hosts have them. signal-safe.
 pub fn stepped(context: &mut libc::ucontext_t) -> bool {
-    let from = STEP_FROM.get();
+    let (from, arrived) = STEP_FROM.get();
     let pc = arch::pc(context);
     if from == 0 {
         return false;
     }
     // On the way in, or just arrived.
-    let entering = from & 1 << 63 == 0;
-    if entering && pc != from {
+    if !arrived {
+        STEP_FROM.set((from, pc == from));
         return true;
     }
-    if entering {
-        STEP_FROM.set(from | 1 << 63);
-        return true;
-    }
-    STEP_FROM.set(0);
+    STEP_FROM.set((0, false));
     arch::set_single_step(context, false);
     // One instruction later: in a unit, or already on a way out.
     leave(context);
@@ -137,7 +133,7 @@ pub fn leave(context: &mut libc::ucontext_t) -> bool {
         }
         // SAFETY: the frame of this thread, which is in translated code: nobody else has a reference to it.
         let regs = unsafe { &mut (*frame).snapshot };
-        STEP_FROM.set(0);
+        STEP_FROM.set((0, false));
         arch::set_single_step(context, false);
         let (flags, fpcr, fpsr) = arch::save_context(context, &mut regs.gpr, &mut regs.vec);
         regs.flags = flags;
