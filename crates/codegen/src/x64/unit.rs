@@ -394,7 +394,9 @@ impl<'a> Emit<'a> {
             self.pending = self.pending.or(Some(i));
             return;
         }
-        if plan::shows_state(&inst) || inst.op == Op::GetFl {
+        // A load that takes part in a group faults there.
+        let loads = self.shape.group[i].is_some_and(|g| g.load.is_some() || g.store.is_some());
+        if plan::shows_state(&inst) || loads || inst.op == Op::GetFl {
             self.restore_flags(i.saturating_sub(1));
         }
         self.sync();
