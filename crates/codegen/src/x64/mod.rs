@@ -148,7 +148,11 @@ impl Emitter for X64 {
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        unit::Emit::locate(unit, request, offset)
+        unit::Emit::locate(unit, request, offset, false)
+    }
+
+    fn locate_loosely(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
+        unit::Emit::locate(unit, request, offset, true)
     }
 
     fn runtime(&self, _target: &target::Target) -> Runtime {

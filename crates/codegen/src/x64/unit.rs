@@ -35,6 +35,8 @@ pub(super) struct Emit<'a> {
     pub request: &'a Request,
     pub long: bool,
     stop: Option<u32>,
+    /// Whether a place may have flags that are not exact.
+    loose: bool,
     place: Option<Place>,
     out: Compiled,
     entries: Vec<Label>,
@@ -93,6 +95,7 @@ impl<'a> Emit<'a> {
             request,
             long,
             stop,
+            loose: false,
             place: None,
             out: Compiled::default(),
             entries: Vec::new(),
@@ -123,11 +126,12 @@ impl<'a> Emit<'a> {
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
-    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Result<Emit<'a>, Error> {
+    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>, loose: bool) -> Result<Emit<'a>, Error> {
         let mut forced = Vec::new();
         loop {
             let mut this = Emit::new(unit, request, stop);
             this.forced = forced;
+            this.loose = loose;
             let result = this.emit();
             let out = matches!(
                 this.failed,
@@ -151,15 +155,15 @@ impl<'a> Emit<'a> {
     }
 
     pub(super) fn run(unit: &'a Unit, request: &'a Request) -> Result<Compiled, Error> {
-        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None)?;
+        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None, false)?;
         out.code = a.buf.finish().map_err(Error::TooLarge)?;
         out.edges.sort_by_key(|e| e.at);
         out.terms.sort_by_key(|t| t.after);
         Ok(out)
     }
 
-    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
-        Emit::attempt(unit, request, Some(stop)).ok()?.place
+    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32, loose: bool) -> Option<Place> {
+        Emit::attempt(unit, request, Some(stop), loose).ok()?.place
     }
 
     fn emit(&mut self) -> Result<(), Error> {
@@ -242,7 +246,7 @@ impl<'a> Emit<'a> {
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
-        if want & !(self.rf.home | self.rf.saved) != 0 {
+        if want & !(self.rf.home | self.rf.saved) != 0 && !self.loose {
             return None;
         }
         for v in 0..index.min(self.at.len()) {
@@ -259,6 +263,7 @@ impl<'a> Emit<'a> {
                 At::Result => Loc::Result,
                 At::Flags if ty == Ty::Fl => Loc::FlagsHome,
                 At::Lazy => Loc::Recompute,
+                At::Nowhere | At::Flags if self.loose => continue,
                 At::Nowhere | At::Flags => return None,
             };
             values.push((Val(v as u16), loc));
