@@ -233,11 +233,6 @@ pub trait Emitter: Sync {
     /// the instruction at `offset` has not. `None` for offsets where no instruction begins.
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place>;
 
-    /// The same for an offset at which the flags' homes are not exact: the last resort for a fault there.
-    fn locate_loosely(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        self.locate(unit, request, offset)
-    }
-
     /// The ways in and out.
     fn runtime(&self, target: &target::Target) -> Runtime;
 

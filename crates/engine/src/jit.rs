@@ -188,11 +188,7 @@ impl Jit {
                     let args = self.core.frame.args;
                     return Stop::Leave(interp::finish(&term.term, |k| args[k].lo), term.at);
                 }
-                _ => match self.deoptimise(
-                    store,
-                    state,
-                    stepped_at != 0 && self.core.frame.snapshot.pc as usize == stepped_at,
-                ) {
+                _ => match self.deoptimise(store, state) {
                     Some((leave, at)) => return Stop::Leave(leave, at),
                     // Between two places: one host instruction further.
                     None => {
@@ -241,7 +237,7 @@ impl Jit {
 
     /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end. `None` when that PC is in the middle of something that
     /// cannot fault.
-    fn deoptimise(&mut self, store: &Store, state: &mut GuestState, loosely: bool) -> Option<(Leave, u64)> {
+    fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> Option<(Leave, u64)> {
         let pc = self.core.frame.snapshot.pc as usize;
         let Some(meta) = store.meta(pc) else { lost("unit", pc) };
         if interrupt::take_misaligned() {
@@ -249,11 +245,7 @@ impl Jit {
         }
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
-        let place = match store.emitter.locate(&unit, &meta.request, offset) {
-            // A fault where the flags are not at hand: better a wrong flag than no answer.
-            None if loosely => store.emitter.locate_loosely(&unit, &meta.request, offset),
-            place => place,
-        }?;
+        let place = store.emitter.locate(&unit, &meta.request, offset)?;
         let place = self.resolve(place);
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];

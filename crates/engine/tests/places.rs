@@ -5,10 +5,11 @@ use demotic_codegen::arm64::Arm64;
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::x64::X64;
 use demotic_codegen::{Emitter, Request};
-use demotic_ir::passes::optimise_unit;
+use demotic_ir::passes::{Precision, optimise_unit, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
-use demotic_oracle::generate::Rng;
+use demotic_oracle::generate::{self, Rng};
 use demotic_oracle::program::{self, Shapes};
+use demotic_x86::unit::{self, Limits};
 
 fn boundaries(arch: Arch, code: &[u8]) -> Vec<u32> {
     if arch == Arch::Arm64 {
@@ -66,4 +67,102 @@ fn every_instruction_has_a_place() {
     assert!(stepped < looked / 5_000, "{stepped} of {looked}");
     let some: Vec<_> = missing.iter().take(20).collect();
     assert!(missing.is_empty(), "{} of {looked} have none: {some:#?}", missing.len());
+}
+
+/// Random guest instructions one behind the other, as bytes.
+fn sequence(rng: &mut Rng, mode: Mode) -> Vec<u8> {
+    let mut code = Vec::new();
+    let wanted = 2 + rng.below(12);
+    let mut have = 0;
+    while have < wanted {
+        let Some(case) = generate::generate(rng, mode) else { continue };
+        let mut decoder = iced_x86::Decoder::with_ip(mode.bits(), &case.bytes, 0x1000, iced_x86::DecoderOptions::NONE);
+        if decoder.decode().flow_control() == iced_x86::FlowControl::Next {
+            code.extend_from_slice(&case.bytes);
+            have += 1;
+        }
+    }
+    code
+}
+
+/// Whether an instruction of translated code may fault on behalf of the guest: it divides, or has an operand in the guest's memory. The frame
+/// is reached through GS, the shadow stack through RSP.
+fn may_fault(insn: &iced_x86::Instruction) -> bool {
+    use iced_x86::{Mnemonic, OpKind, Register};
+    let memory = (0..insn.op_count()).any(|n| match insn.op_kind(n) {
+        OpKind::Memory => insn.segment_prefix() != Register::GS && insn.memory_base() != Register::RSP,
+        OpKind::MemorySegSI
+        | OpKind::MemorySegESI
+        | OpKind::MemorySegRSI
+        | OpKind::MemoryESDI
+        | OpKind::MemoryESEDI
+        | OpKind::MemoryESRDI => true,
+        _ => false,
+    });
+    match insn.mnemonic() {
+        Mnemonic::Div | Mnemonic::Idiv => true,
+        Mnemonic::Lea | Mnemonic::Nop => false,
+        _ => memory,
+    }
+}
+
+/// What faults in translated guest instructions can always be told: stepping on is no way out there.
+#[test]
+fn whatever_may_fault_has_a_place() {
+    let features = Features { avx: true, bmi: true, popcnt: true, ..Features::default() };
+    let arm = Features { lse: true, ..Features::default() };
+    let hosts: [(&dyn Emitter, Arch, Features, Precision); 2] =
+        [(&X64, Arch::X64, features, Precision::Kept), (&Arm64, Arch::Arm64, arm, Precision::Exact)];
+    let rounds: usize = std::env::var("DEMOTIC_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let (mut looked, mut missing) = (0, Vec::new());
+    for mode in [Mode::Long, Mode::Compat32] {
+        let mut rng = Rng::new(11);
+        for _ in 0..rounds {
+            let code = sequence(&mut rng, mode);
+            let mut fetch = |at: u64, buf: &mut [u8]| {
+                let rest = &code[(at.wrapping_sub(0x1000) as usize).min(code.len())..];
+                let n = rest.len().min(buf.len());
+                buf[..n].copy_from_slice(&rest[..n]);
+                n
+            };
+            let lifted = unit::lift(0x1000, mode, &Limits::default(), &mut fetch);
+            for (emitter, arch, features, precision) in hosts {
+                let mut unit = lifted.clone();
+                let live = if rng.one_in(2) { ARITH } else { rng.bits() as u32 & ARITH };
+                optimise_unit_with(&mut unit, precision, &mut |_| live);
+                let target = Target { arch, features, order: Order::Single };
+                let request = Request { target, unaligned: false, fp_by_helper: false };
+                let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
+                let first = compiled.entries.iter().min().copied().unwrap_or(0);
+                let places = |at: u32| emitter.locate(&unit, &request, at);
+                let mut none = |at: u32, what: String| {
+                    looked += 1;
+                    if places(at).is_none() {
+                        missing.push(format!("{arch:?} {mode:?} {}: {at:#x} {what}", hex(&code)));
+                    }
+                };
+                if arch == Arch::X64 {
+                    let options = iced_x86::DecoderOptions::NONE;
+                    for insn in iced_x86::Decoder::with_ip(64, &compiled.code, 0, options).iter() {
+                        if insn.ip() as u32 >= first && may_fault(&insn) {
+                            none(insn.ip() as u32, insn.to_string());
+                        }
+                    }
+                } else {
+                    let all: Vec<u32> =
+                        boundaries(arch, &compiled.code).into_iter().filter(|at| *at >= first).collect();
+                    // Behind the last instruction stands the literal pool.
+                    let end = all.iter().rposition(|at| places(*at).is_some()).map_or(0, |n| n + 1);
+                    all[..end].iter().for_each(|at| none(*at, String::new()));
+                }
+            }
+        }
+    }
+    assert!(looked > 1_000, "{looked}");
+    let some: Vec<_> = missing.iter().take(20).collect();
+    assert!(missing.is_empty(), "{} of {looked} have none: {some:#?}", missing.len());
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

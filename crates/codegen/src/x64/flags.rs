@@ -104,7 +104,7 @@ impl Emit<'_> {
     pub(super) fn before_flags(&mut self, clobbers: u32, end: usize, set: u32) {
         self.keep_conditions(clobbers, end);
         let survive = self.home_behind(end) & !set;
-        if self.rf.saved != 0 && self.rf.saved & survive == 0 {
+        if self.rf.saved != 0 && self.rf.saved & survive == 0 && !self.carried {
             self.rf.saved = 0;
         }
         if survive & clobbers & self.rf.home != 0 {
@@ -211,11 +211,28 @@ impl Emit<'_> {
             return;
         }
         self.keep_conditions(ARITH, end);
-        self.a.push_mem(spill(SAVED));
-        self.a.popfq();
+        let newer = self.rf.home & !self.rf.saved & self.home_behind(end);
+        if newer == 0 {
+            self.a.push_mem(spill(SAVED));
+            self.a.popfq();
+        } else {
+            // Some bits were written since.
+            let (now, old) = (self.temp(), self.temp());
+            self.pushfq();
+            self.a.pop(now);
+            self.blind();
+            self.a.mov(Size::D, old, spill(SAVED));
+            self.a.alu_imm(Alu::And, Size::D, old, (self.rf.saved & !newer) as i32);
+            self.a.alu_imm(Alu::And, Size::D, now, (newer | TF) as i32);
+            self.a.alu(Alu::Or, Size::D, now, old);
+            self.a.push(now);
+            self.a.popfq();
+            self.unlock(now);
+            self.unlock(old);
+        }
         let saved = self.rf.saved;
         self.wrote_flags(ARITH, None);
-        self.rf.home = saved;
+        self.rf.home = saved | newer;
         self.rf.saved = 0;
         self.sync();
     }

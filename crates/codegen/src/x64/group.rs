@@ -128,7 +128,7 @@ impl Emit<'_> {
             return self.narrow_product(i, g);
         }
         if let Some([.., c]) = carry {
-            self.carry_in(c, g.end);
+            self.carry_in(c, g);
         }
         if g.setfl.is_none() && survive & clobbers != 0 && self.without_flags(i, g, a, b) {
             return;
@@ -404,12 +404,18 @@ impl Emit<'_> {
     }
 
     /// Gets a carry into CF.
-    fn carry_in(&mut self, c: Val, end: usize) {
+    fn carry_in(&mut self, c: Val, g: Group) {
         let inst = self.b.insts[c.index()];
+        if self.at(c) == At::Lazy && inst.op == Op::Cond && inst.imm == 2 && self.flags_ready(inst.args[0], CF) {
+            return;
+        }
+        let mut end = g.end;
+        if g.load.is_some() || g.store.is_some() {
+            // The access that is still to come may fault, which shows the home as it is before the group.
+            self.carried = true;
+            end = self.pending.unwrap_or(self.index).saturating_sub(1);
+        }
         if self.at(c) == At::Lazy && inst.op == Op::Cond {
-            if inst.imm == 2 && self.flags_ready(inst.args[0], CF) {
-                return;
-            }
             if let super::flags::Test::Cc(cc) = self.condition(c, end, false) {
                 if cc == 2 {
                     return;
@@ -419,7 +425,7 @@ impl Emit<'_> {
         let r = self.reg(c);
         let t = self.temp();
         self.a.movzx(Size::B, t, r);
-        self.before_flags(ARITH, end, ARITH);
+        self.before_flags(ARITH, end, if self.carried { 0 } else { ARITH });
         // 0 - 1 borrows, 1 - 1 does not: 0 - t borrows when t is 1.
         self.a.unary(Unary::Neg, Size::B, t);
         self.unlock(t);

@@ -148,11 +148,7 @@ impl Emitter for X64 {
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        unit::Emit::locate(unit, request, offset, false)
-    }
-
-    fn locate_loosely(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        unit::Emit::locate(unit, request, offset, true)
+        unit::Emit::locate(unit, request, offset)
     }
 
     fn runtime(&self, _target: &target::Target) -> Runtime {

@@ -35,8 +35,6 @@ pub(super) struct Emit<'a> {
     pub request: &'a Request,
     pub long: bool,
     stop: Option<u32>,
-    /// Whether a place may have flags that are not exact.
-    loose: bool,
     place: Option<Place>,
     out: Compiled,
     entries: Vec<Label>,
@@ -58,6 +56,8 @@ pub(super) struct Emit<'a> {
     pub aliases: Vec<Vec<Val>>,
     /// The first operation not executed yet.
     pub index: usize,
+    /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
+    pub carried: bool,
     /// A load that is postponed into a later group.
     pub pending: Option<usize>,
     // ---- registers
@@ -95,7 +95,6 @@ impl<'a> Emit<'a> {
             request,
             long,
             stop,
-            loose: false,
             place: None,
             out: Compiled::default(),
             entries: Vec::new(),
@@ -111,6 +110,7 @@ impl<'a> Emit<'a> {
             at: Vec::new(),
             aliases: vec![Vec::new(); usize::from(Slot::COUNT)],
             index: 0,
+            carried: false,
             pending: None,
             temps: if long { 0x6000 } else { 0x7f00 },
             vtemps: if long { 0xc000 } else { 0xff00 },
@@ -126,12 +126,11 @@ impl<'a> Emit<'a> {
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
-    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>, loose: bool) -> Result<Emit<'a>, Error> {
+    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Result<Emit<'a>, Error> {
         let mut forced = Vec::new();
         loop {
             let mut this = Emit::new(unit, request, stop);
             this.forced = forced;
-            this.loose = loose;
             let result = this.emit();
             let out = matches!(
                 this.failed,
@@ -155,15 +154,15 @@ impl<'a> Emit<'a> {
     }
 
     pub(super) fn run(unit: &'a Unit, request: &'a Request) -> Result<Compiled, Error> {
-        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None, false)?;
+        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None)?;
         out.code = a.buf.finish().map_err(Error::TooLarge)?;
         out.edges.sort_by_key(|e| e.at);
         out.terms.sort_by_key(|t| t.after);
         Ok(out)
     }
 
-    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32, loose: bool) -> Option<Place> {
-        Emit::attempt(unit, request, Some(stop), loose).ok()?.place
+    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
+        Emit::attempt(unit, request, Some(stop)).ok()?.place
     }
 
     fn emit(&mut self) -> Result<(), Error> {
@@ -246,7 +245,9 @@ impl<'a> Emit<'a> {
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
-        if want & !(self.rf.home | self.rf.saved) != 0 && !self.loose {
+        // All of them from one place: what is partly in both is between two places.
+        let image = want & !self.rf.home != 0;
+        if image && want & !self.rf.saved != 0 {
             return None;
         }
         for v in 0..index.min(self.at.len()) {
@@ -263,12 +264,11 @@ impl<'a> Emit<'a> {
                 At::Result => Loc::Result,
                 At::Flags if ty == Ty::Fl => Loc::FlagsHome,
                 At::Lazy => Loc::Recompute,
-                At::Nowhere | At::Flags if self.loose => continue,
                 At::Nowhere | At::Flags => return None,
             };
             values.push((Val(v as u16), loc));
         }
-        if self.rf.saved != 0 {
+        if image {
             values.push((Val::NONE, Loc::Spill(super::flags::SAVED)));
         }
         Some(Place { block: self.number, index: index as u32, values })
@@ -428,6 +428,7 @@ impl<'a> Emit<'a> {
         if self.shape.group[i].is_some_and(|g| g.load.is_some()) {
             self.pending = None;
         }
+        self.carried = false;
         if self.pending.is_none() {
             self.index = end + 1;
         }
@@ -663,9 +664,17 @@ impl<'a> Emit<'a> {
         self.a.ret();
     }
 
+    /// Before the branch at `i`, whose ways bring the saved image of the flags back as a whole.
+    fn unmix(&mut self, i: usize) {
+        if self.rf.saved != 0 && self.rf.home & !self.rf.saved & self.plan.flags_home[i] != 0 {
+            self.restore_flags(i.saturating_sub(1));
+        }
+    }
+
     fn branch(&mut self, cond: Val, taken: Edge, fall: Edge, next: Option<u32>) {
         use super::flags::Test;
         let n = self.b.insts.len();
+        self.unmix(n);
         let test = self.condition(cond, n, true);
         self.sync();
         match test {
@@ -709,6 +718,7 @@ impl<'a> Emit<'a> {
     /// Leaves for `pc` when a value is 1.
     pub(super) fn exit_if(&mut self, i: usize) {
         use super::flags::Test;
+        self.unmix(i);
         let inst = self.b.insts[i];
         let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
         let to = Edge { pc: inst.imm, block };
