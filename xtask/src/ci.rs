@@ -123,6 +123,16 @@ pub fn crates(arguments: &[&str]) -> Result<()> {
 
 /// Random IR programs, as many as wanted.
 pub fn ir_fuzz(arguments: &[&str]) -> Result<()> {
+    random("programs", arguments)
+}
+
+/// Sequences of random guest instructions, as many as wanted.
+pub fn sequences(arguments: &[&str]) -> Result<()> {
+    random("sequences", arguments)
+}
+
+/// One of the engine's random tests.
+fn random(test: &str, arguments: &[&str]) -> Result<()> {
     let (mut count, mut seed, mut host) = ("100000", "1", std::env::consts::ARCH);
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
@@ -135,8 +145,8 @@ pub fn ir_fuzz(arguments: &[&str]) -> Result<()> {
         }
     }
     let run = |mut command: Command| {
-        command.args(["--release", "--test", "programs"]);
-        command.env("DEMOTIC_IR_COUNT", count).env("DEMOTIC_IR_SEED", seed);
+        command.args(["--release", "--test", test]);
+        command.env("DEMOTIC_COUNT", count).env("DEMOTIC_SEED", seed);
         Ok(command.status()?.success())
     };
     let ok = if host == std::env::consts::ARCH {

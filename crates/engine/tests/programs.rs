@@ -1,6 +1,6 @@
 //! Random IR programs: translated code does what the interpreter does. Every program runs as it is made and behind the passes.
 //!
-//! A fixed seed and a few thousand programs; `DEMOTIC_IR_COUNT` and `DEMOTIC_IR_SEED` ask for others (`cargo xtask ir-fuzz`), `DEMOTIC_IR_MOST` for
+//! A fixed seed and a few thousand programs; `DEMOTIC_COUNT` and `DEMOTIC_SEED` ask for others (`cargo xtask ir-fuzz`), `DEMOTIC_MOST` for
 //! more than one failure. A failure is shrunk and printed with what differs.
 
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState, Left};
@@ -153,11 +153,11 @@ fn random_programs_run_the_same_translated() {
     demotic_host::guarded::install().expect("handlers");
     map_window();
     watch();
-    let count = number("DEMOTIC_IR_COUNT", if cfg!(target_arch = "x86_64") { 4000 } else { 1000 });
-    let seed = number("DEMOTIC_IR_SEED", 1);
+    let count = number("DEMOTIC_COUNT", if cfg!(target_arch = "x86_64") { 4000 } else { 1000 });
+    let seed = number("DEMOTIC_SEED", 1);
     let mut ran = [0; 2];
     let mut refused = Refused::new();
-    let most = number("DEMOTIC_IR_MOST", 1) as usize;
+    let most = number("DEMOTIC_MOST", 1) as usize;
     let mut failures: Vec<String> = Vec::new();
     for (m, mode) in [Mode::Long, Mode::Compat32].into_iter().enumerate() {
         let engines = [Executor::Interp, Executor::Jit].map(|executor| {

@@ -10,6 +10,7 @@ pub mod model;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 pub mod program;
+pub mod sequence;
 pub mod undefined;
 
 use case::{CODE, Case, GPR, Outcome};

@@ -2,7 +2,7 @@
 
 use crate::case::{CODE, Case, DATA, DATA_LEN, Outcome};
 use demotic_ir::interp::{self, Atomic, Leave, Memory, Scratch, Trap};
-use demotic_ir::state::Mode;
+use demotic_ir::state::{GuestState, Mode};
 use demotic_x86::unit::{self, Limits};
 
 pub(crate) struct Window {
@@ -91,23 +91,27 @@ impl Memory for Window {
 
 /// Runs a case in the model. `None`: the instruction is not implemented, or needs the environment.
 pub fn run(case: &Case) -> Option<Outcome> {
+    step(case.mode, &case.bytes, case.state.clone(), case.data())
+}
+
+/// Executes one instruction of code that begins at [`CODE`], at `state.rip`.
+pub fn step(mode: Mode, code: &[u8], mut state: GuestState, data: Vec<u8>) -> Option<Outcome> {
     let limits = Limits::SINGLE;
     let mut fetch = |at: u64, buf: &mut [u8]| {
-        // The rest of the page behind the instruction is nops.
+        // The rest of the page behind the code is nops.
         buf.fill(0x90);
         let skip = at.wrapping_sub(CODE) as usize;
-        for (b, c) in buf.iter_mut().zip(case.bytes.iter().skip(skip)) {
+        for (b, c) in buf.iter_mut().zip(code.iter().skip(skip)) {
             *b = *c;
         }
         buf.len()
     };
-    let mut block = unit::lift_block(CODE, case.mode, &limits, &mut fetch, &[]);
+    let mut block = unit::lift_block(state.rip, mode, &limits, &mut fetch, &[]);
     if let Err(e) = demotic_ir::verify::verify_block(&block) {
-        panic!("{}: {e}\n{block}", case.line());
+        panic!("{code:02x?} at {:x}: {e}\n{block}", state.rip);
     }
     demotic_ir::passes::optimise(&mut block);
-    let mut mem = Window { data: case.data(), long: case.mode == Mode::Long };
-    let mut state = case.state.clone();
+    let mut mem = Window { data, long: mode == Mode::Long };
     let mut scratch = Scratch::default();
     let mut fault = None;
     match interp::run_block(&block, &mut state, &mut mem, &mut scratch) {

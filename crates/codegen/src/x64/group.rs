@@ -8,6 +8,7 @@ use demotic_asm::x64::int::{Alu, Shift, ShiftX, Unary};
 use demotic_asm::x64::{Mem, Reg, Rm, Size};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
+use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::state::eflags::{ARITH, CF, OF};
 use demotic_ir::ty::Ty;
 
@@ -526,7 +527,19 @@ impl Emit<'_> {
         }
     }
 
+    /// Bits of the flags value that operations other than the group's own write of the home look at.
+    fn reads_of(&self, f: usize, g: Group) -> u32 {
+        let mut bits = 0;
+        for (k, x) in self.b.insts.iter().enumerate().skip(f + 1) {
+            if Some(k) != g.setfl && x.operands().contains(&Val(f as u16)) {
+                bits |= if x.op == Op::Cond { cond_reads(x.imm) } else { ARITH };
+            }
+        }
+        bits
+    }
+
     /// The host instruction of a shift, or `None` when it was emitted in another way.
+
     fn shift(&mut self, i: usize, g: Group, clobbers: &mut u32) -> Option<Host> {
         let inst = self.b.insts[i];
         let rotate = matches!(inst.op, Op::Rol | Op::Ror);
@@ -593,7 +606,7 @@ impl Emit<'_> {
             None => survive == 0,
             Some(f) => {
                 let old = self.b.insts[f].args[2];
-                let wanted = self.plan.flags_home[g.end + 1] & set_mask;
+                let wanted = self.plan.flags_home[g.end + 1] & set_mask | self.reads_of(f, g);
                 if old.index() > i {
                     // Read between the members: the home as it is now.
                     self.b.insts[old.index()].op == Op::GetFl && wanted & !self.rf.home == 0

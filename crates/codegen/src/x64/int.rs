@@ -171,7 +171,7 @@ impl Emit<'_> {
         if self.at(v) == At::Home(slot) {
             let already =
                 self.plan.into[v.index()] == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
-            let computed = self.b.insts[v.index()].op != Op::Get || size == Size::Q || !self.long;
+            let computed = !self.is_a_view(v) || size == Size::Q || !self.long;
             if already && computed || size < Size::D {
                 return;
             }

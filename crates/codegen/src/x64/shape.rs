@@ -601,6 +601,20 @@ impl Shape {
 
     fn lifetimes(&mut self, block: &Block) {
         let n = block.insts.len();
+        let mut anchor: Vec<usize> = (0..n).collect();
+        for (i, g) in self.group.iter().enumerate() {
+            if let Some(l) = g.and_then(|g| g.load) {
+                anchor[l] = i;
+            }
+        }
+        // A fault of a load that is done later shows flags that are defined by values from before.
+        for d in &block.deferred {
+            let range = usize::from(d.from)..usize::from(d.to).min(n);
+            let Some(shown) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
+            for v in d.def.operands() {
+                self.last[v.index()] = self.last[v.index()].max(anchor[shown] as u16);
+            }
+        }
         // What a lazy value needs, it needs until the value itself is somewhere.
         let mut until: Vec<u16> = self.last.clone();
         for (i, inst) in block.insts.iter().enumerate().rev() {
@@ -609,12 +623,6 @@ impl Shape {
                 if self.lazy[v] && plan::replaces(inst.ty, Slot(inst.imm as u8)) {
                     until[v] = i as u16;
                 }
-            }
-        }
-        let mut anchor: Vec<usize> = (0..n).collect();
-        for (i, g) in self.group.iter().enumerate() {
-            if let Some(l) = g.and_then(|g| g.load) {
-                anchor[l] = i;
             }
         }
         for i in (0..n).rev() {

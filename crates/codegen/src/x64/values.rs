@@ -337,6 +337,13 @@ impl Emit<'_> {
         t
     }
 
+    /// Whether a value in a home was read from there, as a whole or in part, and not computed: bits beyond its type are the slot's.
+    pub(super) fn is_a_view(&self, v: Val) -> bool {
+        let inst = self.b.insts[v.index()];
+        let cut = || self.ty(inst.args[0]).bits() >= inst.ty.bits();
+        inst.op == Op::Get || matches!(inst.op, Op::Zext | Op::Sext) && cut()
+    }
+
     /// The register of a 32-bit value whose zero-extension `v` is, when the upper half is zero anyway.
     fn extended(&mut self, v: Val) -> Option<Reg> {
         let inst = self.b.insts[v.index()];
@@ -349,7 +356,7 @@ impl Emit<'_> {
                 self.lock(r);
                 Some(r)
             }
-            At::Home(slot) if !self.long || self.b.insts[o.index()].op != Op::Get => match home(self.long, slot) {
+            At::Home(slot) if !self.long || !self.is_a_view(o) => match home(self.long, slot) {
                 Home::Gpr(r) => Some(r),
                 _ => None,
             },

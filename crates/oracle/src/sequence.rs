@@ -1,0 +1,169 @@
+//! Sequences of random instructions: what a translator makes of several instructions together (flags that meet conditions later, values that
+//! stay in registers, faults in the middle) is compared with the model, which does one at a time.
+//!
+//! A sequence is made step by step in the model, so that most accesses hit the data window at the state that the instructions before leave. Behind
+//! an instruction that leaves flags undefined stands a comparison, for an emitter may leave the host's. `int3` ends it.
+
+use crate::case::{CODE, Case, DATA_LEN, Outcome};
+use crate::generate::{Rng, generate};
+use crate::{decode, model, undefined};
+use demotic_ir::state::Mode;
+use demotic_ir::state::eflags::{AF, TF};
+use iced_x86::{FlowControl, Mnemonic as M};
+
+/// Instructions one behind the other, and the state that they start from.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// State and memory at the beginning; its instruction bytes are those of all parts.
+    pub case: Case,
+    /// One instruction each, some with a branch over it in front or a comparison behind.
+    pub parts: Vec<Vec<u8>>,
+}
+
+/// Whether flags behind the instruction depend on the processor; logical operations clear AF on all that exist.
+fn vague(case: &Case) -> bool {
+    let insn = decode(case);
+    let flags = undefined::flags(&insn, case);
+    match insn.mnemonic() {
+        M::And | M::Or | M::Xor | M::Test => flags & !AF != 0,
+        _ => flags != 0,
+    }
+}
+
+/// Goes on from `now` to the end of the case's bytes or to a fault, one instruction after the other.
+fn run(case: &Case, mut now: Outcome) -> Option<Outcome> {
+    let end = CODE + case.bytes.len() as u64;
+    for _ in 0..200 {
+        if now.fault.is_some() || now.state.rip >= end {
+            return Some(now);
+        }
+        now = model::step(case.mode, &case.bytes, now.state, now.data)?;
+    }
+    None
+}
+
+impl Sequence {
+    /// Up to a dozen random instructions.
+    pub fn random(rng: &mut Rng, mode: Mode) -> Sequence {
+        let first = loop {
+            if let Some(case) = generate(rng, mode) {
+                break case;
+            }
+        };
+        let mut this = Sequence { case: first, parts: Vec::new() };
+        this.case.state.sys &= !TF;
+        this.case.bytes.clear();
+        let mut now = Outcome { state: this.case.state.clone(), data: this.case.data(), fault: None };
+        let wanted = 1 + rng.below(12) as usize;
+        for _ in 0..400 {
+            if this.parts.len() >= wanted || now.fault.is_some() {
+                break;
+            }
+            let Some(next) = generate(rng, mode) else { continue };
+            let mut part = next.bytes.clone();
+            let here = Case { state: now.state.clone(), ..next };
+            let insn = decode(&here);
+            let moved = insn.is_ip_rel_memory_operand() && !this.parts.is_empty();
+            if insn.flow_control() != FlowControl::Next || moved || undefined::destination(&insn, &here) {
+                continue;
+            }
+            if rng.one_in(5) {
+                // A branch over it.
+                part.splice(0..0, [0x70 | rng.below(16) as u8, here.bytes.len() as u8]);
+            }
+            if vague(&here) {
+                part.extend([0x3c, rng.bits() as u8]);
+            }
+            let before = this.case.bytes.len();
+            this.case.bytes.extend_from_slice(&part);
+            match run(&this.case, now.clone()) {
+                Some(after) if after.fault.is_none() || rng.one_in(30) => {
+                    now = after;
+                    this.parts.push(part);
+                }
+                _ => this.case.bytes.truncate(before),
+            }
+        }
+        this.join();
+        this
+    }
+
+    /// Takes the bytes of all parts, and `int3`, as the case's.
+    pub fn join(&mut self) {
+        self.case.bytes = self.parts.concat();
+        self.case.bytes.push(0xcc);
+    }
+
+    /// The model's outcome. `None` when an instruction needs the environment.
+    pub fn run(&self) -> Option<Outcome> {
+        run(&self.case, Outcome { state: self.case.state.clone(), data: self.case.data(), fault: None })
+    }
+
+    /// Removes what a failure does not need.
+    pub fn shrink(&self, mut fails: impl FnMut(&Sequence) -> bool) -> Sequence {
+        let mut best = self.clone();
+        let mut at = best.parts.len();
+        while at > 0 {
+            at -= 1;
+            let mut next = best.clone();
+            next.parts.remove(at);
+            next.join();
+            if fails(&next) {
+                best = next;
+            }
+        }
+        let parts = best.parts.clone();
+        best.case = crate::shrink(&best.case, |c| fails(&Sequence { case: c.clone(), parts: parts.clone() }));
+        best
+    }
+
+    /// A sequence from the line of a case, whose bytes are taken as they are.
+    pub fn parse(line: &str) -> Option<Sequence> {
+        let mut case = Case::parse(line)?;
+        case.state.sys &= !TF;
+        Some(Sequence { parts: Vec::new(), case })
+    }
+
+    /// Text of the instructions.
+    pub fn text(&self) -> String {
+        let options = iced_x86::DecoderOptions::NONE;
+        let decoder = iced_x86::Decoder::with_ip(self.case.mode.bits(), &self.case.bytes, CODE, options);
+        decoder.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// What differs between the model and a translator; empty when they agree. `mxcsr`: bits that count.
+pub fn differences(model: &Outcome, ours: &Outcome, mxcsr: u32) -> Vec<String> {
+    let mut diff = Vec::new();
+    let mut check = |name: &str, a: u64, b: u64| {
+        if a != b {
+            diff.push(format!("{name}: model {a:x}, translated {b:x}"));
+        }
+    };
+    // The present bit depends on what is mapped around the window.
+    let fault = |o: &Outcome| o.fault.map_or(0, |(v, e, _)| 0x100 | u64::from(v) | u64::from(e & !1) << 16);
+    check("fault", fault(model), fault(ours));
+    check("fault address", model.fault.map_or(0, |f| f.2), ours.fault.map_or(0, |f| f.2));
+    let (m, o) = (&model.state, &ours.state);
+    check("rip", m.rip, o.rip);
+    check("flags", u64::from(m.flags), u64::from(o.flags));
+    check("system flags", u64::from(m.sys), u64::from(o.sys));
+    for n in 0..16 {
+        check(crate::case::GPR[n], m.gpr[n], o.gpr[n]);
+        for half in 0..2 {
+            check(&format!("xmm{n}[{half}]"), m.xmm[n][half], o.xmm[n][half]);
+        }
+    }
+    for n in 0..8 {
+        check(&format!("r{n} significand"), m.x87.st[n].mant, o.x87.st[n].mant);
+        check(&format!("r{n} exponent"), u64::from(m.x87.st[n].se), u64::from(o.x87.st[n].se));
+    }
+    check("x87 status", u64::from(m.x87.sw), u64::from(o.x87.sw));
+    check("x87 control", u64::from(m.x87.cw), u64::from(o.x87.cw));
+    check("x87 valid", u64::from(m.x87.valid), u64::from(o.x87.valid));
+    check("mxcsr", u64::from(m.mxcsr & mxcsr), u64::from(o.mxcsr & mxcsr));
+    if let Some(at) = (0..DATA_LEN).find(|&n| model.data[n] != ours.data[n]) {
+        check(&format!("memory +{at:x}"), u64::from(model.data[at]), u64::from(ours.data[at]));
+    }
+    diff
+}
