@@ -90,6 +90,10 @@ fn sequences_run_the_same_translated() {
     let mut differ = |s: &Sequence| {
         let model = s.run()?;
         let ours = translated.run(s);
+        // AArch64's MMU ignores the top byte of an address (README), so there is no fault where the model has one.
+        if cfg!(target_arch = "aarch64") && matches!(model.fault, Some((12 | 13, ..))) && ours.fault != model.fault {
+            return None;
+        }
         Some(differences(&model, &ours, MXCSR))
     };
     if let Ok(line) = std::env::var("DEMOTIC_LINE") {
