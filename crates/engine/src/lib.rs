@@ -16,6 +16,7 @@ mod interrupt;
 mod jit;
 mod memory;
 mod service;
+mod stops;
 mod store;
 
 pub use demotic_x86::state::{Descriptor, GuestState};

@@ -91,7 +91,7 @@ pub(crate) struct TermMeta {
 pub(crate) struct Meta {
     /// Host address of its code.
     pub host: usize,
-    len: u32,
+    pub len: u32,
     pub mode: Mode,
     pub request: Request,
     blocks: Box<[BlockMeta]>,
@@ -480,6 +480,12 @@ impl Store {
             inner.regions.retain(|r| Arc::strong_count(&r.code) > 1);
             inner.regions.push(region);
         }
+    }
+
+    /// The translations that can be entered.
+    pub fn units(&self) -> Vec<Arc<Meta>> {
+        let inner = self.lock();
+        inner.regions.iter().flat_map(|r| &r.units).filter(|u| u.1).map(|u| u.0.clone()).collect()
     }
 
     /// What the current contents cost.

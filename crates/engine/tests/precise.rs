@@ -1,7 +1,8 @@
 //! Precise state: wherever a signal hits translated code, the state that comes out is one that the interpreter passes through.
 //!
-//! A program of many kinds of instructions runs in a loop; signals interrupt it, by a timer at random host instructions and, on x86-64 hosts, by
-//! single-stepping behind every single host instruction of a stretch, the ways in and out included. At every exit a second processor, which
+//! A program of many kinds of instructions runs in a loop; signals interrupt it, by a timer at random host instructions and at every single host
+//! instruction: on x86-64 hosts by single-stepping a stretch, the ways in and out included, on AArch64 by a breakpoint in the place of one after the
+//! other. At every exit a second processor, which
 //! interprets the same program on its own memory one instruction at a time, is advanced until it is in the same state: all
 //! registers, flags, vectors and RIP have to be equal at once.
 
@@ -77,6 +78,8 @@ impl GuestSpace for Space {
 struct Pair {
     cpu: Cpu,
     reference: Cpu,
+    #[cfg(target_arch = "aarch64")]
+    engine: Arc<Engine>,
     spaces: [Arc<Space>; 2],
 }
 
@@ -89,10 +92,16 @@ impl Pair {
             state.gpr[reg::RDI] = space.data as u64;
             state.gpr[reg::RSP] = (space.data + PAGE) as u64;
             state.gpr[reg::RBP] = rounds;
-            Cpu::new(&engine, state)
+            (Cpu::new(&engine, state), engine)
         });
-        let (cpu, reference) = (cpus.next().expect("one"), cpus.next().expect("two"));
-        Pair { cpu, reference, spaces }
+        let ((cpu, _engine), (reference, _)) = (cpus.next().expect("one"), cpus.next().expect("two"));
+        Pair {
+            cpu,
+            reference,
+            #[cfg(target_arch = "aarch64")]
+            engine: _engine,
+            spaces,
+        }
     }
 
     /// Back to the beginning; translations stay.
@@ -198,6 +207,45 @@ fn behind_every_host_instruction() {
     }
     assert!(stops > 300, "{stops} stops only");
     println!("stopped behind {stops} host instructions");
+}
+
+/// The same where a process cannot step itself: a breakpoint takes the place of one host instruction after the other.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn before_every_host_instruction() {
+    /// `brk #0`.
+    const BREAK: u32 = 0xd420_0000;
+    static ATTENTION: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn on_break(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        // SAFETY: the kernel's context of this handler, and the flag of a processor that is running.
+        let (context, attention) =
+            unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*ATTENTION.load(Ordering::Relaxed)) };
+        attention.store(true, Ordering::Relaxed);
+        demotic_engine::leave_translated(context);
+    }
+    demotic_host::guarded::install().expect("handlers");
+    let mut pair = Pair::new(40);
+    assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+    signal::install(libc::SIGTRAP, on_break).expect("handler");
+    ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
+    let all = pair.engine.host_instructions();
+    let mut stops = 0;
+    for &pc in &all {
+        pair.reset(2);
+        let old = pair.engine.exchange_instruction(pc, BREAK).expect("code");
+        let mut exit = pair.cpu.run();
+        pair.engine.exchange_instruction(pc, old);
+        if exit == Exit::Attention {
+            stops += 1;
+            pair.catch_up();
+            exit = pair.cpu.run();
+        }
+        assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall), "stopped at {pc:#x}");
+        assert_eq!(pair.cpu.state.gpr[15], 2);
+    }
+    println!("stopped at {stops} of {} host instructions", all.len());
+    // The others are on cold ways.
+    assert!(stops > 150 && stops * 2 > all.len(), "{stops} stops at {} instructions", all.len());
 }
 
 /// A timer at a high rate.

@@ -539,7 +539,6 @@ impl Emit<'_> {
     }
 
     /// The host instruction of a shift, or `None` when it was emitted in another way.
-
     fn shift(&mut self, i: usize, g: Group, clobbers: &mut u32) -> Option<Host> {
         let inst = self.b.insts[i];
         let rotate = matches!(inst.op, Op::Rol | Op::Ror);
