@@ -113,7 +113,7 @@ fn whatever_may_fault_has_a_place() {
     let arm = Features { lse: true, ..Features::default() };
     let hosts: [(&dyn Emitter, Arch, Features, Precision); 2] =
         [(&X64, Arch::X64, features, Precision::Kept), (&Arm64, Arch::Arm64, arm, Precision::Exact)];
-    let rounds: usize = std::env::var("DEMOTIC_COUNT").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let rounds: usize = std::env::var("DEMOTIC_COUNT").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let (mut looked, mut missing) = (0, Vec::new());
     for mode in [Mode::Long, Mode::Compat32] {
         let mut rng = Rng::new(11);

@@ -506,6 +506,42 @@ impl Op {
         TAKES_FLAGS[self as usize] || self == Op::Sel
     }
 
+    /// Whether it is SSE arithmetic: it reads MXCSR, raises sticky bits there and may raise #XM.
+    #[inline]
+    pub fn is_sse_arithmetic(self) -> bool {
+        use Op::*;
+        matches!(
+            self,
+            FAdd | FSub | FMul | FDiv | FMin | FMax | FSqrt | FCmp | FComi | FFromInt | FToInt | FCvt | FCvtP
+        )
+    }
+
+    /// Whether it computes flags from integers.
+    #[inline]
+    pub fn is_flags_of_integers(self) -> bool {
+        use Op::*;
+        matches!(
+            self,
+            FlAdd
+                | FlAdc
+                | FlSub
+                | FlSbb
+                | FlAddR
+                | FlSubR
+                | FlLogic
+                | FlShl
+                | FlShr
+                | FlSar
+                | FlRol
+                | FlRor
+                | FlRcl
+                | FlRcr
+                | FlShlD
+                | FlShrD
+                | FlFrom
+        )
+    }
+
     /// Number of operands.
     #[inline(always)]
     pub fn arity(self) -> usize {

@@ -14,7 +14,7 @@ pub mod sequence;
 pub mod undefined;
 
 use case::{CODE, Case, GPR, Outcome};
-use demotic_ir::state::eflags;
+use demotic_ir::state::{GuestState, eflags};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic as M};
 
 /// The instruction of a case.
@@ -85,6 +85,35 @@ pub fn compare(case: &Case, real: &Outcome, ours: &Outcome) -> Vec<String> {
     if !approximate {
         check("x87 valid", u64::from(r.x87.valid), u64::from(o.x87.valid));
     }
+    diff
+}
+
+/// What differs between two states apart from RIP; only those arithmetic flags and bits of MXCSR count.
+fn states(a: &GuestState, b: &GuestState, flags: u32, mxcsr: u32) -> Vec<String> {
+    let mut diff = Vec::new();
+    let mut check = |name: &str, x: u64, y: u64| {
+        if x != y {
+            diff.push(format!("{name}: {x:x} and {y:x}"));
+        }
+    };
+    for n in 0..16 {
+        check(GPR[n], a.gpr[n], b.gpr[n]);
+        check(&format!("xmm{n} low"), a.xmm[n][0], b.xmm[n][0]);
+        check(&format!("xmm{n} high"), a.xmm[n][1], b.xmm[n][1]);
+    }
+    check("flags", u64::from(a.flags & flags), u64::from(b.flags & flags));
+    check("system flags", u64::from(a.sys), u64::from(b.sys));
+    check("mxcsr", u64::from(a.mxcsr & mxcsr), u64::from(b.mxcsr & mxcsr));
+    for n in 0..8 {
+        check(&format!("r{n} significand"), a.x87.st[n].mant, b.x87.st[n].mant);
+        check(&format!("r{n} exponent"), u64::from(a.x87.st[n].se), u64::from(b.x87.st[n].se));
+    }
+    check("x87 control", u64::from(a.x87.cw), u64::from(b.x87.cw));
+    check("x87 status", u64::from(a.x87.sw), u64::from(b.x87.sw));
+    check("x87 valid", u64::from(a.x87.valid), u64::from(b.x87.valid));
+    check("fop", u64::from(a.x87.fop), u64::from(b.x87.fop));
+    check("fip", a.x87.fip, b.x87.fip);
+    check("fdp", a.x87.fdp, b.x87.fdp);
     diff
 }
 

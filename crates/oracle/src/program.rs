@@ -426,32 +426,9 @@ pub fn differences(a: &Outcome, b: &Outcome, flags: u32) -> Vec<String> {
     if a.leave != b.leave {
         diff.push(format!("left by {:x?} and {:x?}", a.leave, b.leave));
     }
-    let mut check = |name: &str, x: u64, y: u64| {
-        if x != y {
-            diff.push(format!("{name}: {x:x} and {y:x}"));
-        }
-    };
-    let (s, t) = (&a.state, &b.state);
-    for n in 0..16 {
-        check(crate::case::GPR[n], s.gpr[n], t.gpr[n]);
-        check(&format!("xmm{n} low"), s.xmm[n][0], t.xmm[n][0]);
-        check(&format!("xmm{n} high"), s.xmm[n][1], t.xmm[n][1]);
-    }
-    check("flags", u64::from(s.flags & flags), u64::from(t.flags & flags));
-    check("sys", u64::from(s.sys), u64::from(t.sys));
-    check("mxcsr", u64::from(s.mxcsr), u64::from(t.mxcsr));
-    for n in 0..8 {
-        check(&format!("r{n} significand"), s.x87.st[n].mant, t.x87.st[n].mant);
-        check(&format!("r{n} exponent"), u64::from(s.x87.st[n].se), u64::from(t.x87.st[n].se));
-    }
-    check("x87 control", u64::from(s.x87.cw), u64::from(t.x87.cw));
-    check("x87 status", u64::from(s.x87.sw), u64::from(t.x87.sw));
-    check("x87 tags", u64::from(s.x87.valid), u64::from(t.x87.valid));
-    check("fop", u64::from(s.x87.fop), u64::from(t.x87.fop));
-    check("fip", s.x87.fip, t.x87.fip);
-    check("fdp", s.x87.fdp, t.x87.fdp);
+    diff.extend(crate::states(&a.state, &b.state, flags, !0));
     if let Some(at) = a.data.iter().zip(&b.data).position(|(x, y)| x != y) {
-        check(&format!("memory +{at:x}"), u64::from(a.data[at]), u64::from(b.data[at]));
+        diff.push(format!("memory +{at:x}: {:x} and {:x}", a.data[at], b.data[at]));
     }
     diff
 }

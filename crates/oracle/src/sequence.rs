@@ -8,7 +8,7 @@ use crate::case::{CODE, Case, DATA_LEN, Outcome};
 use crate::generate::{Rng, generate};
 use crate::{decode, model, undefined};
 use demotic_ir::state::Mode;
-use demotic_ir::state::eflags::{AF, TF};
+use demotic_ir::state::eflags::{AF, ARITH, TF};
 use iced_x86::{FlowControl, Mnemonic as M};
 
 /// Instructions one behind the other, and the state that they start from.
@@ -146,24 +146,9 @@ pub fn differences(model: &Outcome, ours: &Outcome, mxcsr: u32) -> Vec<String> {
     check("fault address", model.fault.map_or(0, |f| f.2), ours.fault.map_or(0, |f| f.2));
     let (m, o) = (&model.state, &ours.state);
     check("rip", m.rip, o.rip);
-    check("flags", u64::from(m.flags), u64::from(o.flags));
-    check("system flags", u64::from(m.sys), u64::from(o.sys));
-    for n in 0..16 {
-        check(crate::case::GPR[n], m.gpr[n], o.gpr[n]);
-        for half in 0..2 {
-            check(&format!("xmm{n}[{half}]"), m.xmm[n][half], o.xmm[n][half]);
-        }
-    }
-    for n in 0..8 {
-        check(&format!("r{n} significand"), m.x87.st[n].mant, o.x87.st[n].mant);
-        check(&format!("r{n} exponent"), u64::from(m.x87.st[n].se), u64::from(o.x87.st[n].se));
-    }
-    check("x87 status", u64::from(m.x87.sw), u64::from(o.x87.sw));
-    check("x87 control", u64::from(m.x87.cw), u64::from(o.x87.cw));
-    check("x87 valid", u64::from(m.x87.valid), u64::from(o.x87.valid));
-    check("mxcsr", u64::from(m.mxcsr & mxcsr), u64::from(o.mxcsr & mxcsr));
+    diff.extend(crate::states(m, o, ARITH, mxcsr));
     if let Some(at) = (0..DATA_LEN).find(|&n| model.data[n] != ours.data[n]) {
-        check(&format!("memory +{at:x}"), u64::from(model.data[at]), u64::from(ours.data[at]));
+        diff.push(format!("memory +{at:x}: model {:x}, translated {:x}", model.data[at], ours.data[at]));
     }
     diff
 }

@@ -721,23 +721,7 @@ fn holds(block: &Block, v: Val, ty: Ty, slot: u64, at: usize) -> bool {
 
 /// Whether an operation shows the state when it faults or leaves. Arithmetic inline has its exceptions masked.
 pub(super) fn shows(inst: &Inst, fp: bool) -> bool {
-    let masked = matches!(
-        inst.op,
-        Op::FAdd
-            | Op::FSub
-            | Op::FMul
-            | Op::FDiv
-            | Op::FMin
-            | Op::FMax
-            | Op::FSqrt
-            | Op::FCmp
-            | Op::FComi
-            | Op::FFromInt
-            | Op::FToInt
-            | Op::FCvt
-            | Op::FCvtP
-    );
-    plan::shows_state(inst) && !(fp && masked)
+    plan::shows_state(inst) && !(fp && inst.op.is_sse_arithmetic())
 }
 
 /// EFLAGS bits whose homes must be exact before every operation, as in [`Plan::flags_home`], with what [`shows`] says.

@@ -13,7 +13,7 @@ use demotic_asm::x64::{Reg, Size};
 use demotic_ir::block::{Block, Val};
 use demotic_ir::ops::Op;
 use demotic_ir::passes::flags::cond_reads;
-use demotic_ir::state::eflags::{ARITH, CF, OF, PF, SF, TF, ZF};
+use demotic_ir::state::eflags::{ARITH, CF, TF};
 use demotic_ir::ty::Ty;
 
 /// Spill slot for the home's image.
@@ -60,22 +60,6 @@ pub(super) enum Test {
     Cc(u8),
     /// It says that RCX is zero (true) or is not.
     RcxZero(bool),
-}
-
-/// Whether condition `cc` holds (SDM vol. 1, table B-1).
-pub(super) fn holds(f: u32, cc: u8) -> bool {
-    let lt = (f & SF != 0) != (f & OF != 0);
-    let r = match cc >> 1 & 7 {
-        0 => f & OF != 0,
-        1 => f & CF != 0,
-        2 => f & ZF != 0,
-        3 => f & (CF | ZF) != 0,
-        4 => f & SF != 0,
-        5 => f & PF != 0,
-        6 => lt,
-        _ => lt || f & ZF != 0,
-    };
-    r != (cc & 1 != 0)
 }
 
 fn bits(mask: u32) -> impl Iterator<Item = usize> {

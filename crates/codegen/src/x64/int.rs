@@ -60,19 +60,7 @@ impl Emit<'_> {
                     self.helper(i);
                 }
             }
-            Op::FAdd
-            | Op::FSub
-            | Op::FMul
-            | Op::FDiv
-            | Op::FMin
-            | Op::FMax
-            | Op::FSqrt
-            | Op::FCmp
-            | Op::FComi
-            | Op::FFromInt
-            | Op::FToInt
-            | Op::FCvt
-            | Op::FCvtP => {
+            op if op.is_sse_arithmetic() => {
                 if !self.float(i) {
                     self.helper(i);
                 }

@@ -189,7 +189,7 @@ impl Emitter for X64 {
     }
 
     fn condition(&self, regs: &HostRegs, cond: u8) -> bool {
-        flags::holds(regs.flags as u32, cond)
+        demotic_ir::interp::condition(u64::from(cond), regs.flags as u32)
     }
 
     fn edge(&self, kind: EdgeKind, from: u64, to: u64, link: bool) -> Option<Patch> {

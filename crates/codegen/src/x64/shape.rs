@@ -57,30 +57,6 @@ pub(super) fn constant(block: &Block, v: Val) -> Option<u64> {
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
 }
 
-/// Flags operations that are functions of integers.
-pub(super) fn is_flags(op: Op) -> bool {
-    matches!(
-        op,
-        Op::FlAdd
-            | Op::FlAdc
-            | Op::FlSub
-            | Op::FlSbb
-            | Op::FlAddR
-            | Op::FlSubR
-            | Op::FlLogic
-            | Op::FlShl
-            | Op::FlShr
-            | Op::FlSar
-            | Op::FlRol
-            | Op::FlRor
-            | Op::FlRcl
-            | Op::FlRcr
-            | Op::FlShlD
-            | Op::FlShrD
-            | Op::FlFrom
-    )
-}
-
 /// Whether operand 0 is an address.
 pub(super) fn addresses(op: Op) -> bool {
     matches!(
@@ -201,7 +177,7 @@ impl Shape {
             self.lazy[i] = pure
                 && match inst.op {
                     Op::Const => true,
-                    op if is_flags(op) => true,
+                    op if op.is_flags_of_integers() => true,
                     Op::Cond => true,
                     _ if unused => true,
                     Op::Eq | Op::LtU | Op::LtS => one && !bad[i],

@@ -151,7 +151,7 @@ pub(super) fn divide(op: Op, ty: Ty, a: u64, b: u64, c: u64) -> Result<u64, Trap
 
 /// Whether condition `cc` holds (SDM vol. 1, table B-1).
 #[inline(always)]
-pub(super) fn condition(cc: u64, f: u32) -> bool {
+pub fn condition(cc: u64, f: u32) -> bool {
     let r = match cc >> 1 & 7 {
         0 => f & OF != 0,
         1 => f & CF != 0,

@@ -12,7 +12,7 @@ mod int;
 mod vector;
 mod x87;
 
-pub use int::flags_of;
+pub use int::{condition, flags_of};
 pub use x87::tag_word;
 
 use crate::block::{Block, Indirect, Inst, Service, Term, Val};
@@ -353,7 +353,7 @@ fn step<M: Memory>(
         Op::Eq => V::from(s.get(a).lo == s.get(b).lo),
         Op::Sext => V::from(int::sext_bits(inst.imm, s.get(a).lo) as u64 & ty.mask()),
         Op::Mul => V::from(s.get(a).lo.wrapping_mul(s.get(b).lo) & ty.mask()),
-        Op::Cond => V::from(int::condition(inst.imm, s.get(a).lo as u32)),
+        Op::Cond => V::from(condition(inst.imm, s.get(a).lo as u32)),
         Op::FlSub => V::from(u64::from(int::sub_flags(ty, s.get(a).lo, s.get(b).lo, 0))),
         Op::FlLogic => V::from(u64::from(flags_of(ty, s.get(a).lo))),
         Op::Sel => {
@@ -394,19 +394,7 @@ fn step<M: Memory>(
             return if s.get(a).lo == 0 { Ok(None) } else { Err(Trap::new(13)) };
         }
         Op::ExitIf => return Ok((s.get(a).lo != 0).then_some(inst.imm)),
-        Op::FAdd
-        | Op::FSub
-        | Op::FMul
-        | Op::FDiv
-        | Op::FMin
-        | Op::FMax
-        | Op::FSqrt
-        | Op::FCmp
-        | Op::FComi
-        | Op::FFromInt
-        | Op::FToInt
-        | Op::FCvt
-        | Op::FCvtP => float::run(inst, state, s)?,
+        op if op.is_sse_arithmetic() => float::run(inst, state, s)?,
         Op::XChk
         | Op::XGet
         | Op::XPeek
