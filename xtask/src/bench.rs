@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: processor time of the kernels and of starting programs, natively, by Demotic and by the distribution's qemu-user, in turn.
 //!
-//! User and system time of the whole process tree, medians of several runs; what the programs print must be the same. A kernel's time
+//! User and system time of the whole process tree, medians of several runs; what the programs print must be the same. For an interactive program, the
+//! time on the clock until its first screen. A kernel's time
 //! includes its start, which is below a hundredth of it. Demotic is `dist/demotic-x86_64` in the target directory
 //! (`cargo xtask dist x86_64`), or `DEMOTIC_X86_64`.
 
@@ -32,6 +33,8 @@ struct Row {
     commands: Vec<(Abi, Vec<String>)>,
     /// Runs within one measurement: short programs are repeated.
     repeat: u32,
+    /// Which of the measuring programs: processor time of the whole run, or time to the first screen.
+    tool: &'static str,
     /// Whether qemu translates all of it: programs that execute others would run those natively.
     qemu: bool,
 }
@@ -44,11 +47,14 @@ pub fn bench(arguments: &[&str]) -> Result<()> {
     ensure!(Host::Native.is_available(), "an x86-64 machine is needed: native runs are what is compared with");
     let demotic = Host::X86_64.demotic();
     ensure!(demotic.is_file(), "{} is missing: cargo xtask dist x86_64", demotic.display());
-    let tool = build_tool("cputime", "cputime.c", &[])?;
     let mut compute = String::new();
     let mut wrong = Vec::new();
     let abis: Vec<Abi> = options.abis().collect();
-    for (title, rows) in [("kernel", kernel_rows(&options)?), ("start-up", start_rows(&options)?)] {
+    for (title, rows) in [
+        ("kernel", kernel_rows(&options)?),
+        ("start-up", start_rows(&options)?),
+        ("first screen (clock)", screen_rows(&options)),
+    ] {
         if rows.is_empty() {
             continue;
         }
@@ -61,7 +67,7 @@ pub fn bench(arguments: &[&str]) -> Result<()> {
             for (a, abi) in abis.iter().enumerate() {
                 let command = row.commands.iter().find(|(x, _)| x == abi).map(|(_, c)| c);
                 let times = match command {
-                    Some(c) => measure(&tool, &demotic, *abi, c, row, &options, &mut wrong)?,
+                    Some(c) => measure(&demotic, *abi, c, row, &options, &mut wrong)?,
                     None => [None; 3],
                 };
                 let by = |k: usize| Some(times[k]? / times[0]?);
@@ -114,7 +120,7 @@ fn kernel_rows(options: &Options) -> Result<Vec<Row>> {
         for abi in options.abis() {
             commands.push((abi, vec![text(&build_kernel(abi, kernel)?), rounds.to_string()]));
         }
-        rows.push(Row { name: kernel.name.to_owned(), commands, repeat: 1, qemu: true });
+        rows.push(Row { name: kernel.name.to_owned(), commands, repeat: 1, tool: "cputime", qemu: true });
     }
     Ok(rows)
 }
@@ -123,11 +129,21 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// A program of the package registries, when it is in the cache.
+fn package(name: &str, abi: Abi) -> Option<PathBuf> {
+    let p = PACKAGES.iter().find(|p| p.name.starts_with(name) && p.abi == abi)?;
+    p.program().is_file().then(|| p.program())
+}
+
+fn screen_rows(options: &Options) -> Vec<Row> {
+    let of = |abi| package("fzf-0.20", abi).map(|f| (abi, vec![text(&f)]));
+    let commands: Vec<_> = options.abis().filter_map(of).collect();
+    let row = Row { name: "fzf, 1,000 lines".to_owned(), commands, repeat: 5, tool: "screen", qemu: true };
+    let wanted = options.wants("screen") && !row.commands.is_empty();
+    wanted.then_some(row).into_iter().collect()
+}
+
 fn start_rows(options: &Options) -> Result<Vec<Row>> {
-    let package = |name: &str, abi: Abi| -> Option<PathBuf> {
-        let p = PACKAGES.iter().find(|p| p.name.starts_with(name) && p.abi == abi)?;
-        p.program().is_file().then(|| p.program())
-    };
     let mut rows = Vec::new();
     let mut add =
         |name: &str, repeat: u32, qemu: bool, make: &dyn Fn(Abi) -> Result<Option<Vec<String>>>| -> Result<()> {
@@ -140,7 +156,7 @@ fn start_rows(options: &Options) -> Result<Vec<Row>> {
                     commands.push((abi, c));
                 }
             }
-            rows.push(Row { name: name.to_owned(), commands, repeat, qemu });
+            rows.push(Row { name: name.to_owned(), commands, repeat, tool: "cputime", qemu });
             Ok(())
         };
     add("hello, static", 40, true, &|abi| Ok(Some(vec![text(&build(abi, "hello", &["hello.c"], &[])?)])))?;
@@ -161,7 +177,6 @@ fn start_rows(options: &Options) -> Result<Vec<Row>> {
 
 /// Measures one row for one ABI, the runners in turn.
 fn measure(
-    tool: &Path,
     demotic: &Path,
     abi: Abi,
     command: &[String],
@@ -170,11 +185,12 @@ fn measure(
     wrong: &mut Vec<String>,
 ) -> Result<Times> {
     let runs = options.runs.unwrap_or(3);
+    let tool = build_tool(row.tool, &format!("{}.c", row.tool), &[])?;
     let mut times: [Vec<f64>; 3] = Default::default();
     let mut expected: Option<Vec<u8>> = None;
     for _ in 0..runs {
         for (k, runner) in RUNNERS.into_iter().enumerate() {
-            let mut c = Command::new(tool);
+            let mut c = Command::new(&tool);
             c.arg(row.repeat.to_string());
             match runner {
                 Runner::Native => {}
