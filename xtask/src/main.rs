@@ -32,7 +32,7 @@ cargo xtask TASK
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
-  cost PROGRAM    what translating all code of a program costs, stage by stage
+  cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
 ";

@@ -77,8 +77,17 @@ impl CodeBuffer {
     }
 
     /// Appends bytes (x86-64).
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends the first `n` of the bytes: a copy of constant length costs less than one of `n` bytes.
+    #[inline]
+    pub fn put_first(&mut self, bytes: &[u8; 16], n: usize) {
+        let end = self.bytes.len() + n;
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.truncate(end);
     }
 
     /// Appends an instruction word (AArch64).
@@ -113,11 +122,27 @@ impl CodeBuffer {
     /// # Errors
     /// See [`Error`].
     pub fn finish(mut self) -> Result<Vec<u8>, Error> {
+        self.patched()?;
+        Ok(self.bytes)
+    }
+
+    /// Patches all fixups and gives the code, which stays in the buffer.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn patched(&mut self) -> Result<&[u8], Error> {
         for &fixup in &self.fixups {
             let target = self.labels[fixup.label.0 as usize].ok_or(Error::Unbound(fixup.label))?;
             patch(&mut self.bytes, fixup, target)?;
         }
-        Ok(self.bytes)
+        Ok(&self.bytes)
+    }
+
+    /// Makes the buffer empty, to be used again.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.labels.clear();
+        self.fixups.clear();
     }
 }
 

@@ -227,7 +227,17 @@ pub trait Emitter: Sync {
     ///
     /// # Errors
     /// See [`Error`].
-    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error>;
+    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error> {
+        let mut out = Compiled::default();
+        self.emit_into(unit, request, &mut out)?;
+        Ok(out)
+    }
+
+    /// The same into something whose buffers are there already; what was in them goes. After an error it holds nothing of use.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn emit_into(&self, unit: &Unit, request: &Request, out: &mut Compiled) -> Result<(), Error>;
 
     /// What the host PC at `offset` of the code that [`Emitter::emit`] gives for the same arguments means: the code up to there has been executed,
     /// the instruction at `offset` has not. `None` for offsets where no instruction begins.

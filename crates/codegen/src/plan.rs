@@ -39,20 +39,32 @@ pub fn replaces(ty: Ty, slot: Slot) -> bool {
     ty == slot.ty() || ty == Ty::I32 && slot.ty() == Ty::I64
 }
 
+/// Makes a table of `n` equal entries.
+fn reset<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
+    table.clear();
+    table.resize(n, value);
+}
+
 impl Plan {
     /// Analyses a block.
     pub fn new(block: &Block) -> Plan {
         let mut plan = Plan::default();
-        plan.lifetimes(block);
-        plan.flags(block);
-        plan.homes(block);
+        plan.analyse(block);
         plan
+    }
+
+    /// The same, in tables that are there already.
+    pub fn analyse(&mut self, block: &Block) {
+        self.lifetimes(block);
+        self.flags(block);
+        self.homes(block);
     }
 
     fn lifetimes(&mut self, block: &Block) {
         let n = block.insts.len();
-        self.last_use = (0..n as u16).collect();
-        self.uses = vec![0; n];
+        self.last_use.clear();
+        self.last_use.extend(0..n as u16);
+        reset(&mut self.uses, n, 0);
         for (i, inst) in block.insts.iter().enumerate() {
             for v in inst.operands() {
                 self.last_use[v.index()] = i as u16;
@@ -75,13 +87,14 @@ impl Plan {
 
     fn flags(&mut self, block: &Block) {
         let n = block.insts.len();
-        let mut covered = vec![0u32; n + 1];
+        // What deferred definitions cover stands in the table until its place is taken by what is asked for.
+        reset(&mut self.flags_home, n + 1, 0);
         for d in &block.deferred {
-            covered[usize::from(d.from)..usize::from(d.to).min(n)].iter_mut().for_each(|c| *c |= d.mask);
+            let covered = &mut self.flags_home[usize::from(d.from)..usize::from(d.to).min(n)];
+            covered.iter_mut().for_each(|c| *c |= d.mask);
         }
-        let used_by_getfl: Vec<bool> = self.uses.iter().map(|&u| u > 0).collect();
-        self.flags_home = vec![block.live_out; n + 1];
-        self.flags_read = vec![block.live_out; n + 1];
+        reset(&mut self.flags_read, n + 1, block.live_out);
+        self.flags_home[n] = block.live_out;
         let (mut home, mut read) = (block.live_out, block.live_out);
         for i in (0..n).rev() {
             let inst = &block.insts[i];
@@ -89,12 +102,12 @@ impl Plan {
                 home &= !(inst.imm as u32);
                 read &= !(inst.imm as u32);
             }
-            if inst.op == Op::GetFl && used_by_getfl[i] {
+            if inst.op == Op::GetFl && self.uses[i] > 0 {
                 home |= ARITH;
                 read |= ARITH;
             }
             if shows_state(inst) {
-                home |= ARITH & !covered[i];
+                home |= ARITH & !self.flags_home[i];
             }
             if inst.op == Op::ExitIf {
                 read |= ARITH;
@@ -106,8 +119,8 @@ impl Plan {
 
     fn homes(&mut self, block: &Block) {
         let n = block.insts.len();
-        self.into = vec![None; n];
-        self.set_at = vec![0; n];
+        reset(&mut self.into, n, None);
+        reset(&mut self.set_at, n, 0);
         // The last operation so far that needs the slot's current value (values read from it included), and the last that writes it.
         let mut busy = [0usize; Slot::COUNT as usize];
         let mut written = [0usize; Slot::COUNT as usize];

@@ -1,7 +1,7 @@
 //! What translating costs: all code of a program that direct branches reach, stage by stage.
 
 use crate::program::Program;
-use demotic_codegen::{Emitter, Request};
+use demotic_codegen::{Compiled, Emitter, Request};
 use demotic_ir::passes::{self, Precision};
 use demotic_x86::ahead;
 use demotic_x86::unit::{self, Limits};
@@ -35,8 +35,14 @@ pub struct Cost {
 }
 
 /// Translates everything reachable from the entry, at most `limit` instructions.
-pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, limit: usize) -> Cost {
+pub fn measure(
+    program: &Program,
+    precision: Precision,
+    emitter: Option<(&dyn Emitter, &Request)>,
+    limit: usize,
+) -> Cost {
     let mut cost = Cost::default();
+    let mut compiled = Compiled::default();
     let mut seen: HashSet<u64> = HashSet::new();
     let mut work = vec![program.entry];
     let mut optimiser = passes::Optimiser::default();
@@ -57,13 +63,11 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
         let lifted = Instant::now();
         cost.operations.0 += unit.blocks.iter().map(|b| b.insts.len()).sum::<usize>();
         let counted = Instant::now();
-        optimiser.run(&mut unit, Precision::Exact, &mut |pc| {
-            ahead::live_flags(pc, program.mode, Precision::Exact, &mut fetch)
-        });
+        optimiser.run(&mut unit, precision, &mut |pc| ahead::live_flags(pc, program.mode, precision, &mut fetch));
         let optimised = Instant::now();
         if let Some((emitter, request)) = emitter {
-            match emitter.emit(&unit, request) {
-                Ok(compiled) => cost.code += compiled.code.len(),
+            match emitter.emit_into(&unit, request, &mut compiled) {
+                Ok(()) => cost.code += compiled.code.len(),
                 Err(_) => cost.refused += 1,
             }
         }
@@ -86,6 +90,15 @@ pub fn measure(program: &Program, emitter: Option<(&dyn Emitter, &Request)>, lim
         }
     }
     cost
+}
+
+impl Cost {
+    /// Takes the shorter times of another run over the same program.
+    pub fn quickest(&mut self, other: &Cost) {
+        self.lift = self.lift.min(other.lift);
+        self.passes = self.passes.min(other.passes);
+        self.emit = self.emit.min(other.emit);
+    }
 }
 
 impl fmt::Display for Cost {

@@ -239,11 +239,14 @@ impl Asm {
 
     /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
     pub fn emit(&mut self, e: Enc, reg: u8, rm: impl Into<Rm>) {
-        let rm = rm.into();
+        self.legacy(e, reg, rm.into());
+    }
+
+    fn legacy(&mut self, e: Enc, reg: u8, rm: Rm) {
         let mut out = [0u8; 16];
         let mut n = 0;
         let mut put = |b: u8| {
-            out[n] = b;
+            out[n & 15] = b;
             n += 1;
         };
         if e.lock {
@@ -273,8 +276,9 @@ impl Asm {
             Map::F3A => [0x0f, 0x3a].into_iter().for_each(&mut put),
         }
         put(e.op);
-        self.buf.put(&out[..n]);
-        self.modrm(reg, rm);
+        // At most 4 prefixes with REX, 3 bytes of opcode, 6 of ModRM, SIB and displacement.
+        n += modrm(&mut out, n, reg, rm);
+        self.buf.put_first(&out, n);
     }
 
     /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
@@ -316,36 +320,54 @@ impl Asm {
     }
 
     fn modrm(&mut self, reg: u8, rm: Rm) {
-        let reg = (reg & 7) << 3;
-        let m = match rm {
-            Rm::Reg(r) => return self.byte(0xc0 | reg | r & 7),
-            Rm::Mem(m) => m,
-        };
-        let disp = m.disp.to_le_bytes();
-        let Some(base) = m.base else {
-            // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
-            let (index, scale) = m.index.map_or((4, 0), |(i, s)| (i.0 & 7, s & 3));
-            self.buf.put(&[reg | 4, scale << 6 | index << 3 | 5]);
-            return self.buf.put(&disp);
-        };
-        let low = base.0 & 7;
-        // RBP and R13 as base have no form without a displacement.
-        let mode = match m.disp {
-            0 if low != 5 => 0x00,
-            -128..=127 => 0x40,
-            _ => 0x80,
-        };
-        match m.index {
-            None if low != 4 => self.byte(mode | reg | low),
-            None => self.buf.put(&[mode | reg | 4, 0x24]),
-            Some((i, s)) => self.buf.put(&[mode | reg | 4, (s & 3) << 6 | (i.0 & 7) << 3 | low]),
-        }
-        match mode {
-            0x40 => self.byte(disp[0]),
-            0x80 => self.buf.put(&disp),
-            _ => {}
-        }
+        let mut out = [0u8; 16];
+        let n = modrm(&mut out, 0, reg, rm);
+        self.buf.put_first(&out, n);
     }
+}
+
+/// Writes ModRM, SIB and displacement at `at` (at most 10); gives their length, at most 6.
+#[inline]
+fn modrm(out: &mut [u8; 16], at: usize, reg: u8, rm: Rm) -> usize {
+    let at = at.min(10);
+    let reg = (reg & 7) << 3;
+    let m = match rm {
+        Rm::Reg(r) => {
+            out[at] = 0xc0 | reg | r & 7;
+            return 1;
+        }
+        Rm::Mem(m) => m,
+    };
+    let disp = m.disp.to_le_bytes();
+    let Some(base) = m.base else {
+        // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
+        let (index, scale) = m.index.map_or((4, 0), |(i, s)| (i.0 & 7, s & 3));
+        out[at] = reg | 4;
+        out[at + 1] = scale << 6 | index << 3 | 5;
+        out[at + 2..at + 6].copy_from_slice(&disp);
+        return 6;
+    };
+    let low = base.0 & 7;
+    // RBP and R13 as base have no form without a displacement.
+    let (mode, wide) = match m.disp {
+        0 if low != 5 => (0x00, 0),
+        -128..=127 => (0x40, 1),
+        _ => (0x80, 4),
+    };
+    let n = match m.index {
+        None if low != 4 => {
+            out[at] = mode | reg | low;
+            1
+        }
+        index => {
+            out[at] = mode | reg | 4;
+            out[at + 1] = index.map_or(0x24, |(i, s)| (s & 3) << 6 | (i.0 & 7) << 3 | low);
+            2
+        }
+    };
+    // What is not wanted of it is cut off.
+    out[at + n..at + n + 4].copy_from_slice(&disp);
+    n + wide
 }
 
 /// REX.X and REX.B of an operand.

@@ -380,8 +380,9 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
 }
 
 impl Emitter for Arm64 {
-    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error> {
-        emit(unit, request, None).map(|(out, _)| out)
+    fn emit_into(&self, unit: &Unit, request: &Request, out: &mut Compiled) -> Result<(), Error> {
+        *out = emit(unit, request, None)?.0;
+        Ok(())
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {

@@ -4,6 +4,7 @@
 //! conditions that still need them are stored as truth values ([`Emit::before_flags`]); when the home has to survive, its image goes to
 //! a spill slot and comes back before anything can see it.
 
+use super::shape::is_flags;
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
@@ -32,13 +33,22 @@ pub(super) struct Flags {
     since: [usize; 12],
     /// Last user of a flags value; conditions count where they stand, not where they are tested.
     image_last: Vec<u16>,
+    /// Conditions and flags values, in order: what may be nowhere but in RFLAGS.
+    watched: Vec<u16>,
 }
 
 impl Flags {
     /// At the beginning of a block.
-    pub(super) fn at_entry(block: &Block, shape: &super::shape::Shape) -> Flags {
-        let mut image_last = vec![0u16; block.insts.len()];
+    pub(super) fn enter(&mut self, block: &Block, shape: &super::shape::Shape) {
+        (self.home, self.saved, self.value, self.since) = (ARITH, 0, [None; 12], [0; 12]);
+        self.watched.clear();
+        let image_last = &mut self.image_last;
+        image_last.clear();
+        image_last.resize(block.insts.len(), 0);
         for (i, inst) in block.insts.iter().enumerate().rev() {
+            if inst.op == Op::Cond || inst.op == Op::GetFl || is_flags(inst.op) || inst.result() == Ty::Fl {
+                self.watched.push(i as u16);
+            }
             // A lazy user reads its operands when somebody reads it.
             let at = if shape.lazy[i] && inst.op != Op::Cond { image_last[i].max(i as u16) } else { i as u16 };
             for v in inst.operands() {
@@ -47,7 +57,7 @@ impl Flags {
                 }
             }
         }
-        Flags { home: ARITH, saved: 0, value: [None; 12], since: [0; 12], image_last }
+        self.watched.reverse();
     }
 }
 
@@ -113,7 +123,12 @@ impl Emit<'_> {
 
     /// Conditions and images that operations behind `end` need and that are only in these bits of RFLAGS are stored.
     fn keep_conditions(&mut self, clobbers: u32, end: usize) {
-        for k in 0..self.index.max(end).min(self.at.len()) {
+        let behind = self.index.max(end).min(self.at.len());
+        for w in 0..self.rf.watched.len() {
+            let k = usize::from(self.rf.watched[w]);
+            if k >= behind {
+                break;
+            }
             if self.at[k] != At::Lazy && self.at[k] != At::Flags {
                 continue;
             }
@@ -137,7 +152,7 @@ impl Emit<'_> {
                     let n = self.spill_slot();
                     self.pushfq();
                     self.a.pop_mem(spill(n));
-                    self.at[k] = At::Spill(n);
+                    self.spill_in(Val(k as u16), n);
                     self.sync();
                 } else {
                     self.fail("flags image");
@@ -158,7 +173,7 @@ impl Emit<'_> {
             let n = self.spill_slot();
             self.a.store_imm(Size::Q, spill(n), 0);
             self.a.setcc(cc, spill(n));
-            self.at[v.index()] = At::Spill(n);
+            self.spill_in(v, n);
         }
         self.sync();
     }
@@ -169,7 +184,7 @@ impl Emit<'_> {
     }
 
     fn pure_source(&self, f: Val) -> bool {
-        !self.shape.member[f.index()] && self.shape.group[f.index()].is_none()
+        !self.shape.member[f.index()] && self.shape.group(f.index()).is_none()
     }
 
     /// An instruction has changed those bits; they are part of `f` now.
@@ -454,7 +469,7 @@ impl Emit<'_> {
         let n = self.spill_slot();
         self.a.store(Size::Q, spill(n), t);
         self.unlock(t);
-        self.at[f.index()] = At::Spill(n);
+        self.spill_in(f, n);
         self.sync();
     }
 
@@ -483,7 +498,7 @@ impl Emit<'_> {
             let n = self.spill_slot();
             self.pushfq();
             self.a.pop_mem(spill(n));
-            self.at[f.index()] = At::Spill(n);
+            self.spill_in(f, n);
             self.sync();
         }
         self.restore_flags(i);
@@ -551,7 +566,11 @@ impl Emit<'_> {
 
     /// Before the home changes: conditions of `getfl` values that are read behind `i`.
     fn keep_get(&mut self, mask: u32, i: usize) {
-        for k in 0..i {
+        for w in 0..self.rf.watched.len() {
+            let k = usize::from(self.rf.watched[w]);
+            if k >= i {
+                break;
+            }
             let inst = self.b.insts[k];
             if inst.op == Op::Cond && self.at[k] == At::Lazy && self.needed(Val(k as u16), i) {
                 let f = inst.args[0];
@@ -564,7 +583,7 @@ impl Emit<'_> {
                 let n = self.spill_slot();
                 self.pushfq();
                 self.a.pop_mem(spill(n));
-                self.at[k] = At::Spill(n);
+                self.spill_in(Val(k as u16), n);
                 self.sync();
             }
         }

@@ -155,7 +155,7 @@ impl Emit<'_> {
     /// Whether a register is a temporary whose value nobody needs there.
     fn expendable(&self, r: Reg) -> bool {
         let n = usize::from(r.0);
-        self.is_temp(r) && (self.owner[n].is_none() || self.origin[n].is_some())
+        self.is_temp(r) && (self.owner(r.0).is_none() || self.origin[n].is_some())
     }
 
     /// A register with a part of an address.
@@ -237,7 +237,7 @@ impl Emit<'_> {
                 self.a.store(Size::Q, spill(n), t);
                 self.a.movzx(Size::W, t, m.offset(8));
                 self.a.store(Size::Q, spill(n).offset(8), t);
-                self.at[i] = At::Spill(n);
+                self.spill_in(v, n);
             }
             Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 => {
                 let size = Size::of_bits(inst.ty.bits());

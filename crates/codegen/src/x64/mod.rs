@@ -143,8 +143,8 @@ fn spill(n: u16) -> Mem {
 }
 
 impl Emitter for X64 {
-    fn emit(&self, unit: &Unit, request: &Request) -> Result<Compiled, Error> {
-        unit::Emit::run(unit, request)
+    fn emit_into(&self, unit: &Unit, request: &Request, out: &mut Compiled) -> Result<(), Error> {
+        unit::Emit::run(unit, request, out)
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {

@@ -12,6 +12,7 @@ use demotic_ir::ops::{Effects, Op};
 use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::{ARITH, CF, DF, OF};
 use demotic_ir::ty::Ty;
+use std::mem::take;
 
 /// Operations that are executed together. Indices into the block.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,14 +42,26 @@ pub(super) struct Shape {
     pub lazy: Vec<bool>,
     /// Index of the last operation that needs the value; the number of operations for the terminal.
     pub last: Vec<u16>,
-    /// The group anchored here.
-    pub group: Vec<Option<Group>>,
+    /// One more than the number of the group anchored here in `groups`; 0: none.
+    anchors: Vec<u16>,
+    groups: Vec<Group>,
     /// A load that is part of a group.
     pub folded: Vec<bool>,
     /// A member of a group other than its anchor and load.
     pub member: Vec<bool>,
     /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
     pub steps: Vec<(usize, u8)>,
+    // ---- scratch of the analysis
+    bad: Vec<bool>,
+    used: Vec<bool>,
+    forced: Vec<bool>,
+    until: Vec<u16>,
+}
+
+/// Makes a table of `n` equal entries.
+fn reset<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
+    table.clear();
+    table.resize(n, value);
 }
 
 /// The value of a constant.
@@ -133,33 +146,43 @@ fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 }
 
 impl Shape {
-    pub(super) fn new(block: &Block, plan: &Plan, long: bool) -> Shape {
+    /// Looks at a block.
+    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool) {
         let n = block.insts.len();
-        let mut s = Shape {
-            lazy: vec![false; n],
-            last: plan.last_use.clone(),
-            group: vec![None; n],
-            folded: vec![false; n],
-            member: vec![false; n],
-            steps: Vec::new(),
-        };
-        s.laziness(block, plan, long);
+        reset(&mut self.lazy, n, false);
+        reset(&mut self.anchors, n, 0);
+        reset(&mut self.folded, n, false);
+        reset(&mut self.member, n, false);
+        self.last.clone_from(&plan.last_use);
+        self.groups.clear();
+        self.steps.clear();
+        self.laziness(block, plan, long);
         for i in 0..n {
-            if !s.member[i] {
-                s.find(block, plan, i);
+            if !self.member[i] {
+                self.find(block, plan, i);
             }
         }
-        s.lifetimes(block);
-        s
+        self.lifetimes(block);
+    }
+
+    /// The group anchored at `i`.
+    pub(super) fn group(&self, i: usize) -> Option<Group> {
+        self.groups.get(usize::from(self.anchors[i]).wrapping_sub(1)).copied()
+    }
+
+    fn anchor(&mut self, i: usize, group: Group) {
+        self.groups.push(group);
+        self.anchors[i] = self.groups.len() as u16;
     }
 
     fn laziness(&mut self, block: &Block, plan: &Plan, long: bool) {
         let n = block.insts.len();
         // Whether all users so far (scanning backwards) would take the value lazily.
-        let mut bad = vec![false; n];
+        let (mut bad, mut used, mut forced) = (take(&mut self.bad), take(&mut self.used), take(&mut self.forced));
+        reset(&mut bad, n, false);
         // Whether anything that is executed uses the value; the rest is for deferred flags.
-        let mut used = vec![false; n];
-        let mut forced = vec![false; n];
+        reset(&mut used, n, false);
+        reset(&mut forced, n, false);
         block.term.operands().into_iter().filter(|v| *v != Val::NONE).for_each(|v| used[v.index()] = true);
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
             if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
@@ -229,6 +252,7 @@ impl Shape {
                 }
             }
         }
+        (self.bad, self.used, self.forced) = (bad, used, forced);
     }
 
     /// No code of its own.
@@ -333,7 +357,7 @@ impl Shape {
             self.folded[l] = true;
         }
         [g.fl, g.setfl, g.set, g.store].into_iter().flatten().filter(|k| *k != i).for_each(|k| self.member[k] = true);
-        self.group[i] = Some(g);
+        self.anchor(i, g);
     }
 
     /// The load that computes `v`, when nobody else needs it and no code stands between.
@@ -458,7 +482,7 @@ impl Shape {
             parts.iter().flatten().for_each(|k| self.member[*k] = true);
         }
         self.member[hi] = true;
-        self.group[i] = Some(g);
+        self.anchor(i, g);
         true
     }
 
@@ -528,7 +552,7 @@ impl Shape {
         }
         g.other = Some((sel, sel));
         [Some(eq), wide, Some(sel), g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| self.member[k] = true);
-        self.group[i] = Some(g);
+        self.anchor(i, g);
     }
 
     /// `div`, `idiv`: quotient and remainder of the pair of accumulators.
@@ -566,13 +590,8 @@ impl Shape {
             self.folded[l] = true;
         }
         (i + 1..i + 4).for_each(|k| self.member[k] = true);
-        self.group[i] = Some(Group {
-            end: i + 3,
-            set: Some(i + 2),
-            other: Some((i + 1, i + 3)),
-            load: load.then_some(l),
-            ..Group::default()
-        });
+        let load = load.then_some(l);
+        self.anchor(i, Group { end: i + 3, set: Some(i + 2), other: Some((i + 1, i + 3)), load, ..Group::default() });
     }
 
     fn lifetimes(&mut self, block: &Block) {
@@ -592,7 +611,8 @@ impl Shape {
             }
         }
         // What a lazy value needs, it needs until the value itself is somewhere.
-        let mut until: Vec<u16> = self.last.clone();
+        let mut until = take(&mut self.until);
+        until.clone_from(&self.last);
         for (i, inst) in block.insts.iter().enumerate().rev() {
             if inst.op == Op::Set {
                 let v = inst.args[0].index();
@@ -603,8 +623,9 @@ impl Shape {
         }
         for i in (0..n).rev() {
             let end = if self.folded[i] {
-                anchor[i] as u16
-            } else if self.lazy[i] && !self.member[i] && self.group[i].is_none() {
+                // Where the group is anchored that reads it.
+                (i + 1..n).find(|k| self.group(*k).is_some_and(|g| g.load == Some(i))).unwrap_or(i) as u16
+            } else if self.lazy[i] && !self.member[i] && self.anchors[i] == 0 {
                 until[i].min(self.last[i].max(i as u16))
             } else {
                 continue;
@@ -618,6 +639,7 @@ impl Shape {
                 }
             }
         }
+        self.until = until;
     }
 }
 

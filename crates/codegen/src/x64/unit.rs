@@ -1,7 +1,7 @@
 //! A unit: layout of its blocks, their terminals, edges, cold code, and what a host PC means.
 
 use super::shape::Shape;
-use super::values::At;
+use super::values::{At, NO_ALIASES};
 use super::{Home, arg, at, home, result, scratch, spill};
 use crate::plan::{self, Plan};
 use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};
@@ -15,6 +15,7 @@ use demotic_ir::slot::Slot;
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
+use std::cell::Cell;
 
 /// Code that is not on the straight path.
 #[derive(Debug)]
@@ -42,6 +43,9 @@ pub(super) struct Emit<'a> {
     pub failed: Option<&'static str>,
     /// Operations, by block, that the interpreter has to do.
     forced: Vec<(u32, usize)>,
+    /// Layout of the blocks, and which are in it.
+    placed: Vec<bool>,
+    order: Vec<u32>,
     /// The operation at hand.
     current: usize,
     /// Offset of the block's entry.
@@ -52,8 +56,9 @@ pub(super) struct Emit<'a> {
     pub plan: Plan,
     pub shape: Shape,
     pub at: Vec<At>,
-    /// Values that were seen in the home of each slot.
-    pub aliases: Vec<Vec<Val>>,
+    /// Values that were seen in the home of each slot, in lists: the first and last node of each; the nodes with the next ones.
+    pub aliases: [(u32, u32); Slot::COUNT as usize],
+    pub alias_nodes: Vec<(Val, u32)>,
     /// The first operation not executed yet.
     pub index: usize,
     /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
@@ -65,11 +70,16 @@ pub(super) struct Emit<'a> {
     pub vtemps: u16,
     pub locked: u16,
     pub vlocked: u16,
-    pub owner: [Option<Val>; 16],
-    pub vowner: [Option<Val>; 16],
+    /// Registers that hold a value, and which.
+    pub owned: u16,
+    pub vowned: u16,
+    pub owners: [Val; 16],
+    pub vowners: [Val; 16],
     /// The slot in memory that a temporary's value was loaded from, while it holds it still.
     pub origin: [Option<u8>; 16],
-    pub spills: [bool; crate::frame::SPILLS],
+    /// Spill slots in use, and the value in each.
+    pub spilled: u128,
+    pub spill_of: [Val; crate::frame::SPILLS],
     /// Operands of the `test` about to be emitted.
     pub test: Option<(super::values::Src, super::values::Src)>,
     // ---- flags
@@ -86,29 +96,62 @@ static NO_BLOCK: Block = Block {
     term: Term::Syscall { next: 0 },
 };
 
+/// Buffers that one emission leaves to the next: nothing is allocated for a unit but what is given to the caller.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    a: Asm,
+    out: Compiled,
+    entries: Vec<Label>,
+    cold: Vec<Cold>,
+    plan: Plan,
+    shape: Shape,
+    at: Vec<At>,
+    alias_nodes: Vec<(Val, u32)>,
+    rf: super::flags::Flags,
+    placed: Vec<bool>,
+    order: Vec<u32>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
 impl<'a> Emit<'a> {
-    pub(super) fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Emit<'a> {
+    fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: &mut Scratch) -> Emit<'a> {
         let long = unit.mode == Mode::Long;
+        let Scratch { mut a, mut out, mut entries, mut cold, plan, shape, at, alias_nodes, rf, placed, order } =
+            std::mem::take(scratch);
+        a.buf.clear();
+        out.code.clear();
+        out.entries.clear();
+        out.edges.clear();
+        out.terms.clear();
+        out.relocs.clear();
+        entries.clear();
+        cold.clear();
         Emit {
-            a: Asm::new(),
+            a,
+            placed,
+            order,
             unit,
             request,
             long,
             stop,
             place: None,
-            out: Compiled::default(),
-            entries: Vec::new(),
-            cold: Vec::new(),
+            out,
+            entries,
+            cold,
             failed: None,
             forced: Vec::new(),
             current: 0,
             entry: u32::MAX,
             number: 0,
             b: &NO_BLOCK,
-            plan: Plan::default(),
-            shape: Shape::default(),
-            at: Vec::new(),
-            aliases: vec![Vec::new(); usize::from(Slot::COUNT)],
+            plan,
+            shape,
+            at,
+            aliases: [NO_ALIASES; Slot::COUNT as usize],
+            alias_nodes,
             index: 0,
             carried: false,
             pending: None,
@@ -116,20 +159,34 @@ impl<'a> Emit<'a> {
             vtemps: if long { 0xc000 } else { 0xff00 },
             locked: 0,
             vlocked: 0,
-            owner: [None; 16],
-            vowner: [None; 16],
+            owned: 0,
+            vowned: 0,
+            owners: [Val::NONE; 16],
+            vowners: [Val::NONE; 16],
             origin: [None; 16],
-            spills: [false; crate::frame::SPILLS],
+            spilled: 0,
+            spill_of: [Val::NONE; crate::frame::SPILLS],
             test: None,
-            rf: super::flags::Flags::default(),
+            rf,
         }
     }
 
+    /// Gives the buffers back.
+    fn recycle(self, scratch: &mut Scratch) {
+        let Emit { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order, .. } = self;
+        *scratch = Scratch { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order };
+    }
+
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
-    fn attempt(unit: &'a Unit, request: &'a Request, stop: Option<u32>) -> Result<Emit<'a>, Error> {
+    fn attempt(
+        unit: &'a Unit,
+        request: &'a Request,
+        stop: Option<u32>,
+        scratch: &mut Scratch,
+    ) -> Result<Emit<'a>, Error> {
         let mut forced = Vec::new();
         loop {
-            let mut this = Emit::new(unit, request, stop);
+            let mut this = Emit::new(unit, request, stop, scratch);
             this.forced = forced;
             let result = this.emit();
             let out = matches!(
@@ -147,33 +204,56 @@ impl<'a> Emit<'a> {
             forced = std::mem::take(&mut this.forced);
             if out && helps && !forced.contains(&place) && forced.len() < 64 {
                 forced.push(place);
+                this.recycle(scratch);
                 continue;
             }
-            return result.map(|()| this);
+            return match result {
+                Ok(()) => Ok(this),
+                Err(e) => {
+                    this.recycle(scratch);
+                    Err(e)
+                }
+            };
         }
     }
 
-    pub(super) fn run(unit: &'a Unit, request: &'a Request) -> Result<Compiled, Error> {
-        let Emit { a, mut out, .. } = Emit::attempt(unit, request, None)?;
-        out.code = a.buf.finish().map_err(Error::TooLarge)?;
-        out.edges.sort_by_key(|e| e.at);
-        out.terms.sort_by_key(|t| t.after);
-        Ok(out)
+    pub(super) fn run(unit: &'a Unit, request: &'a Request, out: &mut Compiled) -> Result<(), Error> {
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        // The caller's buffers are the ones to fill.
+        std::mem::swap(&mut scratch.out, out);
+        let result = Emit::attempt(unit, request, None, &mut scratch).and_then(|mut this| {
+            let code = this.a.buf.patched().map_err(Error::TooLarge);
+            let result = code.map(|code| this.out.code.extend_from_slice(code));
+            this.out.edges.sort_by_key(|e| e.at);
+            this.out.terms.sort_by_key(|t| t.after);
+            this.recycle(&mut scratch);
+            result
+        });
+        std::mem::swap(&mut scratch.out, out);
+        SCRATCH.set(Some(scratch));
+        result
     }
 
     pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
-        Emit::attempt(unit, request, Some(stop)).ok()?.place
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let mut this = Emit::attempt(unit, request, Some(stop), &mut scratch).ok()?;
+        let place = this.place.take();
+        this.recycle(&mut scratch);
+        SCRATCH.set(Some(scratch));
+        place
     }
 
     fn emit(&mut self) -> Result<(), Error> {
         if self.unit.mode == Mode::Compat16 {
             return Err(Error::Missing("16-bit code"));
         }
-        self.entries = self.unit.blocks.iter().map(|_| self.a.buf.label()).collect();
-        self.out.entries = vec![0; self.unit.blocks.len()];
-        let order = self.layout();
-        for (k, &n) in order.iter().enumerate() {
-            self.block(n, order.get(k + 1).copied());
+        for _ in &self.unit.blocks {
+            self.entries.push(self.a.buf.label());
+        }
+        self.out.entries.resize(self.unit.blocks.len(), 0);
+        self.layout();
+        for k in 0..self.order.len() {
+            self.block(self.order[k], self.order.get(k + 1).copied());
             if let Some(why) = self.failed {
                 return Err(Error::Missing(why));
             }
@@ -183,10 +263,12 @@ impl<'a> Emit<'a> {
     }
 
     /// Blocks in an order in which most edges are to the next one.
-    fn layout(&self) -> Vec<u32> {
+    fn layout(&mut self) {
         let blocks = &self.unit.blocks;
-        let mut placed = vec![false; blocks.len()];
-        let mut order = Vec::with_capacity(blocks.len());
+        let (placed, order) = (&mut self.placed, &mut self.order);
+        placed.clear();
+        placed.resize(blocks.len(), false);
+        order.clear();
         for start in 0..blocks.len() {
             let mut at = Some(start as u32);
             while let Some(n) = at.filter(|n| placed.get(*n as usize) == Some(&false)) {
@@ -202,7 +284,6 @@ impl<'a> Emit<'a> {
                 };
             }
         }
-        order
     }
 
     // ---- what a host PC means ---------------------------------------------------------------------------------------
@@ -280,18 +361,21 @@ impl<'a> Emit<'a> {
         let unit = self.unit;
         self.number = n;
         self.b = &unit.blocks[n as usize];
-        self.plan = Plan::new(self.b);
-        self.shape = Shape::new(self.b, &self.plan, self.long);
-        self.at = vec![At::Nowhere; self.b.insts.len()];
-        self.aliases.iter_mut().for_each(Vec::clear);
+        self.plan.analyse(self.b);
+        self.shape.analyse(self.b, &self.plan, self.long);
+        self.at.clear();
+        self.at.resize(self.b.insts.len(), At::Nowhere);
+        self.alias_nodes.clear();
+        self.aliases = [NO_ALIASES; Slot::COUNT as usize];
         self.index = 0;
         self.pending = None;
-        self.owner = [None; 16];
-        self.vowner = [None; 16];
+        self.owned = 0;
+        self.vowned = 0;
         self.origin = [None; 16];
-        self.spills = [false; crate::frame::SPILLS];
-        self.release(0);
-        self.rf = super::flags::Flags::at_entry(self.b, &self.shape);
+        self.spilled = 0;
+        self.locked = 0;
+        self.vlocked = 0;
+        self.rf.enter(self.b, &self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
@@ -400,14 +484,15 @@ impl<'a> Emit<'a> {
             return;
         }
         // A load that takes part in a group faults there.
-        let loads = self.shape.group[i].is_some_and(|g| g.load.is_some() || g.store.is_some());
+        let group = self.shape.group(i);
+        let loads = group.is_some_and(|g| g.load.is_some() || g.store.is_some());
         if plan::shows_state(&inst) || loads || inst.op == Op::GetFl {
             self.restore_flags(i.saturating_sub(1));
         }
         self.sync();
         self.current = i;
         let forced = !self.forced.is_empty() && self.forced.contains(&(self.number, i));
-        let end = match self.shape.group[i] {
+        let end = match group {
             Some(g) => {
                 if forced {
                     self.group_by_helper(i, g);
@@ -425,7 +510,7 @@ impl<'a> Emit<'a> {
                 i
             }
         };
-        if self.shape.group[i].is_some_and(|g| g.load.is_some()) {
+        if group.is_some_and(|g| g.load.is_some()) {
             self.pending = None;
         }
         self.carried = false;
@@ -482,7 +567,9 @@ impl<'a> Emit<'a> {
     }
 
     fn cold_code(&mut self) {
-        for c in core::mem::take(&mut self.cold) {
+        for k in 0..self.cold.len() {
+            let Cold { label, restore, to, .. } = self.cold[k];
+            let c = Cold { label, place: self.cold[k].place.take(), restore, to };
             self.a.buf.bind(c.label);
             let place = c.place.clone();
             self.meaning(|| place);
@@ -874,7 +961,7 @@ impl<'a> Emit<'a> {
                 let x = self.vtemp();
                 self.a.sse(Sse::MOVUPS, x, result());
                 self.a.sse_store(Sse::MOVUPS, spill(n), x);
-                self.at[i] = At::Spill(n);
+                self.spill_in(v, n);
             }
             _ => {
                 let t = self.temp();

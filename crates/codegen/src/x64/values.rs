@@ -38,6 +38,11 @@ pub(super) enum At {
     Result,
 }
 
+/// No node of a list of aliases.
+const NO_NODE: u32 = u32::MAX;
+/// An empty list of aliases.
+pub(super) const NO_ALIASES: (u32, u32) = (NO_NODE, NO_NODE);
+
 /// A source operand of an integer instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Src {
@@ -82,16 +87,30 @@ impl Emit<'_> {
 
     /// A spill slot.
     pub(super) fn spill_slot(&mut self) -> u16 {
-        match self.spills.iter().position(|used| !used) {
-            Some(n) => {
-                self.spills[n] = true;
-                n as u16
-            }
-            None => {
-                self.fail("spill slots");
-                0
-            }
+        let n = self.spilled.trailing_ones() as u16;
+        // The last one is where the flags are saved.
+        if n >= super::flags::SAVED {
+            self.fail("spill slots");
+            return 0;
         }
+        self.spilled |= 1 << n;
+        n
+    }
+
+    /// The value is in that spill slot from now on.
+    pub(super) fn spill_in(&mut self, v: Val, n: u16) {
+        self.at[v.index()] = At::Spill(n);
+        self.spill_of[usize::from(n)] = v;
+    }
+
+    /// The value in a general register.
+    pub(super) fn owner(&self, r: u8) -> Option<Val> {
+        (self.owned >> (r & 15) & 1 != 0).then(|| self.owners[usize::from(r & 15)])
+    }
+
+    /// The value in a vector register.
+    pub(super) fn vowner(&self, x: u8) -> Option<Val> {
+        (self.vowned >> (x & 15) & 1 != 0).then(|| self.vowners[usize::from(x & 15)])
     }
 
     /// Moves the value in a temporary register out to memory.
@@ -101,15 +120,15 @@ impl Emit<'_> {
         }
         let n = self.spill_slot();
         self.a.store(Size::Q, spill(n), r);
-        self.at[v.index()] = At::Spill(n);
-        self.owner[usize::from(r.0)] = None;
+        self.spill_in(v, n);
+        self.owned &= !(1 << r.0);
         self.sync();
     }
 
     /// Forgets the copy of a slot in memory in a temporary register. False when it holds something else.
     pub(super) fn uncache(&mut self, r: Reg) -> bool {
         let n = usize::from(r.0);
-        let (Some(v), Some(slot)) = (self.owner[n], self.origin[n]) else { return false };
+        let (Some(v), Some(slot)) = (self.owner(r.0), self.origin[n]) else { return false };
         self.define_home(v, slot);
         self.origin[n] = None;
         self.sync();
@@ -118,20 +137,19 @@ impl Emit<'_> {
 
     /// A free temporary register, reserved until the operation is done.
     pub(super) fn temp(&mut self) -> Reg {
-        let candidates = self.temps;
-        let unlocked = |s: &Self, r: &u8| candidates >> r & 1 != 0 && s.locked >> r & 1 == 0;
-        let free = (0..16u8).find(|r| unlocked(self, r) && self.owner[usize::from(*r)].is_none());
+        let unlocked = self.temps & !self.locked;
+        let free = unlocked & !self.owned;
         let r = match free {
-            Some(r) => r,
-            None => {
+            1.. => free.trailing_zeros() as u8,
+            0 => {
                 let far = (0..16u8)
-                    .filter(|r| unlocked(self, r))
-                    .max_by_key(|r| self.owner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()]));
+                    .filter(|r| unlocked >> r & 1 != 0)
+                    .max_by_key(|r| self.owner(*r).map_or(0, |v| self.shape.last[v.index()]));
                 let Some(r) = far else {
                     self.fail("temporary registers");
                     return Reg::R14;
                 };
-                if let Some(v) = self.owner[usize::from(r)] {
+                if let Some(v) = self.owner(r) {
                     self.evict(Reg(r), v);
                 }
                 r
@@ -143,24 +161,23 @@ impl Emit<'_> {
 
     /// A free temporary vector register, reserved until the operation is done.
     pub(super) fn vtemp(&mut self) -> Xmm {
-        let candidates = self.vtemps;
-        let unlocked = |s: &Self, r: &u8| candidates >> r & 1 != 0 && s.vlocked >> r & 1 == 0;
-        let free = (0..16u8).find(|r| unlocked(self, r) && self.vowner[usize::from(*r)].is_none());
+        let unlocked = self.vtemps & !self.vlocked;
+        let free = unlocked & !self.vowned;
         let r = match free {
-            Some(r) => r,
-            None => {
+            1.. => free.trailing_zeros() as u8,
+            0 => {
                 let far = (0..16u8)
-                    .filter(|r| unlocked(self, r))
-                    .max_by_key(|r| self.vowner[usize::from(*r)].map_or(0, |v| self.shape.last[v.index()]));
+                    .filter(|r| unlocked >> r & 1 != 0)
+                    .max_by_key(|r| self.vowner(*r).map_or(0, |v| self.shape.last[v.index()]));
                 let Some(r) = far else {
                     self.fail("temporary vector registers");
                     return Xmm(15);
                 };
-                if let Some(v) = self.vowner[usize::from(r)] {
+                if let Some(v) = self.vowner(r) {
                     let n = self.spill_slot();
                     self.a.sse_store(Sse::MOVUPS, spill(n), Xmm(r));
-                    self.at[v.index()] = At::Spill(n);
-                    self.vowner[usize::from(r)] = None;
+                    self.spill_in(v, n);
+                    self.vowned &= !(1 << r);
                     self.sync();
                 }
                 r
@@ -189,28 +206,30 @@ impl Emit<'_> {
     pub(super) fn release(&mut self, end: usize) {
         self.locked = 0;
         self.vlocked = 0;
-        for r in 0..16 {
-            if let Some(v) = self.owner[r] {
-                if !self.needed(v, end) {
-                    self.owner[r] = None;
-                }
-            }
-            if let Some(v) = self.vowner[r] {
-                if !self.needed(v, end) {
-                    self.vowner[r] = None;
-                }
+        let mut left = self.owned;
+        while left != 0 {
+            let r = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if !self.needed(self.owners[r], end) {
+                self.owned &= !(1 << r);
             }
         }
-        if self.spills.iter().any(|used| *used) {
-            let mut used = [false; crate::frame::SPILLS];
-            for (k, at) in self.at.iter().enumerate() {
-                if let At::Spill(n) = at {
-                    if usize::from(self.shape.last[k]) > end {
-                        used[usize::from(*n)] = true;
-                    }
-                }
+        let mut left = self.vowned;
+        while left != 0 {
+            let r = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if !self.needed(self.vowners[r], end) {
+                self.vowned &= !(1 << r);
             }
-            self.spills = used;
+        }
+        let mut left = self.spilled;
+        while left != 0 {
+            let n = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let v = self.spill_of[n];
+            if self.at(v) != At::Spill(n as u16) || !self.needed(v, end) {
+                self.spilled &= !(1 << n);
+            }
         }
     }
 
@@ -221,37 +240,47 @@ impl Emit<'_> {
         self.forget(v);
         self.origin[usize::from(r.0)] = None;
         self.at[v.index()] = At::Reg(r);
-        self.owner[usize::from(r.0)] = Some(v);
+        self.owners[usize::from(r.0)] = v;
+        self.owned |= 1 << r.0;
     }
 
     /// The same for vectors.
     pub(super) fn vdefine(&mut self, v: Val, x: Xmm) {
         self.forget(v);
         self.at[v.index()] = At::Vec(x);
-        self.vowner[usize::from(x.0)] = Some(v);
+        self.vowners[usize::from(x.0)] = v;
+        self.vowned |= 1 << x.0;
     }
 
     /// The value is in a slot from now on.
     pub(super) fn define_home(&mut self, v: Val, slot: u8) {
         self.forget(v);
         self.at[v.index()] = At::Home(slot);
-        self.aliases[usize::from(slot)].push(v);
+        let node = self.alias_nodes.len() as u32;
+        self.alias_nodes.push((v, NO_NODE));
+        let list = &mut self.aliases[usize::from(slot)];
+        match self.alias_nodes.get_mut(list.1 as usize) {
+            Some(last) => last.1 = node,
+            None => list.0 = node,
+        }
+        list.1 = node;
     }
 
     fn forget(&mut self, v: Val) {
         match self.at[v.index()] {
-            At::Reg(r) if self.owner[usize::from(r.0)] == Some(v) => self.owner[usize::from(r.0)] = None,
-            At::Vec(x) if self.vowner[usize::from(x.0)] == Some(v) => self.vowner[usize::from(x.0)] = None,
+            At::Reg(r) if self.owner(r.0) == Some(v) => self.owned &= !(1 << r.0),
+            At::Vec(x) if self.vowner(x.0) == Some(v) => self.vowned &= !(1 << x.0),
             _ => {}
         }
     }
 
     /// Before the slot's home is written: values there that operations behind `end` need, move out.
     pub(super) fn clobber_home(&mut self, slot: u8, end: usize) {
-        let list = core::mem::take(&mut self.aliases[usize::from(slot)]);
+        let (mut node, _) = core::mem::replace(&mut self.aliases[usize::from(slot)], NO_ALIASES);
         self.origin.iter_mut().filter(|o| **o == Some(slot)).for_each(|o| *o = None);
         let mut moved = false;
-        for v in list {
+        while let Some(&(v, next)) = self.alias_nodes.get(node as usize) {
+            node = next;
             if self.at(v) != At::Home(slot) || !self.needed(v, end) {
                 continue;
             }
@@ -279,7 +308,7 @@ impl Emit<'_> {
                     Home::Vec(x) => self.a.sse_store(Sse::MOVUPS, spill(n), Xmm(x)),
                     Home::Mem(_) => self.fail("temporary registers"),
                 }
-                self.at[v.index()] = At::Spill(n);
+                self.spill_in(v, n);
             }
         }
         if moved {
@@ -384,7 +413,7 @@ impl Emit<'_> {
     /// A scratch register with a copy of the value, to be overwritten. Bits above the value's type are noise.
     pub(super) fn copy(&mut self, v: Val, end: usize) -> Reg {
         if let At::Reg(r) = self.at(v) {
-            if !self.needed(v, end) && self.owner[usize::from(r.0)] == Some(v) && self.locked >> r.0 & 1 == 0 {
+            if !self.needed(v, end) && self.owner(r.0) == Some(v) && self.locked >> r.0 & 1 == 0 {
                 // Its last use; the map still says where it is until the operation is done.
                 self.lock(r);
                 return r;

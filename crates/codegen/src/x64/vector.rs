@@ -155,8 +155,7 @@ impl Emit<'_> {
         if self.vector_of_result(i).is_some() {
             return self.vtarget(i);
         }
-        let dying =
-            |s: &Self, r: u8| s.vtemps >> r & 1 != 0 && s.vowner[usize::from(r)].is_none_or(|v| !s.needed(v, i));
+        let dying = |s: &Self, r: u8| s.vtemps >> r & 1 != 0 && s.vowner(r).is_none_or(|v| !s.needed(v, i));
         let _ = a;
         if dying(self, x.0) {
             return x;
