@@ -42,8 +42,8 @@ impl Cpu {
         };
         let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
         let request = Request { target: store.target(), unaligned: false, fp_by_helper };
-        let compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;
-        if !store.insert_given(unit, compiled, request) {
+        let mut compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;
+        if !store.insert_given(unit, &mut compiled, request) {
             return Err("no code memory".to_owned());
         }
         self.state.rip = unit.blocks[0].pc;

@@ -15,6 +15,7 @@ mod hosts;
 mod interrupt;
 mod jit;
 mod memory;
+mod pages;
 mod service;
 mod stops;
 mod store;
@@ -26,17 +27,18 @@ pub use service::selector;
 pub use store::Footprint;
 
 use cache::{Cache, Entry, PAGE};
-use demotic_codegen::Request;
 use demotic_codegen::target::Order;
+use demotic_codegen::{Compiled, Request};
 use demotic_host::code::Mapping;
-use demotic_ir::block::Unit;
+use demotic_ir::block::{Block, Unit};
 use demotic_ir::interp::{self, Leave, Scratch, Trap};
-use demotic_ir::passes::Precision;
+use demotic_ir::passes::{Optimiser, Precision};
 use demotic_ir::state::{Mode, eflags};
 use demotic_x86::unit::{self, Limits};
 use exit::{Exception, Exit, SyscallEntry};
 use jit::{Jit, Stop};
 use memory::GuestMemory;
+use pages::Pages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Key, Store};
@@ -83,12 +85,29 @@ pub struct Config {
     pub region: usize,
     /// How code memory is mapped; `None` finds out what works.
     pub mapping: Option<Mapping>,
+    /// How often a block is interpreted before it is translated: most of what a program runs at its start, it runs once.
+    pub patience: u8,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { executor: Executor::Jit, region: 32 << 20, mapping: None }
+        Config { executor: Executor::Jit, region: 32 << 20, mapping: None, patience: PATIENCE }
     }
+}
+
+/// [`Config::patience`] unless said otherwise. Interpreting a block costs a fourth of translating it.
+const PATIENCE: u8 = 1;
+
+/// What a thread translates with: buffers that one translation leaves to the next.
+#[derive(Debug, Default)]
+struct Workshop {
+    pages: Pages,
+    optimiser: Optimiser,
+    compiled: Compiled,
+    /// A block that is not needed any more.
+    spare: Option<Block>,
+    /// Guest pages that a translation depends on.
+    seen: Vec<u64>,
 }
 
 /// The translator of one guest address space, shared by all its threads.
@@ -97,6 +116,7 @@ pub struct Engine {
     cache: Cache,
     store: Option<Store>,
     limits: Limits,
+    patience: u8,
 }
 
 impl std::fmt::Debug for Engine {
@@ -118,7 +138,7 @@ impl Engine {
             interrupt::install();
             Store::new(emitter, target, config.region, config.mapping)
         });
-        Arc::new(Engine { space, cache: Cache::default(), store, limits: Limits::default() })
+        Arc::new(Engine { space, cache: Cache::default(), store, limits: Limits::default(), patience: config.patience })
     }
 
     /// How this engine executes.
@@ -166,8 +186,9 @@ impl Engine {
     }
 
     /// Translates the region at a guest address to host code. False when it is for the interpreter (this time).
-    fn emit(&self, store: &Store, key: Key) -> bool {
+    fn emit(&self, store: &Store, key: Key, shop: &mut Workshop) -> bool {
         let mut wanted = self.limits;
+        let Workshop { pages, optimiser, compiled, seen, .. } = shop;
         loop {
             let generation = store.generation();
             let request = Request {
@@ -177,21 +198,22 @@ impl Engine {
             };
             let checked = store.is_checked(key.pc);
             let limits = if checked { checked::LIMITS } else { wanted };
-            let mut seen = Vec::new();
+            seen.clear();
+            pages.begin(generation);
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 for page in at / PAGE..=at.saturating_add(buf.len() as u64 - 1) / PAGE {
                     if !seen.contains(&page) {
                         seen.push(page);
-                        if !checked {
-                            self.space.protect_code_page(page * PAGE);
-                        }
                     }
                 }
-                self.space.fetch(at, buf)
+                if checked { self.space.fetch(at, buf) } else { pages.fetch(&*self.space, at, buf) }
             };
-            let mut before = vec![0; if checked { checked::REACH } else { 0 }];
-            let n = self.space.fetch(key.pc, &mut before);
-            before.truncate(n);
+            let mut before = Vec::new();
+            if checked {
+                before.resize(checked::REACH, 0);
+                let n = self.space.fetch(key.pc, &mut before);
+                before.truncate(n);
+            }
             let mut known = |pc| store.is_known(Key { pc, ..key });
             let mut unit = unit::lift_beside(key.pc, key.mode, &limits, &mut fetch, &mut known);
             // A block that cannot be fetched now may be mapped the next time.
@@ -210,12 +232,12 @@ impl Engine {
                 checked::guard(&mut unit, &bytes);
                 unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
             } else {
-                demotic_ir::passes::optimise_unit_with(&mut unit, hosts::PRECISION, &mut |pc| {
+                optimiser.run(&mut unit, hosts::PRECISION, &mut |pc| {
                     demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
                 });
             }
-            let compiled = match store.emitter.emit(&unit, &request) {
-                Ok(compiled) => compiled,
+            match store.emitter.emit_into(&unit, &request, compiled) {
+                Ok(()) => {}
                 // Smaller pieces, until only what it cannot do is left for the interpreter.
                 Err(_) if wanted.blocks > 1 => {
                     wanted.blocks = 1;
@@ -229,9 +251,11 @@ impl Engine {
                     store.refuse(key);
                     return false;
                 }
+            }
+            let mut bytes = |at: u64, buf: &mut [u8]| {
+                if checked { self.space.fetch(at, buf) } else { pages.fetch(&*self.space, at, buf) }
             };
-            let mut bytes = |at: u64, buf: &mut [u8]| self.space.fetch(at, buf);
-            match store.insert(&unit, compiled, request, limits, generation, &seen, &mut bytes) {
+            match store.insert(&unit, compiled, request, limits, generation, seen, &mut bytes) {
                 Some(true) => return true,
                 Some(false) => {}
                 None => return false,
@@ -289,6 +313,7 @@ pub struct Cpu {
     /// Set by anyone (signal handlers included) to make `run` return [`Exit::Attention`] soon; `run` clears it then.
     pub attention: Arc<AtomicBool>,
     jit: Option<Jit>,
+    shop: Workshop,
     /// Whether flags that are dead at `rip` may not be exact.
     settled: bool,
     scratch: Scratch,
@@ -312,6 +337,7 @@ impl Cpu {
             state,
             engine: engine.clone(),
             jit: engine.store.as_ref().and_then(|_| Jit::new(&attention, memory)),
+            shop: Workshop::default(),
             settled: true,
             attention,
             scratch: Scratch::default(),
@@ -353,7 +379,13 @@ impl Cpu {
             Stop::Translate(pc) => {
                 self.state.rip = pc;
                 let key = Key { pc, mode: self.state.mode, fp_by_helper };
-                if engine.emit(store, key) { None } else { self.single() }
+                if store.is_early(key, engine.patience) {
+                    self.early(&engine, store, key)
+                } else if engine.emit(store, key, &mut self.shop) {
+                    None
+                } else {
+                    self.single()
+                }
             }
             Stop::Interpret(pc) => {
                 self.state.rip = pc;
@@ -370,6 +402,28 @@ impl Cpu {
                 // Whatever leaves for good has exact flags; only edges may not.
                 self.settled = exit.is_some();
                 exit
+            }
+        }
+    }
+
+    /// Interprets blocks that have not run before, from the one of that key on, until something else is met. Their code is protected like
+    /// that of translations, so a block that writes into itself stops there.
+    fn early(&mut self, engine: &Engine, store: &Store, mut key: Key) -> Option<Exit> {
+        let limits = Limits { blocks: 1, ..engine.limits };
+        let mut mem = self.memory();
+        loop {
+            let Workshop { pages, spare, .. } = &mut self.shop;
+            pages.begin(store.generation());
+            let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
+            let block = unit::lift_block_in(spare.take(), key.pc, key.mode, &limits, &mut fetch);
+            let leave = interp::run_block(&block, &mut self.state, &mut mem, &mut self.scratch);
+            let at = block.marks.last().map_or(block.pc, |m| m.pc);
+            self.shop.spare = Some(block);
+            let (Leave::Pc(pc) | Leave::Indirect(pc, _)) = leave else { return self.leave(leave, at) };
+            self.state.rip = pc;
+            key.pc = pc;
+            if self.attention.load(Ordering::Relaxed) || !store.is_early(key, engine.patience) {
+                return None;
             }
         }
     }

@@ -182,6 +182,8 @@ struct Region {
 struct Inner {
     regions: Vec<Region>,
     refused: FxHashSet<Key>,
+    /// Blocks that were interpreted, and how often.
+    early: FxHashMap<Key, u8>,
     /// Blocks of units with accesses that turned out to be misaligned.
     misaligned: FxHashSet<u64>,
     /// How often code on a page was written to.
@@ -321,6 +323,25 @@ impl Store {
         self.lock().regions.last().is_some_and(|r| r.entries.contains_key(&key))
     }
 
+    /// Whether a block that is about to run is to be interpreted this time, as it has run less than `patience` times. Counts.
+    pub fn is_early(&self, key: Key, patience: u8) -> bool {
+        if patience == 0 {
+            return false;
+        }
+        let mut inner = self.lock();
+        let Inner { regions, refused, early, written, .. } = &mut *inner;
+        if regions.last().is_some_and(|r| r.entries.contains_key(&key)) || refused.contains(&key) {
+            return false;
+        }
+        // Code that is checked instead of protected is not read from copies.
+        if written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES) {
+            return false;
+        }
+        let times = early.entry(key).or_default();
+        *times = times.saturating_add(1);
+        *times <= patience
+    }
+
     /// Notes that a block is for the interpreter.
     pub fn refuse(&self, key: Key) {
         self.lock().refused.insert(key);
@@ -332,7 +353,7 @@ impl Store {
     pub fn insert(
         &self,
         unit: &Unit,
-        compiled: Compiled,
+        compiled: &mut Compiled,
         request: Request,
         limits: Limits,
         generation: u64,
@@ -360,7 +381,7 @@ impl Store {
     }
 
     /// Places a unit that does not come from guest bytes, alone in a fresh region.
-    pub fn insert_given(&self, unit: &Unit, compiled: Compiled, request: Request) -> bool {
+    pub fn insert_given(&self, unit: &Unit, compiled: &mut Compiled, request: Request) -> bool {
         self.flush();
         let mut inner = self.lock();
         let Some(region) = inner.regions.last_mut() else { return false };
@@ -526,7 +547,7 @@ impl Region {
         &mut self,
         emitter: &dyn Emitter,
         unit: &Unit,
-        mut compiled: Compiled,
+        compiled: &mut Compiled,
         request: Request,
         limits: Limits,
         pages: &[u64],
@@ -595,7 +616,7 @@ impl Region {
             request,
             blocks: blocks.into_boxed_slice(),
             terms: terms.collect(),
-            edges: compiled.edges.into_boxed_slice(),
+            edges: compiled.edges.as_slice().into(),
             source: source.into_boxed_slice(),
             limits,
             given: None,

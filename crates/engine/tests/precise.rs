@@ -87,7 +87,7 @@ impl Pair {
     fn new(rounds: u64) -> Pair {
         let spaces = Space::pair();
         let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
-            let engine = Engine::with(space.clone(), &Config { executor, ..Config::default() });
+            let engine = Engine::with(space.clone(), &Config { executor, patience: 0, ..Config::default() });
             let mut state = GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() };
             state.gpr[reg::RDI] = space.data as u64;
             state.gpr[reg::RSP] = (space.data + PAGE) as u64;

@@ -161,7 +161,7 @@ fn random_programs_run_the_same_translated() {
     let mut failures: Vec<String> = Vec::new();
     for (m, mode) in [Mode::Long, Mode::Compat32].into_iter().enumerate() {
         let engines = [Executor::Interp, Executor::Jit].map(|executor| {
-            let config = Config { executor, region: 1 << 20, ..Config::default() };
+            let config = Config { executor, region: 1 << 20, patience: 0, ..Config::default() };
             Engine::with(Arc::new(Space(mode)), &config)
         });
         if engines[1].executor() != Executor::Jit {

@@ -12,9 +12,10 @@ const PAGE: usize = 4096;
 
 thread_local! {
     static EXECUTOR: Cell<Executor> = const { Cell::new(Executor::Interp) };
+    static PATIENCE: Cell<u8> = const { Cell::new(0) };
 }
 
-/// Makes every test twice, once with each executor.
+/// Makes every test with each executor, and translating at the first or at the second visit.
 macro_rules! both {
     ($($(#[$meta:meta])* $name:ident)*) => {
         mod interp {
@@ -26,6 +27,13 @@ macro_rules! both {
         mod jit {
             $($(#[$meta])* #[test] fn $name() {
                 super::EXECUTOR.set(super::Executor::Jit);
+                super::$name();
+            })*
+        }
+        mod patient {
+            $($(#[$meta])* #[test] fn $name() {
+                super::EXECUTOR.set(super::Executor::Jit);
+                super::PATIENCE.set(1);
                 super::$name();
             })*
         }
@@ -111,7 +119,7 @@ impl GuestSpace for Space {
 }
 
 fn cpu(space: &Arc<Space>) -> Cpu {
-    let config = Config { executor: EXECUTOR.get(), ..Config::default() };
+    let config = Config { executor: EXECUTOR.get(), patience: PATIENCE.get(), ..Config::default() };
     let engine = Engine::with(space.clone(), &config);
     Cpu::new(&engine, GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() })
 }

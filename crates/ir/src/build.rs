@@ -53,6 +53,17 @@ impl Builder {
         }
     }
 
+    /// The same, with the tables of a block that is not needed any more.
+    pub fn again(mut block: Block, pc: u64) -> Builder {
+        block.insts.clear();
+        block.marks.clear();
+        block.deferred.clear();
+        block.live_out = crate::state::eflags::ARITH;
+        (block.pc, block.end) = (pc, pc);
+        block.term = Term::Jump(crate::block::Edge::to(pc));
+        Builder { block }
+    }
+
     /// The guest instruction at `pc`, `len` bytes long, begins here.
     pub fn mark(&mut self, pc: u64, len: u8) {
         self.block.marks.push(Mark { first: self.block.insts.len() as u16, len, pc });

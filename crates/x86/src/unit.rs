@@ -82,7 +82,16 @@ pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &m
 
 /// Translates one block at `pc`, which ends where one of `others` begins.
 pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
-    let mut b = Builder::new(pc);
+    build(Builder::new(pc), pc, mode, limits, fetch, others)
+}
+
+/// The same for a block on its own, in the tables of one that is not needed any more.
+pub fn lift_block_in(spare: Option<Block>, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
+    let b = spare.map_or_else(|| Builder::new(pc), |block| Builder::again(block, pc));
+    build(b, pc, mode, limits, fetch, &[])
+}
+
+fn build(mut b: Builder, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
     let mut window = [0u8; WINDOW];
     let mut at = pc;
     let mut count = 0;
