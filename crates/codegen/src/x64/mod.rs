@@ -16,6 +16,7 @@
 mod flags;
 mod float;
 mod group;
+mod helper;
 mod int;
 mod memory;
 mod runtime;
