@@ -56,6 +56,7 @@ pub(super) struct Shape {
     used: Vec<bool>,
     forced: Vec<bool>,
     until: Vec<u16>,
+    done: Vec<u16>,
 }
 
 /// Makes a table of `n` equal entries.
@@ -596,10 +597,13 @@ impl Shape {
 
     fn lifetimes(&mut self, block: &Block) {
         let n = block.insts.len();
-        let mut anchor: Vec<usize> = (0..n).collect();
-        for (i, g) in self.group.iter().enumerate() {
-            if let Some(l) = g.and_then(|g| g.load) {
-                anchor[l] = i;
+        // Where every operation is done: a load that is part of a group at its anchor.
+        let mut done = take(&mut self.done);
+        done.clear();
+        done.extend(0..n as u16);
+        for (i, a) in self.anchors.iter().enumerate().filter(|(_, a)| **a != 0) {
+            if let Some(l) = self.groups[usize::from(*a) - 1].load {
+                done[l] = i as u16;
             }
         }
         // A fault of a load that is done later shows flags that are defined by values from before.
@@ -607,7 +611,7 @@ impl Shape {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
             let Some(shown) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
             for v in d.def.operands() {
-                self.last[v.index()] = self.last[v.index()].max(anchor[shown] as u16);
+                self.last[v.index()] = self.last[v.index()].max(done[shown]);
             }
         }
         // What a lazy value needs, it needs until the value itself is somewhere.
@@ -623,8 +627,7 @@ impl Shape {
         }
         for i in (0..n).rev() {
             let end = if self.folded[i] {
-                // Where the group is anchored that reads it.
-                (i + 1..n).find(|k| self.group(*k).is_some_and(|g| g.load == Some(i))).unwrap_or(i) as u16
+                done[i]
             } else if self.lazy[i] && !self.member[i] && self.anchors[i] == 0 {
                 until[i].min(self.last[i].max(i as u16))
             } else {
@@ -639,7 +642,7 @@ impl Shape {
                 }
             }
         }
-        self.until = until;
+        (self.until, self.done) = (until, done);
     }
 }
 
