@@ -88,7 +88,9 @@ impl Jit {
         let code = store.current()?;
         let same = self.region.as_ref().is_some_and(|r| Arc::ptr_eq(r, &code));
         if !same || self.variant != Some(variant) {
-            self.targets.copy_from_slice(&empty_table());
+            if self.variant.is_some() {
+                self.targets.copy_from_slice(&empty_table());
+            }
             self.variant = Some(variant);
             self.reset_shadow(&code);
         }

@@ -95,8 +95,11 @@ impl Default for Config {
     }
 }
 
-/// [`Config::patience`] unless said otherwise. Interpreting a block costs a fourth of translating it.
-const PATIENCE: u8 = 1;
+/// [`Config::patience`] unless said otherwise. Lifting and interpreting a block costs an eighth of translating it.
+const PATIENCE: u8 = 5;
+
+/// Blocks that are kept between two visits by the interpreter; a power of two.
+const RECENT: usize = 16;
 
 /// What a thread translates with: buffers that one translation leaves to the next.
 #[derive(Debug, Default)]
@@ -104,10 +107,37 @@ struct Workshop {
     pages: Pages,
     optimiser: Optimiser,
     compiled: Compiled,
-    /// A block that is not needed any more.
-    spare: Option<Block>,
+    /// Blocks that were interpreted lately, by address: small loops come back to them.
+    recent: [Option<(Mode, Block)>; RECENT],
+    /// The generation of the store that they belong to.
+    recent_of: u64,
     /// Guest pages that a translation depends on.
     seen: Vec<u64>,
+}
+
+impl Workshop {
+    /// The block at an address, lifted and no more.
+    fn recent(&mut self, engine: &Engine, generation: u64, key: Key, limits: &Limits) -> &Block {
+        let Workshop { pages, recent, recent_of, .. } = self;
+        pages.begin(generation);
+        let fresh = std::mem::replace(recent_of, generation) == generation;
+        // Blocks of another generation keep their tables, and an address at which no block is.
+        if !fresh {
+            recent.iter_mut().flatten().for_each(|(_, b)| b.pc = u64::MAX);
+        }
+        let slot = &mut recent[hash(key.pc) % RECENT];
+        let known = matches!(slot, Some((mode, b)) if b.pc == key.pc && *mode == key.mode);
+        let old = slot.take();
+        let (_, block) = slot.insert(match old {
+            Some(block) if known => block,
+            old => {
+                let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
+                let block = unit::lift_block_in(old.map(|o| o.1), key.pc, key.mode, limits, &mut fetch);
+                (key.mode, block)
+            }
+        });
+        block
+    }
 }
 
 /// The translator of one guest address space, shared by all its threads.
@@ -412,13 +442,9 @@ impl Cpu {
         let limits = Limits { blocks: 1, ..engine.limits };
         let mut mem = self.memory();
         loop {
-            let Workshop { pages, spare, .. } = &mut self.shop;
-            pages.begin(store.generation());
-            let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
-            let block = unit::lift_block_in(spare.take(), key.pc, key.mode, &limits, &mut fetch);
-            let leave = interp::run_block(&block, &mut self.state, &mut mem, &mut self.scratch);
+            let block = self.shop.recent(engine, store.generation(), key, &limits);
+            let leave = interp::run_block(block, &mut self.state, &mut mem, &mut self.scratch);
             let at = block.marks.last().map_or(block.pc, |m| m.pc);
-            self.shop.spare = Some(block);
             let (Leave::Pc(pc) | Leave::Indirect(pc, _)) = leave else { return self.leave(leave, at) };
             self.state.rip = pc;
             key.pc = pc;

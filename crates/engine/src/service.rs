@@ -21,7 +21,14 @@ pub mod selector {
 
 fn processors() -> u32 {
     static COUNT: OnceLock<u32> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u32))
+    *COUNT.get_or_init(|| {
+        // The standard library would read the limits of control groups as well, which no guest can see by CPUID.
+        let mut mask = [0u64; 128];
+        // SAFETY: the kernel fills at most `mask` and says how much of it; -1 on failure.
+        let n = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) };
+        let words = usize::try_from(n).unwrap_or(0).div_ceil(8).min(mask.len());
+        mask[..words].iter().map(|w| w.count_ones()).sum::<u32>().max(1)
+    })
 }
 
 /// The time-stamp counter: nanoseconds of the monotonic clock, that is 1 GHz.

@@ -675,7 +675,18 @@ impl Region {
 
 /// An empty table for indirect branches: every entry has an address that belongs to another index.
 pub(crate) fn empty_table() -> Box<[TableEntry]> {
-    (0..demotic_codegen::frame::TARGETS).map(|i| TableEntry { pc: if i == 0 { 4 } else { 0 }, host: 0 }).collect()
+    const LEN: usize = demotic_codegen::frame::TARGETS;
+    // SAFETY: zeros are valid entries, and the box is that of the allocation. Fresh pages of it are not touched before they are used.
+    let mut table = unsafe {
+        let p = std::alloc::alloc_zeroed(std::alloc::Layout::new::<[TableEntry; LEN]>());
+        if p.is_null() {
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[TableEntry; LEN]>());
+        }
+        Box::from_raw(p.cast::<[TableEntry; LEN]>())
+    };
+    // Address 0 stands in no entry but the first.
+    table[0].pc = 4;
+    table
 }
 
 #[cfg(test)]

@@ -162,11 +162,13 @@ const SCRATCH: usize = 4096;
 
 /// The scratch array for one thread's interpreter.
 #[derive(Debug)]
-pub struct Scratch(Box<[V; SCRATCH]>);
+pub struct Scratch(Box<[u128; SCRATCH]>);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch(Box::new([V::default(); SCRATCH]))
+        // Zeros that the allocator has anyway; pages that no block needs are never touched. It has the length of the array.
+        let zeros: Result<Box<[u128; SCRATCH]>, _> = vec![0; SCRATCH].into_boxed_slice().try_into();
+        Scratch(zeros.unwrap_or_else(|_| Box::new([0; SCRATCH])))
     }
 }
 
@@ -175,12 +177,13 @@ impl Scratch {
     // value rather than stopping the translator.
     #[inline(always)]
     fn get(&self, v: Val) -> V {
-        self.0[v.index() & (SCRATCH - 1)]
+        let image = self.0[v.index() & (SCRATCH - 1)];
+        V { lo: image as u64, hi: (image >> 64) as u64 }
     }
     #[inline(always)]
     /// Sets the value of operation `i`.
     pub fn put(&mut self, i: usize, v: V) {
-        self.0[i & (SCRATCH - 1)] = v;
+        self.0[i & (SCRATCH - 1)] = u128::from(v.lo) | u128::from(v.hi) << 64;
     }
 }
 
