@@ -4,7 +4,6 @@
 //! conditions that still need them are stored as truth values ([`Emit::before_flags`]); when the home has to survive, its image goes to
 //! a spill slot and comes back before anything can see it.
 
-use super::shape::is_flags;
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
@@ -46,7 +45,7 @@ impl Flags {
         image_last.clear();
         image_last.resize(block.insts.len(), 0);
         for (i, inst) in block.insts.iter().enumerate().rev() {
-            if inst.op == Op::Cond || inst.op == Op::GetFl || is_flags(inst.op) || inst.result() == Ty::Fl {
+            if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);
             }
             // A lazy user reads its operands when somebody reads it.
