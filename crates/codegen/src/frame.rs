@@ -67,6 +67,14 @@ pub struct Frame {
     pub target: u64,
     /// Scratch for the runtime's own use.
     pub scratch: [u64; 9],
+    /// x86-64 hosts: 1 while the host's x87 unit holds the guest's x87 state, and the state in the frame is stale.
+    pub x87_live: u64,
+    /// x86-64 hosts: where [`crate::Stub::X87`] leads: `x87_ready` when it does, else `x87_load`.
+    pub x87_gate: u64,
+    /// Address of the code that does nothing. Set on the way in.
+    pub x87_ready: u64,
+    /// Address of the code that calls the helper for [`X87_ENTER`]. Set on the way in.
+    pub x87_load: u64,
     /// Result of a helper.
     pub result: V,
     /// Operands of a helper or of a terminal.
@@ -78,6 +86,11 @@ pub struct Frame {
     /// Spilled values.
     pub spill: [V; SPILLS],
 }
+
+/// What a helper is called for besides operations: the guest's x87 state goes to the host's x87 unit.
+pub const X87_ENTER: u64 = 1 << 16;
+/// The same: it comes back to the frame.
+pub const X87_LEAVE: u64 = 2 << 16;
 
 /// Why translated code was left; what `enter` returns.
 pub mod kind {

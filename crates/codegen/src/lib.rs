@@ -60,11 +60,13 @@ pub enum Stub {
     Deopt,
     /// Called to run one operation in the interpreter: see [`frame::Frame::helper`].
     Helper,
+    /// Called to have the guest's x87 state in the host's x87 unit (x86-64 hosts; nothing on others).
+    X87,
 }
 
 impl Stub {
     /// All of them, in order.
-    pub const ALL: [Stub; 8] = [
+    pub const ALL: [Stub; 9] = [
         Stub::EdgeJump,
         Stub::EdgeCall,
         Stub::Stale,
@@ -73,6 +75,7 @@ impl Stub {
         Stub::ReturnMiss,
         Stub::Deopt,
         Stub::Helper,
+        Stub::X87,
     ];
 }
 

@@ -70,8 +70,12 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
     let ways = compiled.edges.iter().map(|e| e.at).chain(compiled.terms.iter().map(|t| t.after.saturating_sub(call)));
     let stubs = compiled.relocs.iter().filter(|r| !matches!(r.stub, demotic_codegen::Stub::Stale)).map(|r| r.at);
     // Helpers are called on the way; all other stubs are ways out.
-    let helper =
-        |at: u32| compiled.relocs.iter().any(|r| r.at == at && matches!(r.stub, demotic_codegen::Stub::Helper));
+    let helper = |at: u32| {
+        compiled
+            .relocs
+            .iter()
+            .any(|r| r.at == at && matches!(r.stub, demotic_codegen::Stub::Helper | demotic_codegen::Stub::X87))
+    };
     let end =
         ways.chain(stubs.filter(|at| !helper(*at)).map(|at| at.saturating_sub(u32::from(host == Host::X64)))).min();
     let end = end.unwrap_or(u32::MAX).max(entry);

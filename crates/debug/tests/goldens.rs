@@ -72,6 +72,26 @@ const INSTRUCTIONS: &[Case] = &[
     ("dd 07", "19"),
     ("d9 c9", "10"),
     ("db f1", "25"),
+    ("dc 4f 08", ""),
+    ("de c1", ""),
+    ("dd 5f 08", ""),
+    ("db 7f 08", ""),
+    ("df 6f 08", ""),
+    ("df 7f 08", ""),
+    ("dd e1", ""),
+    ("df e0", ""),
+    ("d9 6f 08", ""),
+    ("d9 e8", ""),
+    ("da c1", ""),
+    ("f0 09 07", ""),
+    ("87 07", ""),
+    ("f0 0f b1 1f", ""),
+    ("f0 48 0f c7 0f", ""),
+    ("48 f7 f9", ""),
+    ("48 0f a4 d8 05", ""),
+    ("48 0f ad d8", ""),
+    ("48 d1 d8", ""),
+    ("48 d3 d0", ""),
 ];
 
 const INSTRUCTIONS_32: &[Case] = &[
@@ -83,6 +103,10 @@ const INSTRUCTIONS_32: &[Case] = &[
     ("58", ""),
     ("8d 44 8b 08", ""),
     ("65 a1 14 00 00 00", ""),
+    ("f7 f1", "7"),
+    ("0f ad d0", ""),
+    ("f0 0f c7 0f", ""),
+    ("d8 45 08", "20+call"),
 ];
 
 /// Loops and blocks as compilers make them.
@@ -105,6 +129,10 @@ const BLOCKS: &[Case] = &[
     ("48 83 c4 18 5b 5d c3", ""),
     // an interpreter's dispatch: load, step, jump through a table.
     ("8b 03 48 83 c3 04 ff 24 c5 00 10 48 00", ""),
+    // Horner's rule in long double: fmul, fld, add, faddp, cmp, jne back.
+    ("d8 c9 db 28 48 83 c0 10 de c1 48 39 d0 75 f3", ""),
+    // a bit set by lock or, the result used.
+    ("8b 07 89 c2 83 ca 04 f0 0f b1 17 75 f5", ""),
     // three comparisons and branches out.
     ("83 f8 09 77 20 83 fb 61 7c 1b 3c 7a 7f 17", ""),
 ];

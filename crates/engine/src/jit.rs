@@ -10,6 +10,8 @@ use crate::memory::GuestMemory;
 use crate::store::{Key, RegionCode, Store, Way, empty_table};
 use crate::{GuestState, interrupt};
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
+#[cfg(target_arch = "x86_64")]
+use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
 use demotic_codegen::{ATTEMPT, Loc, Place, SAVED_FLAGS, Stub};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
@@ -72,6 +74,10 @@ impl Jit {
             exit_at: 0,
             target: 0,
             scratch: [0; 9],
+            x87_live: 0,
+            x87_gate: 0,
+            x87_ready: 0,
+            x87_load: 0,
             result: V::default(),
             args: [V::default(); 4],
             state: GuestState::default(),
@@ -233,6 +239,8 @@ impl Jit {
     /// The image of the homes to guest state.
     fn store_state(&mut self, store: &Store, state: &mut GuestState, mode: demotic_ir::state::Mode) {
         let frame = &mut self.core.frame;
+        #[cfg(target_arch = "x86_64")]
+        crate::x87::to_frame(frame);
         store.emitter.store(mode, &frame.snapshot, &mut frame.state);
         state.clone_from(&frame.state);
     }
@@ -338,8 +346,24 @@ fn lost(what: &str, at: usize) -> ! {
 extern "C" fn helper(frame: *mut Frame, what: u64, imm: u64) -> u64 {
     // SAFETY: translated code hands over the frame that it was entered with, which begins a `Core` that nobody else uses meanwhile.
     let core = unsafe { &mut *frame.cast::<Core>() };
+    #[cfg(target_arch = "x86_64")]
+    match what {
+        X87_ENTER => {
+            crate::x87::to_host(&mut core.frame);
+            return 0;
+        }
+        X87_LEAVE => {
+            crate::x87::to_frame(&mut core.frame);
+            return 0;
+        }
+        _ => {}
+    }
     let op = Op::ALL[what as usize & 0xff];
     let ty = Ty::ALL[(what >> 8) as usize & 0xff];
+    #[cfg(target_arch = "x86_64")]
+    if op.touches_x87() {
+        crate::x87::to_frame(&mut core.frame);
+    }
     let inst = Inst { op, ty, args: [Val::NONE; 4], imm };
     let args = core.frame.args;
     match interp::run_op(&inst, &args, &mut core.frame.state, &mut core.memory, &mut core.scratch) {

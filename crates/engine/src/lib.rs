@@ -19,6 +19,8 @@ mod pages;
 mod service;
 mod stops;
 mod store;
+#[cfg(target_arch = "x86_64")]
+mod x87;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;

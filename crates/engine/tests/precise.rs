@@ -12,17 +12,20 @@ use demotic_engine::exit::{Exit, SyscallEntry};
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState};
 use demotic_host::{capture, signal};
 use demotic_ir::state::{Mode, reg};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 4096;
 
 /// Arithmetic with all flag rules, partial registers, calls and returns (one of them indirect), stack, locked and string instructions, vectors,
-/// scalar floating point, a division, then `cmp r15, rbp; jne top; syscall`. R15 counts the rounds.
-const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e88f0000005a4829ca4983d8034e8d4c82054c894f\
+/// scalar floating point, a division, x87, then `cmp r15, rbp; jne top; syscall`. R15 counts the rounds.
+const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e89f0000005a4829ca4983d8034e8d4c82054c894f\
     1083471007fe4711440fb657114180fa40720749f7db410f92c448d3eb48875f18f0480fc1472049f7c2030000004c0f45e866480f6ec0660f\
     d4c8660fefd1f2410f2adaf20f58e3f20f59dc0f115f304c89f831d2b96100000048f7f149ffce488d7710574881c780000000b903000000f3\
-    a45f4939ef0f8555ffffff0f05480fc9488d0503000000ffd0c348c1cb034983c801480fbae305c3";
+    a45fdb07d84708d9c0dec9dd5f6048035f604939ef0f8545ffffff0f05480fc9488d0503000000ffd0c348c1cb034983c801480fbae305c3";
+
+/// The tests take turns: both need the handlers of the process.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A code page, and a page of data with the stack at its end.
 struct Space {
@@ -122,6 +125,11 @@ impl Pair {
         let relative = |v: u64| if v.wrapping_sub(base) <= PAGE as u64 { v.wrapping_sub(base) | 1 << 63 } else { v };
         let mut words: Vec<u64> = state.gpr.iter().map(|&v| relative(v)).collect();
         words.push(state.rip);
+        let x = &state.x87;
+        words.extend([x.cw, x.sw, u16::from(x.valid)].map(u64::from));
+        for n in (0..8).filter(|n| x.valid >> n & 1 != 0) {
+            words.extend([x.st[n].mant, u64::from(x.st[n].se)]);
+        }
         (words, state.flags, state.xmm.to_vec())
     }
 
@@ -176,6 +184,7 @@ fn behind_every_host_instruction() {
         let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
         context.uc_mcontext.gregs[libc::REG_EFL as usize] |= TF;
     }
+    let _turn = TURN.lock();
     demotic_host::guarded::install().expect("handlers");
     let mut stops = 0;
     // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
@@ -252,6 +261,7 @@ fn before_every_host_instruction() {
 #[test]
 fn at_random_host_instructions() {
     static HITS: AtomicUsize = AtomicUsize::new(0);
+    let _turn = TURN.lock();
     let mut pair = Pair::new(400_000);
     let captured = capture::Captured::new(pair.cpu.attention.clone());
     // SAFETY: left below.

@@ -542,6 +542,12 @@ impl Op {
         )
     }
 
+    /// Whether it reads or writes x87 state.
+    #[inline]
+    pub fn touches_x87(self) -> bool {
+        self as u8 >= Op::XChk as u8 && self.effects() != Effects::PURE
+    }
+
     /// Number of operands.
     #[inline(always)]
     pub fn arity(self) -> usize {

@@ -2,7 +2,7 @@
 
 use crate::case::{CODE, Case, DATA, DATA_LEN};
 use demotic_f80::F80;
-use demotic_ir::state::{Mode, eflags, reg};
+use demotic_ir::state::{GuestState, Mode, eflags, reg};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register};
 
 /// xorshift64*: small, fixed, good enough.
@@ -33,7 +33,7 @@ impl Rng {
         of[self.below(of.len() as u64) as usize]
     }
     /// An integer near the edges of its widths, or any.
-    pub(crate) fn interesting(&mut self) -> u64 {
+    pub fn interesting(&mut self) -> u64 {
         let edges = [
             0,
             1,
@@ -278,20 +278,7 @@ pub(crate) fn fill(rng: &mut Rng, case: &mut Case) {
     if rng.one_in(10) {
         s.mxcsr &= !(rng.bits() as u32 & 0x1f80);
     }
-    for r in &mut s.x87.st {
-        *r = rng.f80();
-    }
-    s.x87.valid = if rng.one_in(3) { rng.bits() as u8 } else { 0xff };
-    s.x87.set_top(rng.below(8) as usize);
-    if rng.one_in(3) {
-        s.x87.cw = 0x40 | rng.bits() as u16 & 0xf00 | 0x3f;
-        s.x87.sw |= rng.bits() as u16 & 0x477f;
-    }
-    if rng.one_in(12) {
-        // Some exceptions unmasked, none pending.
-        s.x87.cw &= !(rng.bits() as u16 & 0x3f);
-        s.x87.sw &= !0x7f;
-    }
+    x87(rng, s);
     for _ in 0..48 {
         let at = rng.below(DATA_LEN as u64);
         case.mem.push((at as u16, rng.bits() as u8));
@@ -387,4 +374,22 @@ fn aim(rng: &mut Rng, case: &mut Case, insn: &Instruction, displacement: Option<
 fn p_of(insn: &Instruction, case: &Case) -> u64 {
     insn.virtual_address(0, 0, |r, _, _| if r.is_gpr() { Some(case.state.gpr[r.number()]) } else { Some(0) })
         .unwrap_or(0)
+}
+
+/// Random x87 state: registers of all kinds, some empty, now and then other precision and rounding, or unmasked exceptions.
+pub fn x87(rng: &mut Rng, s: &mut GuestState) {
+    for r in &mut s.x87.st {
+        *r = rng.f80();
+    }
+    s.x87.valid = if rng.one_in(3) { rng.bits() as u8 } else { 0xff };
+    s.x87.set_top(rng.below(8) as usize);
+    if rng.one_in(3) {
+        s.x87.cw = 0x40 | rng.bits() as u16 & 0xf00 | 0x3f;
+        s.x87.sw |= rng.bits() as u16 & 0x477f;
+    }
+    if rng.one_in(12) {
+        // Some exceptions unmasked, none pending.
+        s.x87.cw &= !(rng.bits() as u16 & 0x3f);
+        s.x87.sw &= !0x7f;
+    }
 }

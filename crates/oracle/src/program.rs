@@ -139,6 +139,8 @@ struct Maker<'a> {
     types: Vec<Ty>,
     pc: u64,
     changed: bool,
+    /// The x87 operations of a guest instruction begin with this check.
+    checked: bool,
 }
 
 impl Maker<'_> {
@@ -223,6 +225,7 @@ impl Maker<'_> {
         self.b.mark(self.pc, 1);
         self.pc += 1;
         self.changed = false;
+        self.checked = false;
     }
     fn shape(&mut self, s: Shape) {
         let effects = s.op.info().effects;
@@ -255,9 +258,14 @@ impl Maker<'_> {
             };
             args.push(v);
         }
-        if effects.may_fault() && self.changed {
+        let checks = s.op.touches_x87() && s.op != Op::XChk && !self.checked;
+        if (effects.may_fault() || checks) && self.changed {
             self.mark();
         }
+        if checks {
+            self.emit(Op::XChk, Ty::None, &[], 0);
+        }
+        self.checked |= s.op.touches_x87();
         self.emit(s.op, s.ty, &args, imm);
         self.changed |= effects.changes_state();
         if s.op == Op::ExitIf {
@@ -282,7 +290,15 @@ pub fn program(rng: &mut Rng, shapes: &Shapes) -> Program {
     let mut unit = Unit { mode: shapes.mode, blocks: Vec::new() };
     for n in 0..blocks {
         let pc = PC + u64::from(n) * 0x100;
-        let mut m = Maker { b: Builder::new(pc), rng, mode: shapes.mode, types: Vec::new(), pc, changed: false };
+        let mut m = Maker {
+            b: Builder::new(pc),
+            rng,
+            mode: shapes.mode,
+            types: Vec::new(),
+            pc,
+            changed: false,
+            checked: false,
+        };
         m.mark();
         for _ in 0..2 + m.rng.below(28) {
             let list = &shapes.of[m.rng.below(shapes.of.len() as u64) as usize];

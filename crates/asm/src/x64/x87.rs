@@ -20,6 +20,14 @@ pub enum X87Op {
 }
 
 impl Asm {
+    /// An instruction with an operand in memory, by opcode (D8 to DF) and extension.
+    pub fn x87_mem(&mut self, op: u8, ext: u8, m: Mem) {
+        self.emit(Enc::new(Map::One, op), ext, m);
+    }
+    /// An instruction of two bytes that works on registers.
+    pub fn x87_reg(&mut self, op: u8, code: u8) {
+        self.buf.put(&[op, code]);
+    }
     /// `fld tbyte [mem]`.
     pub fn fld80(&mut self, m: Mem) {
         self.emit(Enc::new(Map::One, 0xdb), 5, m);

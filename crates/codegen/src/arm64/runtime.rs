@@ -304,6 +304,10 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     a.w(branch::ret(LR));
     out.ranges.push((ready, a.0.offset(), Interrupted::Redirect(attention_at)));
 
+    // The x87 state is always in the frame.
+    out.stubs[Stub::X87 as usize] = a.0.offset();
+    a.w(branch::ret(LR));
+
     out.code = a.0.finish().unwrap_or_default();
     out
 }

@@ -70,6 +70,11 @@ impl Emit<'_> {
         if inst.op == Op::ACas {
             return self.compare_exchange(i, g);
         }
+        match inst.op {
+            Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return self.locked(i, g),
+            Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return self.shift_more(i, g),
+            _ => {}
+        }
         if g.other.is_some() {
             return self.wide_product(i, g);
         }
@@ -282,7 +287,15 @@ impl Emit<'_> {
     }
 
     /// The result is in `r`: writes it to the slot if that is elsewhere.
-    fn finish_register(&mut self, i: usize, g: Group, r: Reg, slot: Option<u8>, clobbers: u32, set_mask: u32) {
+    pub(super) fn finish_register(
+        &mut self,
+        i: usize,
+        g: Group,
+        r: Reg,
+        slot: Option<u8>,
+        clobbers: u32,
+        set_mask: u32,
+    ) {
         let v = Val(i as u16);
         match slot {
             None => self.define(v, r),
@@ -318,7 +331,7 @@ impl Emit<'_> {
     }
 
     /// Bookkeeping behind the host instruction.
-    fn flags_done(&mut self, i: usize, g: Group, clobbers: u32, set_mask: u32) {
+    pub(super) fn flags_done(&mut self, i: usize, g: Group, clobbers: u32, set_mask: u32) {
         let f = g.fl.map(|f| Val(f as u16));
         self.wrote_flags(clobbers, f);
         if let Some(s) = g.setfl {
@@ -528,7 +541,7 @@ impl Emit<'_> {
     }
 
     /// Bits of the flags value that operations other than the group's own write of the home look at.
-    fn reads_of(&self, f: usize, g: Group) -> u32 {
+    pub(super) fn reads_of(&self, f: usize, g: Group) -> u32 {
         let mut bits = 0;
         for (k, x) in self.b.insts.iter().enumerate().skip(f + 1) {
             if Some(k) != g.setfl && x.operands().contains(&Val(f as u16)) {

@@ -97,6 +97,7 @@ impl Emit<'_> {
         // The values as they are now, for a refusal and for attention behind it.
         self.sync();
         self.stub(Stub::Helper);
+        self.x87_helper(&inst);
     }
 
     /// The same for a pure operation in the middle of another; both can be repeated.
@@ -151,7 +152,7 @@ impl Emit<'_> {
         if slot < 45 {
             return self.define_home(v, slot);
         }
-        if !self.needed(v, i) {
+        if !self.needed(v, i) || self.x87_get(i) {
             return;
         }
         let Home::Mem(m) = home(self.long, slot) else { return };
@@ -170,6 +171,7 @@ impl Emit<'_> {
         let Home::Mem(m) = home(self.long, slot) else { return };
         let size = Size::of_bits(inst.ty.bits());
         self.clobber_home(slot, i);
+        self.x87_set(slot);
         if slot == Slot::SYS.0 {
             use demotic_asm::x64::int::{Shift, Unary};
             use demotic_ir::state::eflags::{DF, FIXED, IF};

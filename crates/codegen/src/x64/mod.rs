@@ -13,6 +13,7 @@
 //!
 //! GS is the frame, RSP the shadow stack, so that host returns predict guest returns.
 
+mod atomic;
 mod flags;
 mod float;
 mod group;
@@ -21,9 +22,11 @@ mod int;
 mod memory;
 mod runtime;
 mod shape;
+mod shift;
 mod unit;
 mod values;
 mod vector;
+mod x87;
 
 use crate::frame::{Frame, HostRegs};
 use crate::{Compiled, EdgeKind, Emitter, Error, Patch, Place, Request, Runtime, target};

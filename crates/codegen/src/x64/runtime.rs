@@ -7,7 +7,7 @@
 //! exit that the check would have taken. In exits it needs nothing: the engine looks next.
 
 use super::{scratch, snapshot, snapshot_gpr, snapshot_vec, state};
-use crate::frame::{Frame, HostRegs, kind};
+use crate::frame::{Frame, HostRegs, X87_ENTER, kind};
 use crate::{Interrupted, Runtime, Stub};
 use core::mem::offset_of;
 use demotic_asm::x64::int::Alu;
@@ -84,6 +84,7 @@ pub(super) fn make() -> Runtime {
     let mut stubs = vec![0; Stub::ALL.len()];
     let mut ranges = Vec::new();
     let (indirect, returns, abort) = (a.buf.label(), a.buf.label(), a.buf.label());
+    let (ready, load, helping) = (a.buf.label(), a.buf.label(), a.buf.label());
     let pc = snapshot(offset_of!(HostRegs, pc));
 
     // enter(frame, target)
@@ -102,6 +103,14 @@ pub(super) fn make() -> Runtime {
     a.store(Q, Mem::gs(scratch::INDIRECT), Reg::RAX);
     a.lea_label(Reg::RAX, returns);
     a.store(Q, Mem::gs(scratch::RETURN), Reg::RAX);
+    // Where the x87 state is stays as it was.
+    a.lea_label(Reg::RAX, ready);
+    a.store(Q, frame(offset_of!(Frame, x87_ready)), Reg::RAX);
+    a.lea_label(Reg::RCX, load);
+    a.store(Q, frame(offset_of!(Frame, x87_load)), Reg::RCX);
+    a.alu_imm(Alu::Cmp, Q, frame(offset_of!(Frame, x87_live)), 0);
+    a.cmov(4, Q, Reg::RAX, Reg::RCX);
+    a.store(Q, frame(offset_of!(Frame, x87_gate)), Reg::RAX);
     // The step of string instructions: 1 - 2 * DF.
     a.mov(Size::D, Reg::RAX, state(offset_of!(GuestState, sys)));
     a.alu_imm(Alu::And, Size::D, Reg::RAX, DF as i32);
@@ -137,6 +146,9 @@ pub(super) fn make() -> Runtime {
         let start = a.here();
         let exit_at = frame(offset_of!(Frame, exit_at));
         let target = frame(offset_of!(Frame, target));
+        if stub == Stub::Helper {
+            a.buf.bind(helping);
+        }
         match stub {
             Stub::EdgeJump | Stub::Stale | Stub::Term => {
                 a.pop_mem(exit_at);
@@ -171,6 +183,17 @@ pub(super) fn make() -> Runtime {
             }
             Stub::Helper => {
                 helper(&mut a, &mut ranges);
+                continue;
+            }
+            Stub::X87 => {
+                // In here a signal gives up at the call.
+                a.jmp_rm(frame(offset_of!(Frame, x87_gate)));
+                a.buf.bind(ready);
+                a.ret();
+                a.buf.bind(load);
+                a.store_imm(Q, Mem::gs(scratch::WHAT), X87_ENTER as i32);
+                a.jmp(helping);
+                ranges.push((start, a.here(), Interrupted::Redirect(stubs[Stub::Deopt as usize])));
                 continue;
             }
         }

@@ -51,6 +51,8 @@ pub(super) struct Shape {
     pub member: Vec<bool>,
     /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
     pub steps: Vec<(usize, u8)>,
+    /// x87 instructions, by increasing end.
+    pub x87: Vec<super::x87::Group>,
     // ---- scratch of the analysis
     bad: Vec<bool>,
     used: Vec<bool>,
@@ -132,6 +134,19 @@ fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
     fits.then(|| (inst.args[0].index(), eq.args[0].index(), size.trailing_zeros() as u8))
 }
 
+/// Whether a general register is written as a whole before anything looks at it, from operation `at` on.
+pub(super) fn overwritten(block: &Block, at: usize, slot: u64) -> bool {
+    for x in &block.insts[at..] {
+        match x.op {
+            Op::Set if x.imm == slot && plan::replaces(x.ty, Slot(slot as u8)) => return true,
+            Op::Get | Op::GetHi | Op::Set | Op::SetHi if x.imm == slot => return false,
+            _ if plan::shows_state(x) => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Whether the operation before `at` left the value `v` in a slot, whole.
 fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
     for k in (0..at).rev() {
@@ -157,7 +172,9 @@ impl Shape {
         self.last.clone_from(&plan.last_use);
         self.groups.clear();
         self.steps.clear();
+        self.x87.clear();
         self.laziness(block, plan, long);
+        super::x87::find(block, plan, self);
         for i in 0..n {
             if !self.member[i] {
                 self.find(block, plan, i);
@@ -171,7 +188,7 @@ impl Shape {
         self.groups.get(usize::from(self.anchors[i]).wrapping_sub(1)).copied()
     }
 
-    fn anchor(&mut self, i: usize, group: Group) {
+    pub(super) fn anchor(&mut self, i: usize, group: Group) {
         self.groups.push(group);
         self.anchors[i] = self.groups.len() as u16;
     }
@@ -248,7 +265,7 @@ impl Shape {
                     Op::Zext if def.result() == Ty::I1 => true,
                     _ => self.lazy[i] && linear(block, &inst, long) && linear(block, def, long),
                 };
-                if !fine {
+                if !fine && !set_before(block, *v, i) {
                     bad[v.index()] = true;
                 }
             }
@@ -270,6 +287,8 @@ impl Shape {
         match inst.op {
             Op::DivU | Op::DivS => return self.division(block, plan, i),
             Op::ACas => return self.compare_exchange(block, plan, i),
+            Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return super::atomic::find(self, block, plan, i),
+            Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return super::shift::find(self, block, plan, i),
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}
             Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Mul => {}
             _ if compare => {}
@@ -497,7 +516,7 @@ impl Shape {
         let is = |v: Val, k: Option<usize>| k == Some(v.index());
         let kept = |v: Val| {
             let same = constant(block, v).is_some() && constant(block, v) == constant(block, acc);
-            v == acc || same || in_slot(block, i, v, 0)
+            v == acc || same || in_slot(block, i, v, 0) || super::atomic::reads_accumulator(block, i, v)
         };
         let mut g = Group { end: i, ..Group::default() };
         let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.uses[i]);
@@ -565,22 +584,23 @@ impl Shape {
             // A narrow read of the slot as it is now, or what was written there last.
             in_slot(block, i, v, slot) && (x.op == Op::Get || x.result() == inst.ty)
         };
-        if inst.ty < Ty::I16 || !whole(hi, 2) || !whole(lo, 0) || i + 3 >= block.insts.len() {
+        if inst.ty < Ty::I16 || !whole(hi, 2) || !whole(lo, 0) || i + 1 >= block.insts.len() {
             return;
         }
         let rem = if inst.op == Op::DivU { Op::RemU } else { Op::RemS };
-        let [r, q_set, r_set] = [1, 2, 3].map(|k| block.insts[i + k]);
-        let fits = r.op == rem
-            && r.args == inst.args
-            && r.ty == inst.ty
-            && q_set.op == Op::Set
-            && q_set.imm == 0
-            && q_set.args[0].index() == i
-            && r_set.op == Op::Set
-            && r_set.imm == 2
-            && r_set.args[0].index() == i + 1;
-        if !fits {
+        let r = block.insts[i + 1];
+        if r.op != rem || r.args != inst.args || r.ty != inst.ty {
             return;
+        }
+        // A write that is overwritten before anybody looks may be missing.
+        let mut end = i + 1;
+        for (v, slot) in [(i, 0), (i + 1, 2)] {
+            let set = block.insts.get(end + 1);
+            if set.is_some_and(|x| x.op == Op::Set && x.imm == slot && x.args[0].index() == v && x.ty == inst.ty) {
+                end += 1;
+            } else if plan.uses[v] != 0 || !overwritten(block, end + 1, slot) {
+                return;
+            }
         }
         let l = d.index();
         let load = block.insts[l].op == Op::Ld
@@ -590,9 +610,9 @@ impl Shape {
         if load {
             self.folded[l] = true;
         }
-        (i + 1..i + 4).for_each(|k| self.member[k] = true);
+        (i + 1..=end).for_each(|k| self.member[k] = true);
         let load = load.then_some(l);
-        self.anchor(i, Group { end: i + 3, set: Some(i + 2), other: Some((i + 1, i + 3)), load, ..Group::default() });
+        self.anchor(i, Group { end, set: Some(end), other: Some((i + 1, end)), load, ..Group::default() });
     }
 
     fn lifetimes(&mut self, block: &Block) {
@@ -665,6 +685,12 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
         Op::And => !long && inst.ty == Ty::I64 && k(inst.args[1]) == Some(0xffff_ffff),
         _ => false,
     }
+}
+
+/// Whether the value goes to a register soon (`lea`, `push`), where the user at `i` finds it.
+fn set_before(block: &Block, v: Val, i: usize) -> bool {
+    let wrote = |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
+    block.insts[v.index() + 1..i].iter().take(6).any(wrote)
 }
 
 /// Whether flags of the same operands follow closely.

@@ -84,6 +84,8 @@ pub(super) struct Emit<'a> {
     pub test: Option<(super::values::Src, super::values::Src)>,
     // ---- flags
     pub rf: super::flags::Flags,
+    /// Where the x87 state is.
+    pub x87: super::x87::Where,
 }
 
 static NO_BLOCK: Block = Block {
@@ -168,6 +170,7 @@ impl<'a> Emit<'a> {
             spill_of: [Val::NONE; crate::frame::SPILLS],
             test: None,
             rf,
+            x87: super::x87::Where::Unknown,
         }
     }
 
@@ -372,6 +375,7 @@ impl<'a> Emit<'a> {
         self.owned = 0;
         self.vowned = 0;
         self.origin = [None; 16];
+        self.x87 = super::x87::Where::Unknown;
         self.spilled = 0;
         self.locked = 0;
         self.vlocked = 0;
@@ -482,6 +486,10 @@ impl<'a> Emit<'a> {
         if self.shape.folded[i] {
             self.pending = self.pending.or(Some(i));
             return;
+        }
+        if let Some(g) = self.x87_at(i) {
+            self.current = i;
+            return self.x87_group(i, g);
         }
         // A load that takes part in a group faults there.
         let group = self.shape.group(i);

@@ -439,6 +439,9 @@ fn function(x: &mut X87, kind: X87Fn) {
                 return;
             }
             let (exponent, significand) = with_env(x, |e| f80::extract(a, e));
+            if held(x) {
+                return;
+            }
             set(x, 0, exponent);
             push(x, significand);
         }

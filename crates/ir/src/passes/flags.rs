@@ -42,6 +42,7 @@ fn with_result(block: &Block, v: Val) -> bool {
     match inst.op {
         Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlLogic => true,
         Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => block.insts[inst.args[1].index()].op == Op::Const,
+        Op::FlShlD | Op::FlShrD | Op::FlRcl | Op::FlRcr => true,
         // Products: carry and overflow by a selection between both and none.
         Op::FlFrom => {
             let sel = &block.insts[inst.args[0].index()];

@@ -6,7 +6,6 @@ use super::{ALL, Flow, Lifter};
 use demotic_ir::block::Val;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
-use demotic_ir::state::eflags::{AF, OF, SF};
 use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
 use iced_x86::OpKind;
@@ -241,9 +240,8 @@ pub fn compare_flags(l: &mut Lifter, quiet: bool, pops: bool) -> Flow {
     if pops {
         pop(l);
     }
-    l.b.setfl(ALL & !(OF | SF | AF), fl);
-    let none = l.no_flags();
-    l.b.setfl(OF | SF | AF, none);
+    // The other flags are 0 in there, as they are to be.
+    l.b.setfl(ALL, fl);
     Flow::Next
 }
 

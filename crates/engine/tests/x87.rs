@@ -1,0 +1,179 @@
+//! Random x87 code: translated, it leaves the state that the interpreter leaves, status word, tags and pending exceptions included.
+//!
+//! Machine code and not IR, because emitters know instructions by the operations that the lifter makes of them. Registers hold all kinds of
+//! numbers, some registers are empty, some exceptions unmasked. `DEMOTIC_X87_COUNT` and `DEMOTIC_X87_SEED` ask for other programs than the fixed ones.
+
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+
+use demotic_engine::exit::Exit;
+use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState};
+use demotic_ir::state::{Mode, reg};
+use demotic_oracle::generate::Rng;
+use std::sync::Arc;
+
+const CODE: usize = 4 << 20;
+const DATA: usize = 8192;
+
+struct Space {
+    code: usize,
+    data: usize,
+}
+
+impl Space {
+    fn new() -> Arc<Space> {
+        demotic_host::guarded::install().expect("handlers");
+        let low = if cfg!(target_arch = "x86_64") { 0x40 } else { 0 }; // MAP_32BIT
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | low;
+        // SAFETY: a fresh mapping; the page behind the data becomes inaccessible.
+        unsafe {
+            let p =
+                libc::mmap(std::ptr::null_mut(), CODE + DATA + 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(p, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(p.byte_add(CODE + DATA), 4096, libc::PROT_NONE), 0);
+            Arc::new(Space { code: p as usize, data: p as usize + CODE })
+        }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    fn bytes(&self, at: usize, len: usize) -> &mut [u8] {
+        assert!(at >= self.code && at + len <= self.data + DATA);
+        // SAFETY: inside the mapping, which one thread uses.
+        unsafe { std::slice::from_raw_parts_mut(at as *mut u8, len) }
+    }
+}
+
+impl GuestSpace for Space {
+    fn base(&self) -> usize {
+        0
+    }
+    fn limit(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        let (pc, end) = (pc as usize, self.code + CODE);
+        if !(self.code..end).contains(&pc) {
+            return 0;
+        }
+        let n = buf.len().min(end - pc);
+        buf[..n].copy_from_slice(self.bytes(pc, n));
+        n
+    }
+    fn protect_code_page(&self, _: u64) {}
+    fn release_code_page(&self, _: u64) -> bool {
+        false
+    }
+}
+
+/// Bytes of a random instruction: mostly x87, with integer ones in between that set, read and keep flags.
+fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
+    match rng.below(16) {
+        0 => code.extend([0x01, 0xc8]),                             // add eax, ecx
+        1 => code.extend([0x39, 0xd1]),                             // cmp ecx, edx
+        2 => code.extend([0x0f, 0x90 | rng.below(16) as u8, 0xc1]), // setcc cl
+        3 => code.extend([0x11, 0xda]),                             // adc edx, ebx
+        4 => code.extend([0x80, 0xe4, 0x45]),                       // and ah, 0x45
+        5 => code.extend([0x8b, 0x47, rng.below(128) as u8]),       // mov eax, [rdi + disp8]
+        6 if rng.one_in(2) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
+        6 if rng.one_in(3) => code.extend([0x9b]),                  // wait
+        6 => code.extend([0xdf, 0xe0]),                             // fnstsw ax
+        _ => {
+            let op = 0xd8 | rng.below(8) as u8;
+            let mut modrm = rng.bits() as u8;
+            // Of the undefined ones, few.
+            if matches!((op, modrm), (0xd9, 0xd1..=0xdf | 0xe2..=0xe7 | 0xef) | (0xda | 0xdb | 0xde, 0xe0..))
+                && !rng.one_in(8)
+            {
+                modrm &= !0x30;
+            }
+            if modrm >= 0xc0 {
+                code.extend([op, modrm]);
+            } else if rng.one_in(40) {
+                // Near or beyond the end of what is mapped.
+                code.extend([op, modrm & 0x38 | 0x86]);
+                code.extend((rng.below(32) as u32).to_le_bytes());
+            } else {
+                code.extend([op, modrm & 0x38 | 0x47, rng.below(128) as u8 & 0x78]);
+            }
+        }
+    }
+}
+
+fn count(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn random_code_runs_the_same_translated() {
+    let space = Space::new();
+    let engines = [Executor::Interp, Executor::Jit]
+        .map(|executor| Engine::with(space.clone(), &Config { executor, ..Config::default() }));
+    let seed = count("DEMOTIC_X87_SEED", 1);
+    let mut ends = std::collections::BTreeMap::new();
+    let mut at = space.code;
+    for n in 0..count("DEMOTIC_X87_COUNT", 3000) {
+        let mut rng = Rng::new(seed.wrapping_mul(1 << 32) + n);
+        let long = cfg!(target_arch = "aarch64") || rng.one_in(2);
+        let mut code = Vec::new();
+        for _ in 0..1 + rng.below(24) {
+            instruction(&mut rng, &mut code);
+        }
+        code.extend(if long { [0x0f, 0x05] } else { [0xcd, 0x80] });
+        if at + code.len() + 64 > space.code + CODE {
+            break;
+        }
+        space.bytes(at, code.len()).copy_from_slice(&code);
+        let mut start = GuestState {
+            rip: at as u64,
+            mode: if long { Mode::Long } else { Mode::Compat32 },
+            ..GuestState::default()
+        };
+        at += code.len() + 16;
+        (0..8).for_each(|k| start.gpr[k] = rng.bits() & 0xffff_ffff);
+        start.gpr[reg::RDI] = space.data as u64;
+        start.gpr[reg::RSI] = (space.data + DATA - 16) as u64;
+        start.gpr[reg::RSP] = (space.data + DATA / 2) as u64;
+        start.flags = rng.bits() as u32 & demotic_ir::state::eflags::ARITH;
+        demotic_oracle::generate::x87(&mut rng, &mut start);
+        let mut data = vec![0; DATA];
+        for word in data.chunks_mut(8) {
+            let v = if rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
+            word.copy_from_slice(&v.to_le_bytes());
+        }
+        // A control word.
+        data[..2].copy_from_slice(&(0x7f | rng.bits() as u16 & 0xf00).to_le_bytes());
+        let outcome = |engine: &Arc<Engine>| {
+            space.bytes(space.data, DATA).copy_from_slice(&data);
+            let mut cpu = Cpu::new(engine, start.clone());
+            let exit = cpu.run();
+            (exit, cpu.state.clone(), space.bytes(space.data, DATA).to_vec())
+        };
+        let [(e1, s1, d1), (e2, s2, d2)] = [outcome(&engines[0]), outcome(&engines[1])];
+        let image = |s: &GuestState| {
+            let x = &s.x87;
+            let full = (0..8).filter(|n| x.valid >> n & 1 != 0).map(|n| (x.st[n].se, x.st[n].mant)).collect::<Vec<_>>();
+            format!(
+                "rip +{:x} gpr {:x?} flags {:x} cw {:x} sw {:x} valid {:x} {full:x?} mxcsr {:x}",
+                s.rip - start.rip,
+                s.gpr,
+                s.flags,
+                x.cw,
+                x.sw,
+                x.valid,
+                s.mxcsr
+            )
+        };
+        let kind = match &e1 {
+            Exit::Syscall(_) => "end".to_string(),
+            Exit::Exception(e) => format!("exception {}", e.vector),
+            other => format!("{other:?}"),
+        };
+        *ends.entry(kind).or_insert(0) += 1;
+        let bytes: String = code.iter().map(|b| format!("{b:02x} ")).collect();
+        let what = format!("program {n}, {} bits: {bytes}\nfrom {}", if long { 64 } else { 32 }, image(&start));
+        assert_eq!(format!("{e1:?}"), format!("{e2:?}"), "{what}");
+        assert_eq!(image(&s1), image(&s2), "{what}");
+        assert!(d1 == d2, "memory differs: {what}");
+    }
+    println!("{ends:?}");
+    assert!(ends.len() >= 4, "{ends:?}");
+}
