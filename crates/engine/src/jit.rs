@@ -174,7 +174,6 @@ impl Jit {
             at = match why {
                 kind::EDGE => match store.edge(exit_at) {
                     Some((to, site, kind)) => {
-                        store.recheck(site, to.pc);
                         from = Some((site, kind));
                         to.pc
                     }

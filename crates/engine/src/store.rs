@@ -170,6 +170,8 @@ struct Region {
     used: usize,
     /// By address; `None`: invalidated (its code stays where it is, its metadata may still be needed by a thread inside).
     units: Vec<(Arc<Meta>, bool)>,
+    /// Their addresses alone, for the search.
+    hosts: Vec<usize>,
     /// Host addresses of entries.
     entries: FxHashMap<Key, usize>,
     /// Units with code on a guest page, by index.
@@ -299,6 +301,7 @@ impl Store {
             code: Arc::new(RegionCode { code, runtime }),
             used,
             units: Vec::new(),
+            hosts: Vec::new(),
             entries: FxHashMap::default(),
             pages: FxHashMap::default(),
             incoming: FxHashMap::default(),
@@ -398,12 +401,18 @@ impl Store {
         inner.regions.iter().find_map(|r| r.unit_at(host)).map(|(m, _)| m.clone())
     }
 
-    /// The guest address that the edge whose branch ends before `after` leads to, and the address and kind of the branch.
+    /// The guest address that the edge whose branch ends before `after` leads to, and the address and kind of the branch. When that is a checked
+    /// unit's way of saying that its bytes have changed, the unit is dropped.
     pub fn edge(&self, after: usize) -> Option<(Key, usize, EdgeKind)> {
         let meta = self.meta(after - 1)?;
         let offset = (after - meta.host) as u32;
         let n = meta.edges.partition_point(|e| e.at < offset);
         let e = meta.edges.get(n.checked_sub(1)?)?;
+        if meta.is_checked() && meta.blocks[0].pc == e.pc {
+            for region in self.lock().regions.iter_mut() {
+                region.drop_unit_at(self.emitter, meta.host);
+            }
+        }
         Some((meta.key(e.pc), meta.host + e.at as usize, e.kind))
     }
 
@@ -456,17 +465,6 @@ impl Store {
     /// Whether code at `pc` is to be checked before it runs instead of being protected against writes.
     pub fn is_checked(&self, pc: u64) -> bool {
         self.lock().written.get(&(pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES)
-    }
-
-    /// An edge was taken to `pc` from the unit at a host address. When that is a checked unit's way of saying that its bytes have changed, the unit
-    /// is dropped.
-    pub fn recheck(&self, host: usize, pc: u64) {
-        let Some(meta) = self.meta(host) else { return };
-        if meta.is_checked() && meta.blocks[0].pc == pc {
-            for region in self.lock().regions.iter_mut() {
-                region.drop_unit_at(self.emitter, meta.host);
-            }
-        }
     }
 
     /// Whether the unit at `pc` is to do without instructions that need alignment.
@@ -538,7 +536,7 @@ impl Meta {
 
 impl Region {
     fn unit_at(&self, host: usize) -> Option<&(Arc<Meta>, bool)> {
-        let n = self.units.partition_point(|(m, _)| m.host <= host);
+        let n = self.hosts.partition_point(|start| *start <= host);
         let found = self.units.get(n.checked_sub(1)?)?;
         (host < found.0.host + found.0.len as usize).then_some(found)
     }
@@ -622,6 +620,7 @@ impl Region {
             given: None,
         };
         self.units.push((Arc::new(meta), true));
+        self.hosts.push(host);
     }
 
     fn invalidate(&mut self, emitter: &dyn Emitter, first: u64, last: u64) {
@@ -639,7 +638,7 @@ impl Region {
     }
 
     fn drop_unit_at(&mut self, emitter: &dyn Emitter, host: usize) {
-        if let Ok(index) = self.units.binary_search_by_key(&host, |(m, _)| m.host) {
+        if let Ok(index) = self.hosts.binary_search(&host) {
             self.drop_unit(emitter, index);
         }
     }

@@ -47,8 +47,9 @@ impl Inst {
         &self.args[..self.arity()]
     }
     /// Type of the result.
+    #[inline]
     pub fn result(&self) -> Ty {
-        match self.op.info().result {
+        match self.op.result() {
             crate::ops::TyRule::T => self.ty,
             crate::ops::TyRule::Is(t) => t,
             crate::ops::TyRule::Int => Ty::None,

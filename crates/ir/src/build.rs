@@ -99,19 +99,37 @@ impl Builder {
     }
 
     /// Type of a value.
+    #[inline]
     pub fn ty(&self, v: Val) -> Ty {
         self.block.insts.get(v.index()).map_or(Ty::None, Inst::result)
     }
 
     /// Any operation.
+    #[inline(always)]
     pub fn op(&mut self, op: Op, ty: Ty, args: &[Val]) -> Val {
         self.op_imm(op, ty, args, 0)
     }
 
     /// Any operation with an immediate.
+    #[inline(always)]
     pub fn op_imm(&mut self, op: Op, ty: Ty, args: &[Val], imm: u64) -> Val {
+        if cfg!(debug_assertions) {
+            self.check(op, ty, args);
+        }
+        // Mostly the number of operands is known where this is compiled, and so are the copies.
+        let mut all = [Val::NONE; 4];
+        all.iter_mut().zip(args).for_each(|(to, from)| *to = *from);
+        self.push(Inst { op, ty, args: all, imm })
+    }
+
+    fn push(&mut self, inst: Inst) -> Val {
+        self.block.insts.push(inst);
+        Val((self.block.insts.len() - 1) as u16)
+    }
+
+    fn check(&self, op: Op, ty: Ty, args: &[Val]) {
         let info = op.info();
-        debug_assert_eq!(info.args.len(), args.len(), "{}", info.name);
+        assert_eq!(info.args.len(), args.len(), "{}", info.name);
         for (&rule, &arg) in info.args.iter().zip(args) {
             let is = self.ty(arg);
             let ok = match rule {
@@ -119,12 +137,8 @@ impl Builder {
                 TyRule::Is(t) => is == t,
                 TyRule::Int => is.is_int(),
             };
-            debug_assert!(ok, "{}.{}: operand of type {}", info.name, ty.name(), is.name());
+            assert!(ok, "{}.{}: operand of type {}", info.name, ty.name(), is.name());
         }
-        let mut all = [Val::NONE; 4];
-        all[..args.len()].copy_from_slice(args);
-        self.block.insts.push(Inst { op, ty, args: all, imm });
-        Val((self.block.insts.len() - 1) as u16)
     }
 
     /// A constant.

@@ -473,6 +473,15 @@ const ARITY: [u8; Op::TABLE.len()] = {
     }
     t
 };
+const RESULTS: [TyRule; Op::TABLE.len()] = {
+    let mut t = [TyRule::T; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        t[i] = Op::TABLE[i].result;
+        i += 1;
+    }
+    t
+};
 const EFFECTS: [Effects; Op::TABLE.len()] = {
     let mut t = [Effects::PURE; Op::TABLE.len()];
     let mut i = 0;
@@ -552,6 +561,12 @@ impl Op {
     #[inline(always)]
     pub fn arity(self) -> usize {
         usize::from(ARITY[self as usize])
+    }
+
+    /// Type of the result.
+    #[inline(always)]
+    pub fn result(self) -> TyRule {
+        RESULTS[self as usize]
     }
 
     /// What it does besides computing its result.

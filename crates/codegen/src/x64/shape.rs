@@ -210,7 +210,7 @@ impl Shape {
         for i in (0..n).rev() {
             let inst = block.insts[i];
             let unused = !used[i];
-            let pure = inst.op.info().effects == Effects::PURE;
+            let pure = inst.op.effects() == Effects::PURE;
             let one = plan.uses[i] == 1;
             if forced[i] {
                 continue;
