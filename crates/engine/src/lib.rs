@@ -98,10 +98,10 @@ impl Default for Config {
 }
 
 /// [`Config::patience`] unless said otherwise. Lifting and interpreting a block costs an eighth of translating it.
-const PATIENCE: u8 = 5;
+const PATIENCE: u8 = 7;
 
 /// Blocks that are kept between two visits by the interpreter; a power of two.
-const RECENT: usize = 16;
+const RECENT: usize = 128;
 
 /// What a thread translates with: buffers that one translation leaves to the next.
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ struct Workshop {
     optimiser: Optimiser,
     compiled: Compiled,
     /// Blocks that were interpreted lately, by address: small loops come back to them.
-    recent: [Option<(Mode, Block)>; RECENT],
+    recent: Vec<Option<(Mode, Block)>>,
     /// The generation of the store that they belong to.
     recent_of: u64,
     /// Guest pages that a translation depends on.
@@ -123,6 +123,7 @@ impl Workshop {
         let Workshop { pages, recent, recent_of, .. } = self;
         pages.begin(generation);
         let fresh = std::mem::replace(recent_of, generation) == generation;
+        recent.resize_with(RECENT, || None);
         // Blocks of another generation keep their tables, and an address at which no block is.
         if !fresh {
             recent.iter_mut().flatten().for_each(|(_, b)| b.pc = u64::MAX);

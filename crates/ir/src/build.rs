@@ -44,8 +44,8 @@ impl Builder {
             block: Block {
                 pc,
                 end: pc,
-                insts: Vec::with_capacity(64),
-                marks: Vec::with_capacity(16),
+                insts: Vec::with_capacity(32),
+                marks: Vec::with_capacity(8),
                 deferred: Vec::new(),
                 live_out: crate::state::eflags::ARITH,
                 term: Term::Jump(crate::block::Edge::to(pc)),
