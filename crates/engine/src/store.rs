@@ -25,7 +25,7 @@ use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::{self, Limits};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a translation is found by.
@@ -184,8 +184,6 @@ struct Region {
 struct Inner {
     regions: Vec<Region>,
     refused: FxHashSet<Key>,
-    /// Blocks that were interpreted, and how often.
-    early: FxHashMap<Key, u8>,
     /// Blocks of units with accesses that turned out to be misaligned.
     misaligned: FxHashSet<u64>,
     /// How often code on a page was written to.
@@ -215,7 +213,12 @@ pub(crate) struct Store {
     runtime: Mutex<Option<Arc<Runtime>>>,
     /// Raised by every invalidation, so that a translation of old bytes is not kept.
     generation: AtomicU64,
+    /// How often blocks were interpreted, by a hash of their address. One that shares its count with others is translated a little sooner.
+    early: Box<[AtomicU8]>,
 }
+
+/// Counts of visits; a power of two.
+const EARLY: usize = 1 << 14;
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -244,6 +247,7 @@ impl Store {
             mapping,
             runtime: Mutex::new(None),
             generation: AtomicU64::new(0),
+            early: (0..EARLY).map(|_| AtomicU8::new(0)).collect(),
         }
     }
 
@@ -328,21 +332,21 @@ impl Store {
 
     /// Whether a block that is about to run is to be interpreted this time, as it has run less than `patience` times. Counts.
     pub fn is_early(&self, key: Key, patience: u8) -> bool {
-        if patience == 0 {
+        let count = &self.early[(key.pc ^ key.pc >> 14) as usize % EARLY];
+        let times = count.load(Ordering::Relaxed);
+        if times >= patience {
             return false;
         }
-        let mut inner = self.lock();
-        let Inner { regions, refused, early, written, .. } = &mut *inner;
-        if regions.last().is_some_and(|r| r.entries.contains_key(&key)) || refused.contains(&key) {
-            return false;
-        }
+        let inner = self.lock();
+        let known = inner.regions.last().is_some_and(|r| r.entries.contains_key(&key));
         // Code that is checked instead of protected is not read from copies.
-        if written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES) {
+        let checked = || inner.written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES);
+        if known || inner.refused.contains(&key) || checked() {
             return false;
         }
-        let times = early.entry(key).or_default();
-        *times = times.saturating_add(1);
-        *times <= patience
+        // Threads that count at the same time may lose one.
+        count.store(times + 1, Ordering::Relaxed);
+        true
     }
 
     /// Notes that a block is for the interpreter.
@@ -674,8 +678,9 @@ impl Region {
 
 /// An empty table for indirect branches: every entry has an address that belongs to another index.
 pub(crate) fn empty_table() -> Box<[TableEntry]> {
-    const LEN: usize = demotic_codegen::frame::TARGETS;
-    // SAFETY: zeros are valid entries, and the box is that of the allocation. Fresh pages of it are not touched before they are used.
+    // Twice as long as what is used: so large a table of zeros the C library takes from the kernel, which gives its pages when they are touched.
+    const LEN: usize = 2 * demotic_codegen::frame::TARGETS;
+    // SAFETY: zeros are valid entries, and the box is that of the allocation.
     let mut table = unsafe {
         let p = std::alloc::alloc_zeroed(std::alloc::Layout::new::<[TableEntry; LEN]>());
         if p.is_null() {

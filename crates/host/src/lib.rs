@@ -9,6 +9,7 @@ pub mod arch;
 pub mod capture;
 pub mod code;
 pub mod guarded;
+pub mod heap;
 pub mod log;
 pub mod map;
 pub mod signal;

@@ -24,6 +24,7 @@ const USAGE: i32 = 125;
 #[allow(unsafe_code)] // the attribute counts as such
 #[cfg_attr(not(test), unsafe(export_name = "main"))]
 pub extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
+    demotic_host::heap::prepare();
     exec::remember_own_binary();
     // On Linux the standard library knows the arguments without its own start-up.
     let mut args = std::env::args_os();

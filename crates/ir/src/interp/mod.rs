@@ -158,7 +158,9 @@ impl Values for [V; 4] {
     }
 }
 
-const SCRATCH: usize = 4096;
+/// Twice what a block may have: so large a table of zeros the C library takes from the kernel, and pages that no block needs are
+/// never touched.
+const SCRATCH: usize = 8192;
 
 /// The scratch array for one thread's interpreter.
 #[derive(Debug)]
@@ -166,7 +168,7 @@ pub struct Scratch(Box<[u128; SCRATCH]>);
 
 impl Default for Scratch {
     fn default() -> Self {
-        // Zeros that the allocator has anyway; pages that no block needs are never touched. It has the length of the array.
+        // It has the length of the array.
         let zeros: Result<Box<[u128; SCRATCH]>, _> = vec![0; SCRATCH].into_boxed_slice().try_into();
         Scratch(zeros.unwrap_or_else(|_| Box::new([0; SCRATCH])))
     }
