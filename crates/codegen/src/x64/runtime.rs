@@ -131,6 +131,8 @@ pub(super) fn make() -> Runtime {
 
     // The handler has filled the snapshot.
     let fault = a.here();
+    // A string instruction may have been going down.
+    a.byte(0xfc); // cld
     a.mov(Q, Reg::RAX, snapshot_gpr(Reg::RSP.0));
     // Entries of the shadow stack have 16 bytes; half of one on its top was being pushed or popped.
     a.alu_imm(Alu::Add, Q, Reg::RAX, 8);

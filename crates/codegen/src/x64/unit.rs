@@ -6,7 +6,6 @@ use super::{at, scratch, spill};
 use crate::plan::{self, Plan};
 use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};
 use demotic_asm::buffer::{Field, Label};
-use demotic_asm::x64::int::Alu;
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Asm, Mem, Reg, Size, Xmm};
 use demotic_ir::block::{Block, Edge, Indirect, Term, Unit, Val};
@@ -391,7 +390,7 @@ impl<'a> Emit<'a> {
         self.out.entries[n as usize] = entry;
         self.entry = entry;
         if let Some((op, size)) = self.string_loop(n) {
-            self.repeat(op, size, next);
+            return self.repeat(op, size, next);
         }
         for i in 0..self.b.insts.len() {
             if self.shape.member[i] {
@@ -451,34 +450,35 @@ impl<'a> Emit<'a> {
         }
     }
 
-    /// The whole of a repeated string instruction as itself, when it goes upwards. A fault finds RCX, RSI and RDI where it happened, which is the
-    /// state at the block's beginning.
+    /// The whole of a repeated string instruction as itself, in either direction. A fault finds RCX, RSI and RDI where it happened, which is the
+    /// state at the block's beginning; the way out of a fault clears the direction flag. The flags stay: the direction is a jump to one of
+    /// two places, 16 bytes apart.
     fn repeat(&mut self, op: u8, size: Size, next: Option<u32>) {
         let Term::Branch { taken, .. } = self.b.term else { return };
-        let slow = self.a.buf.label();
-        self.pushfq();
-        self.a.pop_mem(spill(super::flags::SAVED));
-        self.rf.saved = ARITH;
-        self.sync();
-        self.a.alu_imm(Alu::Cmp, Size::Q, Mem::gs(scratch::STEP), 0);
-        self.wrote_flags(ARITH, None);
-        self.a.jcc(12, slow);
-        self.a.push_mem(spill(super::flags::SAVED));
-        self.a.popfq();
-        let place = (self.rf.saved, self.rf.home);
-        self.rf.saved = 0;
-        self.rf.home = ARITH;
-        self.sync();
+        let (up, done) = (self.a.buf.label(), self.a.buf.label());
+        let (at, step) = (Reg::R13, Reg::R14);
+        self.a.mov(Size::Q, step, Mem::gs(scratch::STEP));
+        self.a.lea_label(at, up);
+        self.a.lea(Size::Q, at, Mem::index(at, step, 3, -8));
+        self.a.jmp_rm(at);
+        let down = self.a.here();
+        self.a.byte(0xfd); // std
+        self.element(op, size);
+        self.a.byte(0xfc); // cld
+        self.a.jmp_short(done);
+        self.a.nops(16 - (self.a.here() - down));
+        self.a.buf.bind(up);
+        self.element(op, size);
+        self.a.buf.bind(done);
+        // Whatever comes next, the block's beginning still says it: the count is 0.
+        self.go(taken, next);
+    }
+
+    fn element(&mut self, op: u8, size: Size) {
         if !self.long {
             self.a.byte(0x67);
         }
         self.a.string(0xf3, op, size);
-        let _ = next;
-        // Whatever comes next, the block's beginning still says it: the count is 0.
-        self.go(taken, None);
-        (self.rf.saved, self.rf.home) = place;
-        self.a.buf.bind(slow);
-        self.restore_flags(0);
     }
 
     fn operation(&mut self, i: usize) {
