@@ -180,12 +180,13 @@ impl<'a> Emit<'a> {
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
-    fn attempt(
+    fn attempt<R>(
         unit: &'a Unit,
         request: &'a Request,
         stop: Option<u32>,
         scratch: &mut Scratch,
-    ) -> Result<Emit<'a>, Error> {
+        finish: impl FnOnce(&mut Emit<'a>) -> R,
+    ) -> Result<R, Error> {
         let mut forced = Vec::new();
         loop {
             let mut this = Emit::new(unit, request, stop, scratch);
@@ -209,13 +210,10 @@ impl<'a> Emit<'a> {
                 this.recycle(scratch);
                 continue;
             }
-            return match result {
-                Ok(()) => Ok(this),
-                Err(e) => {
-                    this.recycle(scratch);
-                    Err(e)
-                }
-            };
+            // Done where it stands: all of this is too much to be handed around.
+            let result = result.map(|()| finish(&mut this));
+            this.recycle(scratch);
+            return result;
         }
     }
 
@@ -223,14 +221,14 @@ impl<'a> Emit<'a> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         // The caller's buffers are the ones to fill.
         std::mem::swap(&mut scratch.out, out);
-        let result = Emit::attempt(unit, request, None, &mut scratch).and_then(|mut this| {
+        let result = Emit::attempt(unit, request, None, &mut scratch, |this| {
             let code = this.a.buf.patched().map_err(Error::TooLarge);
             let result = code.map(|code| this.out.code.extend_from_slice(code));
             this.out.edges.sort_by_key(|e| e.at);
             this.out.terms.sort_by_key(|t| t.after);
-            this.recycle(&mut scratch);
             result
-        });
+        })
+        .and_then(|result| result);
         std::mem::swap(&mut scratch.out, out);
         SCRATCH.set(Some(scratch));
         result
@@ -238,11 +236,9 @@ impl<'a> Emit<'a> {
 
     pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let mut this = Emit::attempt(unit, request, Some(stop), &mut scratch).ok()?;
-        let place = this.place.take();
-        this.recycle(&mut scratch);
+        let place = Emit::attempt(unit, request, Some(stop), &mut scratch, |this| this.place.take());
         SCRATCH.set(Some(scratch));
-        place
+        place.ok()?
     }
 
     fn emit(&mut self) -> Result<(), Error> {
