@@ -35,13 +35,16 @@ pub struct Target {
     pub host: u64,
 }
 
-/// Entries of that table; the index of a guest address is [`index`].
+/// Entries of that table, which is aligned to its size in bytes; the index of a guest address is [`index`].
 pub const TARGETS: usize = 4096;
 
-/// Index of a guest address: bits 2 to 13.
+/// Index of a guest address: its low 12 bits.
 pub const fn index(pc: u64) -> usize {
-    (pc >> 2) as usize & (TARGETS - 1)
+    pc as usize & (TARGETS - 1)
 }
+
+/// Changes the guest address in an entry of the shadow stack so that no return matches.
+pub const UNMATCHED: u64 = 1 << 63;
 
 /// Room for values that do not fit in registers.
 pub const SPILLS: usize = 128;

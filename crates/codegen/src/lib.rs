@@ -25,6 +25,7 @@ pub mod x64;
 
 use demotic_asm::buffer::Field;
 use demotic_ir::block::{Term, Unit, Val};
+pub use demotic_ir::passes::Precision;
 use demotic_ir::state::{GuestState, Mode};
 use frame::HostRegs;
 
@@ -38,6 +39,10 @@ pub struct Request {
     /// SSE arithmetic by helper: MXCSR asks for what the host's arithmetic cannot do as it is set up (AArch64: unmasked
     /// exceptions, FZ, DAZ). x86-64 hosts ignore it.
     pub fp_by_helper: bool,
+    /// Invalid operations and NaNs are common in this unit: look at the result of every arithmetic operation (AArch64).
+    pub nans: bool,
+    /// How the unit's flags were optimised.
+    pub precision: Precision,
 }
 
 /// A piece of the runtime that units branch to.
@@ -52,7 +57,8 @@ pub enum Stub {
     Stale,
     /// Called for a terminal that the engine carries out; leaves with [`frame::kind::TERM`].
     Term,
-    /// Jumped to with the guest target in the emitter's target register; leaves with [`frame::kind::INDIRECT`].
+    /// Jumped to with the guest target in the emitter's target register (AArch64: called, so that the flags can be rebuilt for a target that reads
+    /// them); leaves with [`frame::kind::INDIRECT`].
     Indirect,
     /// Jumped to when a return does not match the shadow stack, target as above; leaves with [`frame::kind::RETURN`].
     ReturnMiss,
@@ -128,6 +134,8 @@ pub struct Compiled {
     pub code: Vec<u8>,
     /// Offset of every block's entry in `code`, in the order of [`Unit::blocks`].
     pub entries: Vec<u32>,
+    /// Offset of the first block's pre-entry, the others following, an instruction of 4 bytes each; 0 where every block has it right before its entry.
+    pub pre_entries: u32,
     /// Patchable branches, by increasing offset.
     pub edges: Vec<EdgeSite>,
     /// Terminals for the engine, by increasing offset.
@@ -156,6 +164,15 @@ pub enum Loc {
     Spill(u16),
     /// In [`frame::Frame::result`].
     Result,
+    /// The low `bits` (32 or 64) of a host vector register below the rest of another one.
+    Low {
+        /// Register with the low bits.
+        low: u8,
+        /// How many.
+        bits: u8,
+        /// Register with the rest.
+        rest: u8,
+    },
     /// Known.
     Const(u64),
     /// What the slot holds at that point (its home or memory), truncated to the value's type.
@@ -174,6 +191,26 @@ pub const SAVED_FLAGS: Val = Val(u16::MAX);
 /// Stands in [`Place::values`] for the status of a store-exclusive ([`Loc::Gpr`], 32 bits): when it is 0 the operation at `index` is
 /// done, and its result is among the values; else it is not.
 pub const ATTEMPT: Val = Val(u16::MAX - 1);
+
+/// Stands in [`Place::values`] for a general register's home that lags behind: what [`adjustment`] made is to be added to it first.
+pub const ADJUST: Val = Val(u16::MAX - 2);
+
+/// Bytes to be added to the home of general register `slot`.
+pub const fn adjustment(slot: u8, by: i32) -> Loc {
+    Loc::Const((slot as u64) << 32 | by as u32 as u64)
+}
+
+/// Stands in [`Place::values`] for an operation to be computed once more by the interpreter, after the values are there and in this order: its number,
+/// as [`Loc::Const`]. Its result is not among the values.
+pub const REDO: Val = Val(u16::MAX - 3);
+
+/// Stands in [`Place::values`] for a write of a vector register that has not been done: what [`pending`] made, after all values are there.
+pub const PENDING: Val = Val(u16::MAX - 4);
+
+/// The write of `val` to slot `slot`.
+pub const fn pending(slot: u8, val: Val) -> Loc {
+    Loc::Const((slot as u64) << 32 | val.0 as u64)
+}
 
 /// What a host PC means.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -262,6 +299,6 @@ pub trait Emitter: Sync {
     /// is false). `None` when out of reach.
     fn edge(&self, kind: EdgeKind, from: u64, to: u64, link: bool) -> Option<Patch>;
 
-    /// The bytes to put over the first instruction of an entry so that it leads to the pre-entry before it.
-    fn stale(&self) -> Patch;
+    /// The bytes to put over the first instruction of an entry so that it leads to its pre-entry, `distance` bytes from there.
+    fn stale(&self, distance: i64) -> Patch;
 }

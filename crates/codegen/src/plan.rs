@@ -77,7 +77,9 @@ impl Plan {
         }
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
-            let Some(last) = range.rev().find(|&i| shows_state(&block.insts[i])) else { continue };
+            let last =
+                if usize::from(d.to) > n { Some(n) } else { range.rev().find(|&i| shows_state(&block.insts[i])) };
+            let Some(last) = last else { continue };
             for v in d.def.operands() {
                 let end = &mut self.last_use[v.index()];
                 *end = (*end).max(last as u16);

@@ -23,7 +23,7 @@ fn main() {
         [("x86-64", Arch::X64, &X64, Precision::Kept), ("aarch64", Arch::Arm64, &Arm64, Precision::Exact)];
     for (name, arch, emitter, precision) in hosts.into_iter().filter(|h| only.as_deref().is_none_or(|o| o == h.0)) {
         let target = Target { arch, features: Features::default(), order: Order::Single };
-        let request = Request { target, unaligned: false, fp_by_helper: false };
+        let request = Request { target, unaligned: false, fp_by_helper: false, nans: false, precision };
         // Other programs run as well: the quickest of some runs, stage by stage.
         let mut best = cost::measure(&program, precision, Some((emitter, &request)), 2_000_000);
         for _ in 1..5 {

@@ -3,7 +3,7 @@
 use demotic_codegen::arm64::Arm64;
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::x64::X64;
-use demotic_codegen::{Compiled, Emitter, Request};
+use demotic_codegen::{Compiled, Emitter, Precision, Request};
 use demotic_ir::block::Unit;
 use std::fmt::Write;
 
@@ -62,7 +62,13 @@ pub struct Text {
 /// # Errors
 /// The emitter's, as text.
 pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
-    let request = Request { target: host.target(order), unaligned: false, fp_by_helper: false };
+    let request = Request {
+        target: host.target(order),
+        unaligned: false,
+        fp_by_helper: false,
+        nans: false,
+        precision: Precision::Exact,
+    };
     let compiled = host.emitter().emit(unit, &request).map_err(|e| format!("{e:?}"))?;
     let code = if host == Host::X64 { x64(&compiled) } else { arm64(&compiled) };
     let entry = compiled.entries.first().copied().unwrap_or(0);
@@ -76,8 +82,10 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
             .iter()
             .any(|r| r.at == at && matches!(r.stub, demotic_codegen::Stub::Helper | demotic_codegen::Stub::X87))
     };
-    let end =
-        ways.chain(stubs.filter(|at| !helper(*at)).map(|at| at.saturating_sub(u32::from(host == Host::X64)))).min();
+    let end = ways
+        .chain(stubs.filter(|at| !helper(*at)).map(|at| at.saturating_sub(u32::from(host == Host::X64))))
+        .chain((compiled.pre_entries != 0).then_some(compiled.pre_entries))
+        .min();
     let end = end.unwrap_or(u32::MAX).max(entry);
     let mut result = Text { count: 0, helpers: 0, lines: String::new(), counted: String::new() };
     for (at, line) in code {

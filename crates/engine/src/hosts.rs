@@ -7,6 +7,9 @@ use demotic_ir::passes::Precision;
 /// How translated code keeps the flags for faults: an x86 host computes most of them along with the values.
 pub(crate) const PRECISION: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
 
+/// The same while nobody looks at the flags at faults; an x86 host gains nothing.
+pub(crate) const UNSEEN: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Relaxed };
+
 /// This host's emitter and target; `None` where there is none and everything is interpreted.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {

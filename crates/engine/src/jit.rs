@@ -7,12 +7,13 @@
 //! at that operation and runs to the block's end. So the rare cases have one meaning, the interpreter's.
 
 use crate::memory::GuestMemory;
-use crate::store::{Key, RegionCode, Store, Way, empty_table};
+use crate::store::{Key, RegionCode, Store, Way};
+use crate::targets::Targets;
 use crate::{GuestState, interrupt};
-use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, index, kind};
+use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
 #[cfg(target_arch = "x86_64")]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ATTEMPT, Loc, Place, SAVED_FLAGS, Stub};
+use demotic_codegen::{ADJUST, ATTEMPT, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -41,7 +42,7 @@ struct Core {
 /// One thread's executor.
 pub(crate) struct Jit {
     core: Box<Core>,
-    targets: Box<[Target]>,
+    targets: Targets,
     shadow: Stack,
     /// The region that `targets` and the shadow stack lead into.
     region: Option<Arc<RegionCode>>,
@@ -64,9 +65,9 @@ pub(crate) enum Stop {
 impl Jit {
     /// An executor whose thread is told by `attention`. `None` when there is no memory for it.
     pub fn new(attention: &AtomicBool, memory: GuestMemory) -> Option<Jit> {
-        let targets = empty_table();
+        let targets = Targets::default();
         let frame = Frame {
-            targets: targets.as_ptr() as usize,
+            targets: targets.address(),
             attention: attention.as_ptr() as usize,
             helper: helper as *const () as usize,
             host_sp: 0,
@@ -95,7 +96,7 @@ impl Jit {
         let same = self.region.as_ref().is_some_and(|r| Arc::ptr_eq(r, &code));
         if !same || self.variant != Some(variant) {
             if self.variant.is_some() {
-                self.targets.copy_from_slice(&empty_table());
+                self.targets.clear();
             }
             self.variant = Some(variant);
             self.reset_shadow(&code);
@@ -119,6 +120,11 @@ impl Jit {
     fn unwind_shadow(&mut self, code: &RegionCode, target: u64) {
         let base = self.shadow.top() as u64 - 16 * SENTINELS;
         let mut sp = self.core.frame.shadow_sp;
+        // SAFETY: the entry that was taken off last: below the current one, above the guard or the sentinels.
+        let popped = unsafe { *((sp - 16 + SHADOW_GUEST) as *const u64) };
+        if popped == target ^ UNMATCHED {
+            return;
+        }
         for _ in 0..SCAN {
             if sp >= base {
                 break;
@@ -136,7 +142,15 @@ impl Jit {
     }
 
     /// Runs from `state.rip`. `rip` itself is only updated where [`Stop`] does not carry it.
-    pub fn run(&mut self, store: &Store, state: &mut GuestState, attention: &AtomicBool, fp_by_helper: bool) -> Stop {
+    /// `reads`: whether code at a guest address that is not translated may read flags set before it.
+    pub fn run(
+        &mut self,
+        store: &Store,
+        state: &mut GuestState,
+        attention: &AtomicBool,
+        fp_by_helper: bool,
+        reads: &dyn Fn(u64) -> bool,
+    ) -> Stop {
         let mode = state.mode;
         let key = |pc| Key { pc, mode, fp_by_helper };
         let start = state.rip;
@@ -179,10 +193,25 @@ impl Jit {
                     }
                     None => lost("edge", exit_at),
                 },
-                kind::INDIRECT => self.core.frame.target,
-                kind::RETURN => {
-                    self.unwind_shadow(&region, self.core.frame.target);
-                    self.core.frame.target
+                kind::INDIRECT | kind::RETURN => {
+                    let to = self.core.frame.target;
+                    if why == kind::RETURN {
+                        self.unwind_shadow(&region, to);
+                    }
+                    // Flags that such a way out leaves undone are made good, unless the code there is known not to read any.
+                    let careful = store.hands_on_flags(exit_at)
+                        && match store.find(&region, key(to)) {
+                            Way::In(host) => store.reads_flags(host),
+                            _ => reads(to),
+                        };
+                    if careful {
+                        self.core.frame.snapshot.pc = exit_at as u64 - EXIT_CALL;
+                        match self.deoptimise(store, state, false) {
+                            Some((leave, at)) => return Stop::Leave(leave, at),
+                            None => lost("way out", exit_at),
+                        }
+                    }
+                    to
                 }
                 kind::STALE => match store.stale(exit_at) {
                     Some(to) => to.pc,
@@ -195,7 +224,7 @@ impl Jit {
                     let args = self.core.frame.args;
                     return Stop::Leave(interp::finish(&term.term, |k| args[k].lo), term.at);
                 }
-                _ => match self.deoptimise(store, state) {
+                _ => match self.deoptimise(store, state, why == kind::DEOPT) {
                     Some((leave, at)) => return Stop::Leave(leave, at),
                     // Between two places: one host instruction further.
                     None => {
@@ -221,7 +250,7 @@ impl Jit {
                     Way::In(to) => {
                         match from {
                             Some((site, kind)) => store.link(site, kind, key(at)),
-                            None => self.targets[index(at)] = Target { pc: at, host: to as u64 },
+                            None => self.targets.set(Target { pc: at, host: to as u64 }),
                         }
                         host = to;
                         continue;
@@ -245,8 +274,8 @@ impl Jit {
     }
 
     /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end. `None` when that PC is in the middle of something that
-    /// cannot fault.
-    fn deoptimise(&mut self, store: &Store, state: &mut GuestState) -> Option<(Leave, u64)> {
+    /// cannot fault. `bailed`: the code gave up by itself.
+    fn deoptimise(&mut self, store: &Store, state: &mut GuestState, bailed: bool) -> Option<(Leave, u64)> {
         let pc = self.core.frame.snapshot.pc as usize;
         let Some(meta) = store.meta(pc) else { lost("unit", pc) };
         if interrupt::take_misaligned() {
@@ -255,10 +284,17 @@ impl Jit {
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
         let place = store.emitter.locate(&unit, &meta.request, offset)?;
-        let place = self.resolve(place);
+        let (place, redo, pending) = self.resolve(place);
         self.store_state(store, state, meta.mode);
         let block = &unit.blocks[place.block as usize];
-        self.place_values(store, block, &place, state);
+        if bailed && !redo.is_empty() {
+            store.invalid_operation(&meta);
+        }
+        self.place_values(store, block, &place, &redo, state);
+        let Core { scratch, .. } = &mut *self.core;
+        for (slot, v) in pending {
+            interp::write_slot(state, slot, scratch.vector(v));
+        }
         if let Some(&(Val::NONE, Loc::Spill(n))) = place.values.last() {
             state.flags = self.core.frame.spill[usize::from(n)].lo as u32 & eflags::ARITH;
         }
@@ -287,10 +323,24 @@ impl Jit {
     }
 
     /// Takes in what a place says besides values.
-    fn resolve(&mut self, mut place: Place) -> Place {
+    fn resolve(&mut self, mut place: Place) -> (Place, Vec<usize>, Vec<(Slot, Val)>) {
+        let (mut redo, mut pending) = (Vec::new(), Vec::new());
         let regs = &mut self.core.frame.snapshot;
         let mut done = false;
         place.values.retain(|&(v, loc)| {
+            if let (REDO, Loc::Const(op)) = (v, loc) {
+                redo.push(op as usize);
+                return false;
+            }
+            if let (PENDING, Loc::Const(c)) = (v, loc) {
+                pending.push((Slot((c >> 32) as u8), Val(c as u16)));
+                return false;
+            }
+            if let (ADJUST, Loc::Const(c)) = (v, loc) {
+                let home = &mut regs.gpr[(c >> 32) as usize & 31];
+                *home = home.wrapping_add(c as i32 as u64);
+                return false;
+            }
             let Loc::Gpr(n) = loc else { return true };
             match v {
                 SAVED_FLAGS => regs.flags = regs.gpr[usize::from(n)],
@@ -300,16 +350,26 @@ impl Jit {
             false
         });
         place.index += u32::from(done);
-        place
+        (place, redo, pending)
     }
 
-    fn place_values(&mut self, store: &Store, block: &Block, place: &Place, state: &GuestState) {
-        let Core { frame, scratch, .. } = &mut *self.core;
+    /// Values, and operations to be done again, in the block's order: either may depend on the other.
+    fn place_values(&mut self, store: &Store, block: &Block, place: &Place, redo: &[usize], state: &mut GuestState) {
+        let Core { frame, scratch, memory, .. } = &mut *self.core;
+        let mut redo = redo.iter().copied().peekable();
         for &(v, loc) in place.values.iter().filter(|(v, _)| *v != Val::NONE) {
+            while let Some(op) = redo.next_if(|&op| op < v.index()) {
+                interp::redo(block, op, state, memory, scratch);
+            }
             let ty = block.insts[v.index()].result();
             let value = match loc {
                 Loc::Gpr(n) => V::from(frame.snapshot.gpr[usize::from(n)]),
                 Loc::Vec(n) => V::from(frame.snapshot.vec[usize::from(n)]),
+                Loc::Low { low, bits, rest } => {
+                    let [low, rest] = [low, rest].map(|n| V::from(frame.snapshot.vec[usize::from(n)]));
+                    let mask = u64::MAX >> (64 - u32::from(bits));
+                    V { lo: low.lo & mask | rest.lo & !mask, hi: rest.hi }
+                }
                 Loc::Spill(n) => frame.spill[usize::from(n)],
                 Loc::Result => frame.result,
                 Loc::Const(c) => V::from(c),
@@ -329,8 +389,14 @@ impl Jit {
             };
             scratch.put(v.index(), value);
         }
+        for op in redo {
+            interp::redo(block, op, state, memory, scratch);
+        }
     }
 }
+
+/// Bytes of the instruction that calls a way out for indirect branches (AArch64; x86-64 hosts compute all flags).
+const EXIT_CALL: u64 = 4;
 
 /// Offset of the guest address in a shadow stack entry: `call` puts the host address below it on x86-64.
 const SHADOW_GUEST: u64 = if cfg!(target_arch = "x86_64") { 8 } else { 0 };

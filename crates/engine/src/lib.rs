@@ -19,6 +19,7 @@ mod pages;
 mod service;
 mod stops;
 mod store;
+mod targets;
 #[cfg(target_arch = "x86_64")]
 mod x87;
 
@@ -89,11 +90,14 @@ pub struct Config {
     pub mapping: Option<Mapping>,
     /// How often a block is interpreted before it is translated: most of what a program runs at its start, it runs once.
     pub patience: u8,
+    /// Whether the guest sees the flags at faults. If not, flags that the program overwrites before it reads them need not be right there, which saves
+    /// instructions on some hosts, until [`Engine::show_faults`] is called.
+    pub faults_shown: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { executor: Executor::Jit, region: 32 << 20, mapping: None, patience: PATIENCE }
+        Config { executor: Executor::Jit, region: 32 << 20, mapping: None, patience: PATIENCE, faults_shown: true }
     }
 }
 
@@ -169,7 +173,7 @@ impl Engine {
         let emitter = hosts::emitter().filter(|_| config.executor == Executor::Jit && space.base() == 0);
         let store = emitter.map(|(emitter, target)| {
             interrupt::install();
-            Store::new(emitter, target, config.region, config.mapping)
+            Store::new(emitter, target, config)
         });
         Arc::new(Engine { space, cache: Cache::default(), store, limits: Limits::default(), patience: config.patience })
     }
@@ -209,6 +213,16 @@ impl Engine {
         }
     }
 
+    /// From now on the guest looks at the state at faults (it has a handler for them): all flags have to be right there. To be called before
+    /// the handler is in place.
+    pub fn show_faults(&self) {
+        if let Some(store) = &self.store {
+            if store.show_faults() {
+                store.flush();
+            }
+        }
+    }
+
     /// Drops all translations that were made from guest bytes in `start..start+len`, in every thread: to be called after
     /// munmap, mprotect, mmap over old mappings, and writes by system calls into code pages.
     pub fn invalidate(&self, start: u64, len: u64) {
@@ -228,6 +242,8 @@ impl Engine {
                 target: store.target(),
                 unaligned: store.is_misaligned(key.pc),
                 fp_by_helper: key.fp_by_helper,
+                nans: store.has_nans(key.pc),
+                precision: store.precision(),
             };
             let checked = store.is_checked(key.pc);
             let limits = if checked { checked::LIMITS } else { wanted };
@@ -264,9 +280,18 @@ impl Engine {
                 }
                 checked::guard(&mut unit, &bytes);
                 unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
+                if !request.precision.is_exact() {
+                    let mut live =
+                        |pc| demotic_x86::ahead::live_flags(pc, key.mode, request.precision, &mut fetch) != 0;
+                    for block in &mut unit.blocks {
+                        block.reads = live(block.pc);
+                        block.landing = block.term.ret().is_none_or(|ret| live(ret.pc));
+                    }
+                }
             } else {
-                optimiser.run(&mut unit, hosts::PRECISION, &mut |pc| {
-                    demotic_x86::ahead::live_flags(pc, key.mode, Precision::Exact, &mut fetch)
+                let precision = request.precision;
+                optimiser.run(&mut unit, precision, &mut |pc| {
+                    demotic_x86::ahead::live_flags(pc, key.mode, precision, &mut fetch)
                 });
             }
             match store.emitter.emit_into(&unit, &request, compiled) {
@@ -333,6 +358,9 @@ impl Engine {
         unit
     }
 }
+
+/// Instructions in which dead flags are overwritten: more than lie ahead of any edge in practice.
+const SETTLE: u32 = 512;
 
 /// Entries of a thread's private lookup table; a power of two.
 const LOCAL: usize = 4096;
@@ -406,7 +434,12 @@ impl Cpu {
         let engine = self.engine.clone();
         let (Some(store), Some(jit)) = (&engine.store, &mut self.jit) else { return None };
         let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
-        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper);
+        let mode = self.state.mode;
+        let reads = |pc| {
+            let mut fetch = |at: u64, buf: &mut [u8]| engine.space.fetch(at, buf);
+            demotic_x86::ahead::live_flags(pc, mode, Precision::Relaxed, &mut fetch) != 0
+        };
+        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper, &reads);
         self.settled = false;
         match stop {
             Stop::Translate(pc) => {
@@ -461,7 +494,7 @@ impl Cpu {
     fn settle(&mut self) -> Option<Exit> {
         self.settled = true;
         let mut open = eflags::ARITH;
-        for _ in 0..2 * demotic_x86::ahead::BUDGET {
+        for _ in 0..SETTLE {
             let limits = Limits::SINGLE;
             let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
             for inst in unit.blocks[0].insts.iter().filter(|i| i.op == demotic_ir::ops::Op::SetFl) {

@@ -16,17 +16,19 @@
 //! Lock order: the lock of the store is the only one here; code memory has its own inside.
 
 use crate::cache::PAGE;
-use crate::checked;
-use demotic_codegen::frame::Target as TableEntry;
+use crate::{checked, hosts};
 use demotic_codegen::target::Target;
-use demotic_codegen::{Compiled, EdgeKind, Emitter, Request, Runtime, Stub};
+use demotic_codegen::{Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
 use demotic_host::code::{Code, Mapping};
 use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::{self, Limits};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Invalid operations after which a unit's arithmetic looks at every result.
+const MANY_NANS: u32 = 8;
 
 /// What a translation is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -73,8 +75,8 @@ struct BlockMeta {
     bytes: u16,
     /// Its length in guest bytes.
     len: u16,
-    /// Flags that may be read behind it, packed by [`pack`].
-    live_out: u8,
+    /// Flags that may be read behind it and what is known of readers, packed by [`pack`].
+    flags: u8,
 }
 
 /// A terminal for the engine.
@@ -91,6 +93,8 @@ pub(crate) struct TermMeta {
 pub(crate) struct Meta {
     /// Host address of its code.
     pub host: usize,
+    /// See [`Compiled::pre_entries`].
+    pre_entries: u32,
     pub len: u32,
     pub mode: Mode,
     pub request: Request,
@@ -133,9 +137,9 @@ impl Meta {
         let mut known = |pc| self.blocks.iter().all(|b| b.pc != pc);
         let mut unit = unit::lift_beside(self.blocks[0].pc, self.mode, &self.limits, &mut fetch, &mut known);
         for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
-            block.live_out = unpack(meta.live_out);
+            (block.live_out, block.landing, block.reads) = unpack(meta.flags);
         }
-        demotic_ir::passes::Optimiser::default().again(&mut unit, crate::hosts::PRECISION);
+        demotic_ir::passes::Optimiser::default().again(&mut unit, self.request.precision);
         unit
     }
 
@@ -154,13 +158,14 @@ impl Meta {
     }
 }
 
-/// EFLAGS arithmetic bits in one byte: OF takes the place of bit 1.
-fn pack(flags: u32) -> u8 {
-    flags as u8 | (flags >> 10 & 2) as u8
+/// EFLAGS arithmetic bits, [`demotic_ir::block::Block::landing`] and [`demotic_ir::block::Block::reads`] in one byte: OF takes the place of bit 1, the others
+/// those of bits 3 and 5.
+fn pack(flags: u32, landing: bool, reads: bool) -> u8 {
+    flags as u8 | (flags >> 10 & 2) as u8 | u8::from(landing) << 3 | u8::from(reads) << 5
 }
 
-fn unpack(packed: u8) -> u32 {
-    u32::from(packed & !2) | u32::from(packed & 2) << 10
+fn unpack(packed: u8) -> (u32, bool, bool) {
+    (u32::from(packed & !0x2a) | u32::from(packed & 2) << 10, packed & 8 != 0, packed & 0x20 != 0)
 }
 
 /// A region and what is in it.
@@ -186,6 +191,8 @@ struct Inner {
     refused: FxHashSet<Key>,
     /// Blocks of units with accesses that turned out to be misaligned.
     misaligned: FxHashSet<u64>,
+    /// Blocks of units whose arithmetic had invalid operations, and how often.
+    nans: FxHashMap<u64, u32>,
     /// How often code on a page was written to.
     written: FxHashMap<u64, u32>,
 }
@@ -210,6 +217,7 @@ pub(crate) struct Store {
     inner: Mutex<Inner>,
     size: usize,
     mapping: Option<Mapping>,
+    faults_shown: AtomicBool,
     runtime: Mutex<Option<Arc<Runtime>>>,
     /// Raised by every invalidation, so that a translation of old bytes is not kept.
     generation: AtomicU64,
@@ -238,13 +246,14 @@ pub(crate) enum Way {
 }
 
 impl Store {
-    pub fn new(emitter: &'static dyn Emitter, target: Target, size: usize, mapping: Option<Mapping>) -> Store {
+    pub fn new(emitter: &'static dyn Emitter, target: Target, config: &crate::Config) -> Store {
         Store {
             emitter,
             target: Mutex::new(target),
             inner: Mutex::default(),
-            size,
-            mapping,
+            size: config.region,
+            mapping: config.mapping,
+            faults_shown: AtomicBool::new(config.faults_shown),
             runtime: Mutex::new(None),
             generation: AtomicU64::new(0),
             early: (0..EARLY).map(|_| AtomicU8::new(0)).collect(),
@@ -258,6 +267,16 @@ impl Store {
     /// Host and memory order to translate for now.
     pub fn target(&self) -> Target {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How exact flags have to be in translations made now.
+    pub fn precision(&self) -> Precision {
+        if self.faults_shown.load(Ordering::Acquire) { hosts::PRECISION } else { hosts::UNSEEN }
+    }
+
+    /// From now on faults show the flags. Whether that makes a difference: then the caller drops what there is.
+    pub fn show_faults(&self) -> bool {
+        !self.faults_shown.swap(true, Ordering::AcqRel) && hosts::PRECISION != hosts::UNSEEN
     }
 
     /// Runs `f` (a fork) while nobody changes the store; the child gets its own code memory.
@@ -424,8 +443,24 @@ impl Store {
     pub fn stale(&self, after: usize) -> Option<Key> {
         let meta = self.meta(after - 1)?;
         let offset = (after - meta.host) as u32;
-        let b = meta.blocks.iter().filter(|b| b.entry >= offset).min_by_key(|b| b.entry)?;
+        let b = match offset.checked_sub(meta.pre_entries).filter(|_| meta.pre_entries != 0) {
+            Some(past) => meta.blocks.get((past as usize / 4).checked_sub(1)?)?,
+            None => meta.blocks.iter().filter(|b| b.entry >= offset).min_by_key(|b| b.entry)?,
+        };
         Some(meta.key(b.pc))
+    }
+
+    /// Whether the indirect branch whose way out was called before `after` leaves flags to be rebuilt.
+    pub fn hands_on_flags(&self, after: usize) -> bool {
+        hosts::UNSEEN == Precision::Relaxed
+            && self.meta(after - 1).is_some_and(|meta| meta.request.precision == Precision::Relaxed)
+    }
+
+    /// Whether the block whose entry is at a host address may read flags that were set before it.
+    pub fn reads_flags(&self, entry: usize) -> bool {
+        let Some(meta) = self.meta(entry) else { return true };
+        let offset = (entry - meta.host) as u32;
+        meta.blocks.iter().find(|b| b.entry == offset).is_none_or(|b| unpack(b.flags).2)
     }
 
     /// The terminal whose call ends before `after`.
@@ -459,6 +494,27 @@ impl Store {
         for region in regions.iter_mut() {
             region.drop_unit_at(self.emitter, meta.host);
         }
+    }
+
+    /// Notes that arithmetic of a unit was given up for an invalid operation; drops the unit when that has happened often enough.
+    pub fn invalid_operation(&self, meta: &Meta) {
+        let mut inner = self.lock();
+        let Inner { regions, nans, .. } = &mut *inner;
+        let times = nans.entry(meta.blocks[0].pc).or_default();
+        *times += 1;
+        if *times == MANY_NANS {
+            for b in &meta.blocks {
+                nans.insert(b.pc, MANY_NANS);
+            }
+            for region in regions.iter_mut() {
+                region.drop_unit_at(self.emitter, meta.host);
+            }
+        }
+    }
+
+    /// Whether the unit at `pc` is to look at every result.
+    pub fn has_nans(&self, pc: u64) -> bool {
+        self.lock().nans.get(&pc).is_some_and(|n| *n >= MANY_NANS)
     }
 
     /// Notes that a guest wrote into a page with translated code.
@@ -597,7 +653,7 @@ impl Region {
                 entry,
                 bytes: got as u16,
                 len: len as u16,
-                live_out: pack(block.live_out),
+                flags: pack(block.live_out, block.landing, block.reads),
             });
             let key = Key { pc: block.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
             self.entries.entry(key).or_insert(host + entry as usize);
@@ -613,6 +669,7 @@ impl Region {
         });
         let meta = Meta {
             host,
+            pre_entries: compiled.pre_entries,
             len: compiled.code.len() as u32,
             mode: unit.mode,
             request,
@@ -650,14 +707,18 @@ impl Region {
     /// Overwrites the entries of a unit and unlinks what leads there.
     fn drop_unit(&mut self, emitter: &dyn Emitter, index: usize) {
         let start = self.code.code.start();
-        let stale = emitter.stale();
         let (meta, alive) = &mut self.units[index];
         if !std::mem::replace(alive, false) {
             return;
         }
         let meta = meta.clone();
-        for b in &meta.blocks {
+        for (n, b) in meta.blocks.iter().enumerate() {
             let entry = meta.host + b.entry as usize;
+            let distance = match meta.pre_entries {
+                0 => -4,
+                first => i64::from(first) + 4 * n as i64 - i64::from(b.entry),
+            };
+            let stale = emitter.stale(distance);
             self.code.code.patch(entry - start, &stale.bytes[..usize::from(stale.len)]);
             let key = meta.key(b.pc);
             if self.entries.get(&key) == Some(&entry) {
@@ -676,23 +737,6 @@ impl Region {
     }
 }
 
-/// An empty table for indirect branches: every entry has an address that belongs to another index.
-pub(crate) fn empty_table() -> Box<[TableEntry]> {
-    // Twice as long as what is used: so large a table of zeros the C library takes from the kernel, which gives its pages when they are touched.
-    const LEN: usize = 2 * demotic_codegen::frame::TARGETS;
-    // SAFETY: zeros are valid entries, and the box is that of the allocation.
-    let mut table = unsafe {
-        let p = std::alloc::alloc_zeroed(std::alloc::Layout::new::<[TableEntry; LEN]>());
-        if p.is_null() {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[TableEntry; LEN]>());
-        }
-        Box::from_raw(p.cast::<[TableEntry; LEN]>())
-    };
-    // Address 0 stands in no entry but the first.
-    table[0].pc = 4;
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -701,14 +745,9 @@ mod tests {
     fn flags_survive_packing() {
         for flags in 0..4096 {
             let flags = flags & demotic_ir::state::eflags::ARITH;
-            assert_eq!(unpack(pack(flags)), flags);
-        }
-    }
-
-    #[test]
-    fn an_empty_table_has_no_hits() {
-        for (i, e) in empty_table().iter().enumerate() {
-            assert_ne!(demotic_codegen::frame::index(e.pc), i);
+            for (a, b) in [(false, true), (true, false), (true, true)] {
+                assert_eq!(unpack(pack(flags, a, b)), (flags, a, b));
+            }
         }
     }
 }

@@ -40,7 +40,13 @@ fn every_instruction_has_a_place() {
             }
             for (emitter, arch, features) in hosts {
                 let target = Target { arch, features, order: Order::Single };
-                let request = Request { target, unaligned: false, fp_by_helper: n % 3 == 0 };
+                let request = Request {
+                    target,
+                    unaligned: false,
+                    fp_by_helper: n % 3 == 0,
+                    nans: false,
+                    precision: Precision::Exact,
+                };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 // Before a block's entry stands its pre-entry, which only calls.
                 let first = compiled.entries.iter().min().copied().unwrap_or(0);
@@ -131,7 +137,8 @@ fn whatever_may_fault_has_a_place() {
                 let live = if rng.one_in(2) { ARITH } else { rng.bits() as u32 & ARITH };
                 optimise_unit_with(&mut unit, precision, &mut |_| live);
                 let target = Target { arch, features, order: Order::Single };
-                let request = Request { target, unaligned: false, fp_by_helper: false };
+                let request =
+                    Request { target, unaligned: false, fp_by_helper: false, nans: false, precision: Precision::Exact };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 let first = compiled.entries.iter().min().copied().unwrap_or(0);
                 let places = |at: u32| emitter.locate(&unit, &request, at);

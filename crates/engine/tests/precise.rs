@@ -18,11 +18,13 @@ use std::sync::{Arc, Mutex};
 const PAGE: usize = 4096;
 
 /// Arithmetic with all flag rules, partial registers, calls and returns (one of them indirect), stack, locked and string instructions, vectors,
-/// scalar floating point, a division, x87, then `cmp r15, rbp; jne top; syscall`. R15 counts the rounds.
-const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e89f0000005a4829ca4983d8034e8d4c82054c894f\
-    1083471007fe4711440fb657114180fa40720749f7db410f92c448d3eb48875f18f0480fc1472049f7c2030000004c0f45e866480f6ec0660f\
-    d4c8660fefd1f2410f2adaf20f58e3f20f59dc0f115f304c89f831d2b96100000048f7f149ffce488d7710574881c780000000b903000000f3\
-    a45fdb07d84708d9c0dec9dd5f6048035f604939ef0f8545ffffff0f05480fc9488d0503000000ffd0c348c1cb034983c801480fbae305c3";
+/// scalar floating point, a division, x87, long string instructions, chains of floating point, then `cmp r15, rbp; jne top; syscall`. R15 counts the rounds.
+const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e8e90000005a4829ca4983d8034e8d4c82054c894f1083471007fe4711440f\
+    b657114180fa40720749f7db410f92c448d3eb48875f18f0480fc1472049f7c2030000004c0f45e866480f6ec0660fd4c8660fefd1f2410f\
+    2adaf20f58e3f20f59dc0f115f304c89f831d2b96100000048f7f149ffce488d7710574881c780000000b903000000f3a45fdb07d84708d9\
+    c0dec9dd5f6048035f6057488dbf00020000b909000000f348ab5f57488db700020000488dbf00040000b946000000f3a45f660f28ebf20f\
+    58ecf20f59ed660f28f5f20f5cf3660f58fef2440f51c5f20f1177384939ef0f85fbfeffff0f05480fc9488d0503000000ffd0c348c1cb03\
+    4983c801480fbae305c3";
 
 /// The tests take turns: both need the handlers of the process.
 static TURN: Mutex<()> = Mutex::new(());
@@ -87,10 +89,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(rounds: u64) -> Pair {
+    fn new(rounds: u64, faults_shown: bool) -> Pair {
         let spaces = Space::pair();
         let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
-            let engine = Engine::with(space.clone(), &Config { executor, patience: 0, ..Config::default() });
+            let engine =
+                Engine::with(space.clone(), &Config { executor, patience: 0, faults_shown, ..Config::default() });
             let mut state = GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() };
             state.gpr[reg::RDI] = space.data as u64;
             state.gpr[reg::RSP] = (space.data + PAGE) as u64;
@@ -188,7 +191,7 @@ fn behind_every_host_instruction() {
     demotic_host::guarded::install().expect("handlers");
     let mut stops = 0;
     // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
-    let mut pair = Pair::new(2);
+    let mut pair = Pair::new(2, true);
     assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
     // Behind the engine's own handlers.
     signal::install(libc::SIGTRAP, on_step).expect("handler");
@@ -233,28 +236,30 @@ fn before_every_host_instruction() {
         demotic_engine::leave_translated(context);
     }
     demotic_host::guarded::install().expect("handlers");
-    let mut pair = Pair::new(40);
-    assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
-    signal::install(libc::SIGTRAP, on_break).expect("handler");
-    ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
-    let all = pair.engine.host_instructions();
-    let mut stops = 0;
-    for &pc in &all {
-        pair.reset(2);
-        let old = pair.engine.exchange_instruction(pc, BREAK).expect("code");
-        let mut exit = pair.cpu.run();
-        pair.engine.exchange_instruction(pc, old);
-        if exit == Exit::Attention {
-            stops += 1;
-            pair.catch_up();
-            exit = pair.cpu.run();
+    for faults_shown in [true, false] {
+        let mut pair = Pair::new(40, faults_shown);
+        assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+        signal::install(libc::SIGTRAP, on_break).expect("handler");
+        ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
+        let all = pair.engine.host_instructions();
+        let mut stops = 0;
+        for &pc in &all {
+            pair.reset(2);
+            let old = pair.engine.exchange_instruction(pc, BREAK).expect("code");
+            let mut exit = pair.cpu.run();
+            pair.engine.exchange_instruction(pc, old);
+            if exit == Exit::Attention {
+                stops += 1;
+                pair.catch_up();
+                exit = pair.cpu.run();
+            }
+            assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall), "stopped at {pc:#x}");
+            assert_eq!(pair.cpu.state.gpr[15], 2);
         }
-        assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall), "stopped at {pc:#x}");
-        assert_eq!(pair.cpu.state.gpr[15], 2);
+        println!("stopped at {stops} of {} host instructions", all.len());
+        // The others are on cold ways.
+        assert!(stops > 150 && stops * 2 > all.len(), "{stops} stops at {} instructions", all.len());
     }
-    println!("stopped at {stops} of {} host instructions", all.len());
-    // The others are on cold ways.
-    assert!(stops > 150 && stops * 2 > all.len(), "{stops} stops at {} instructions", all.len());
 }
 
 /// A timer at a high rate.
@@ -262,7 +267,7 @@ fn before_every_host_instruction() {
 fn at_random_host_instructions() {
     static HITS: AtomicUsize = AtomicUsize::new(0);
     let _turn = TURN.lock();
-    let mut pair = Pair::new(400_000);
+    let mut pair = Pair::new(150_000, false);
     let captured = capture::Captured::new(pair.cpu.attention.clone());
     // SAFETY: left below.
     unsafe { capture::enter(Arc::as_ptr(&captured)) };

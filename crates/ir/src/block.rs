@@ -246,6 +246,11 @@ pub struct Block {
     pub deferred: Vec<Deferred>,
     /// EFLAGS arithmetic bits that somebody may read behind the block; all of them until an analysis knows better.
     pub live_out: u32,
+    /// Whether the code that the terminal's call comes back to may read the flags that the callee leaves: only then does a return to it have to be
+    /// told from one that need not care ([`crate::passes::Precision::Relaxed`]).
+    pub landing: bool,
+    /// Whether the code from the block's beginning on may read flags that are set before it.
+    pub reads: bool,
     /// The end.
     pub term: Term,
 }
@@ -292,6 +297,14 @@ impl Term {
             _ => (None, None),
         };
         a.into_iter().chain(b)
+    }
+    /// Where a call comes back to.
+    pub fn ret(&self) -> Option<Edge> {
+        match *self {
+            Term::Call { ret, .. } => Some(ret),
+            Term::Indirect { ret, .. } => ret,
+            _ => None,
+        }
     }
     /// The values that a terminal uses.
     pub fn operands(&self) -> [Val; 2] {

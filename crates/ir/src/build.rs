@@ -48,6 +48,8 @@ impl Builder {
                 marks: Vec::with_capacity(8),
                 deferred: Vec::new(),
                 live_out: crate::state::eflags::ARITH,
+                landing: true,
+                reads: true,
                 term: Term::Jump(crate::block::Edge::to(pc)),
             },
         }

@@ -284,6 +284,9 @@ ops! {
     CheckGp   "checkgp"  None (I64)         No    FAULT;
     /// Memory fence: 0 full (mfence), 1 loads (lfence), 2 stores (sfence).
     Fence     "fence"    None ()            Num   STATE;
+    /// Any number, also none, of complete iterations of the repeated string instruction that the block begins with: movs (immediate 0) or stos (1) of
+    /// elements of type T, as long as more than one would be left. Changes memory and the registers of the string instructions.
+    Bulk      "bulk"     None ()            Num   ATOMIC;
 
     // ---- control ------------------------------------------------------------------------------------------------
     /// Leaves the block for the guest address when a is 1; the state is exact there.

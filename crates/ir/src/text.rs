@@ -13,7 +13,7 @@
 //! }
 //! ```
 //! An edge to a block of the same unit is printed as `0x401003:1` (block number behind the colon). Deferred flags stand
-//! behind the terminal as `deferred 3..7 cpazso fl.sub.i64 v0, v1`, before them, unless all are, the flags that are live there: `live cz`.
+//! behind the terminal as `careless` and `careless return` (not [`Block::reads`], not [`Block::landing`]) and `deferred 3..7 cpazso fl.sub.i64 v0, v1`, before them, unless all are, the flags that are live there: `live cz`.
 
 use crate::block::{Block, Deferred, Edge, Indirect, Inst, Mark, Service, Term, Unit, Val};
 use crate::ops::{ImmKind, Op};
@@ -120,6 +120,12 @@ impl fmt::Display for Block {
         if self.live_out != eflags::ARITH {
             writeln!(f, "  live {}", flag_letters(self.live_out))?;
         }
+        if !self.landing {
+            writeln!(f, "  careless return")?;
+        }
+        if !self.reads {
+            writeln!(f, "  careless")?;
+        }
         for d in &self.deferred {
             writeln!(f, "  deferred {}..{} {} {}", d.from, d.to, flag_letters(d.mask), d.def)?;
         }
@@ -179,6 +185,8 @@ pub fn parse_unit(text: &str) -> Result<Unit, String> {
                 } else if first == "live" {
                     p.at = 1;
                     block.live_out = p.flags().ok_or_else(|| err("bad flags"))?;
+                } else if first == "careless" {
+                    *(if words.len() > 1 { &mut block.landing } else { &mut block.reads }) = false;
                 } else if first == "deferred" {
                     let d = p.deferred().ok_or_else(|| err("bad deferred flags"))?;
                     block.deferred.push(d);

@@ -153,7 +153,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         guard_32bit();
     }
     let executor = if start.options.interpret { Executor::Interp } else { Executor::Jit };
-    let config = Config { executor, ..Config::default() };
+    let config = Config { executor, faults_shown: false, ..Config::default() };
     let engine = Engine::with(space.clone(), &config);
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());

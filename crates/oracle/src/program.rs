@@ -90,7 +90,7 @@ impl Shape {
         // Writes of control registers with random values are not what programs do; the environment owns segments.
         let slot = Slot(inst.imm as u8);
         let odd = inst.op == Op::Set && (slot.0 >= 32);
-        if matches!(inst.op, Op::Nop | Op::Const) || odd {
+        if matches!(inst.op, Op::Nop | Op::Const | Op::Bulk) || odd {
             return None;
         }
         let mut args = [Ty::None; 4];

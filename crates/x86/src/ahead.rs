@@ -13,7 +13,7 @@ use demotic_ir::passes::Precision;
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{ARITH, CF, OF};
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind};
 
 /// Most instructions that are looked at for one answer.
 pub const BUDGET: u32 = 16;
@@ -67,6 +67,18 @@ fn scan(pc: u64, mode: Mode, precision: Precision, fetch: Fetch, open: u32, budg
             }
             if precision.is_exact() && touches_memory(&insn) {
                 return live | open;
+            }
+            if precision == Precision::Relaxed {
+                match insn.code() {
+                    // Flags are not handed on there: see `flags::hands_on`.
+                    Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16 => return live,
+                    Code::Jmp_rm64 | Code::Jmp_rm32 | Code::Call_rm64 | Code::Call_rm32 => return live,
+                    Code::Call_rel32_64 | Code::Call_rel32_32 => {
+                        at = wrap(mode, insn.near_branch_target());
+                        continue;
+                    }
+                    _ => {}
+                }
             }
             let Some(effect) = effect(&insn) else { return live | open };
             live |= open & effect.reads;
@@ -178,6 +190,8 @@ mod tests {
         assert_eq!(exact(&[0x0f, 0x9c, 0xc0, 0x31, 0xc0]), SF | OF, "setl; xor");
         assert_eq!(exact(&[0x8b, 0x03, 0x31, 0xc0]), ARITH, "a load may fault");
         assert_eq!(live(&[0x8b, 0x03, 0x31, 0xc0], Precision::Relaxed), 0, "nobody looks");
+        assert_eq!(live(&[0x8b, 0x03, 0xc3], Precision::Relaxed), 0, "the return makes them good where need be");
+        assert_eq!(live(&[0xe8, 0, 0, 0, 0, 0x72, 0x00], Precision::Relaxed), ARITH, "call; jc; nothing there");
         assert_eq!(exact(&[0x7a, 0x00, 0x31, 0xc0]), PF, "jp");
     }
 }

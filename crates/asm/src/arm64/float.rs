@@ -62,6 +62,10 @@ pub fn fcvt(f: Fmt, d: V, n: V) -> u32 {
 pub fn fcmp(signalling: bool, f: Fmt, n: V, m: V) -> u32 {
     0x1e20_2000 | (f as u32) << 22 | m.n() << 16 | n.n() << 5 | u32::from(signalling) << 4
 }
+/// fccmp: compares when the condition holds, else the flags become `nzcv` (N is bit 3).
+pub fn fccmp(f: Fmt, n: V, m: V, nzcv: u32, cond: Cond) -> u32 {
+    0x1e20_0400 | (f as u32) << 22 | m.n() << 16 | cond.n() << 12 | n.n() << 5 | nzcv & 15
+}
 /// fcmp with +0.0.
 pub fn fcmp_zero(f: Fmt, n: V) -> u32 {
     0x1e20_2008 | (f as u32) << 22 | n.n() << 5

@@ -117,23 +117,23 @@ impl Analysis {
 
     /// Writes of registers that are written again before anybody can look.
     fn overwritten(&mut self, block: &Block, fp: bool) {
-        let mut later = [false; 16];
+        let mut later = [false; 32];
         for i in (0..block.insts.len()).rev() {
             let inst = &block.insts[i];
-            let slot = inst.imm as usize & 15;
+            let slot = inst.imm as usize & 31;
             match inst.op {
-                Op::Set if inst.imm < 16 => {
+                Op::Set if inst.imm < 32 => {
                     if later[slot] && !self.pushed.contains(&i) {
                         self.dead[i] = true;
                     } else if plan::replaces(inst.ty, Slot(slot as u8)) {
                         later[slot] = true;
                     }
                 }
-                Op::Get | Op::GetHi | Op::SetHi if inst.imm < 16 => later[slot] = false,
+                Op::Get | Op::GetHi | Op::SetHi if inst.imm < 32 => later[slot] = false,
                 _ => {}
             }
             if shows(inst, fp) {
-                later = [false; 16];
+                later = [false; 32];
             }
         }
     }
@@ -304,7 +304,7 @@ impl Analysis {
         let mut todo = Vec::new();
         for d in &block.deferred {
             let mut range = usize::from(d.from)..usize::from(d.to).min(n);
-            if range.any(|i| shows(&block.insts[i], fp)) {
+            if usize::from(d.to) > n || range.any(|i| shows(&block.insts[i], fp)) {
                 todo.extend_from_slice(d.def.operands());
             }
         }
@@ -600,7 +600,12 @@ impl Analysis {
             && self.user[c] == block.insts.len()
             && matches!(block.term, Term::Branch { .. })
             && match cond.imm >> 1 & 7 {
-                2 => matches!(inst.ty, Ty::I32 | Ty::I64),
+                // What is loaded has zeros above.
+                2 => {
+                    let loaded =
+                        block.insts[inst.args[0].index()].op == Op::Ld && self.extended[inst.args[0].index()].is_none();
+                    matches!(inst.ty, Ty::I32 | Ty::I64) || matches!(inst.ty, Ty::I8 | Ty::I16) && loaded
+                }
                 4 => matches!(inst.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64),
                 _ => false,
             }
@@ -613,7 +618,8 @@ impl Analysis {
         }
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
-            let Some(last) = range.rev().find(|&i| shows(&block.insts[i], fp)) else { continue };
+            let last = if usize::from(d.to) > n { Some(n) } else { range.rev().find(|&i| shows(&block.insts[i], fp)) };
+            let Some(last) = last else { continue };
             for v in d.def.operands() {
                 let end = &mut self.end[v.index()];
                 *end = (*end).max(last);
@@ -725,7 +731,7 @@ pub(super) fn shows(inst: &Inst, fp: bool) -> bool {
 }
 
 /// EFLAGS bits whose homes must be exact before every operation, as in [`Plan::flags_home`], with what [`shows`] says.
-pub(super) fn flags_home(block: &Block, plan: &Plan, fp: bool) -> Vec<u32> {
+pub(super) fn flags_home(block: &Block, plan: &Plan, fp: bool, exact: bool) -> Vec<u32> {
     let n = block.insts.len();
     let mut covered = vec![0u32; n + 1];
     for d in &block.deferred {
@@ -742,7 +748,7 @@ pub(super) fn flags_home(block: &Block, plan: &Plan, fp: bool) -> Vec<u32> {
         if inst.op == Op::GetFl && plan.uses[i] > 0 {
             home |= ARITH;
         }
-        if shows(inst, fp) {
+        if inst.op == Op::ExitIf || exact && shows(inst, fp) {
             home |= ARITH & !covered[i];
         }
         out[i] = home;

@@ -16,8 +16,7 @@ use demotic_asm::buffer::{Field, Label};
 use demotic_ir::ops::{Op, PackedCvt};
 use demotic_ir::ty::Ty;
 
-/// All lanes instead of lane 0.
-const PACKED: u64 = 0x100;
+use super::batch::PACKED;
 
 impl Emit<'_> {
     /// Emits a floating-point operation; false when there is no code for it.
@@ -34,16 +33,30 @@ impl Emit<'_> {
             Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt => self.arithmetic(i, f),
             Op::FMin | Op::FMax | Op::FCmp => self.choice(i, f),
             Op::FFromInt => {
-                let (a, r) = (self.vr(inst.args[0]), self.r(inst.args[1]));
+                let r = self.r(inst.args[1]);
+                if self.clear_above(inst.args[0], f) {
+                    let d = self.vdest(i);
+                    self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, d, r));
+                    self.vresult(i, d);
+                    return true;
+                }
+                let a = self.vr(inst.args[0]);
                 let d = self.vdest(i);
                 self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, VS0, r));
                 self.low_lane(i, f, d, a, &[]);
             }
             Op::FToInt => self.float_to_int(i),
             Op::FCvt => {
-                let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
-                let d = self.vdest(i);
                 let from = if f == Fmt::D { Fmt::S } else { Fmt::D };
+                let b = self.vr(inst.args[1]);
+                if self.clear_above(inst.args[0], f) {
+                    let d = self.vdest(i);
+                    self.w(float::fcvt(from, d, b));
+                    self.vresult(i, d);
+                    return true;
+                }
+                let a = self.vr(inst.args[0]);
+                let d = self.vdest(i);
                 self.w(float::fcvt(from, VS0, b));
                 self.low_lane(i, f, d, a, &[b]);
             }
@@ -70,7 +83,7 @@ impl Emit<'_> {
     }
 
     /// Branches when the scalar in `n` is a NaN.
-    fn when_nan(&mut self, free: bool, f: Fmt, n: V, label: Label) {
+    pub(super) fn when_nan(&mut self, free: bool, f: Fmt, n: V, label: Label) {
         if free {
             self.w(float::fcmp(false, f, n, n));
             self.w_to(branch::b_cond(Cond::Vs), label, Field::Arm19);

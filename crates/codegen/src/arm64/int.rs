@@ -122,6 +122,7 @@ impl Emit<'_> {
                 let label = self.deopt();
                 self.w_to(branch::cbz(true, Sz::X, r), label, Field::Arm19);
             }
+            Op::Bulk => self.bulk(i),
             Op::Fence => self.w(match inst.imm {
                 1 => branch::DMB_ISHLD,
                 2 => branch::DMB_ISHST,

@@ -8,11 +8,10 @@
 //! emitted inline calls the interpreter for the one operation ([`helper`]). i8 and i16 values have noise in the upper bits of
 //! their register; users extend where it matters.
 //!
-//! Entries: a block that is reached by falling into it must not have its pre-entry in the way. Such a block gets a
-//! trampoline out of line for those who come from outside; branches backwards inside the unit take it, too, so that
-//! every loop passes an entry that can be made stale.
+//! Entries: everybody comes in at a block's first instruction, the code before it too; the pre-entries stand behind the blocks.
 
 mod analysis;
+mod batch;
 mod flags;
 mod float;
 mod helper;
@@ -20,6 +19,7 @@ mod int;
 mod mem;
 mod muldiv;
 mod regs;
+mod repeat;
 mod runtime;
 mod term;
 mod vector;
@@ -53,6 +53,8 @@ enum Cold {
     Miss(Label, u8, Stub),
     /// An operation by the interpreter, with everything that is needed for it, and the way back.
     Helper(Label, helper::Late),
+    /// A NaN came out: back when it is the right one, else give up.
+    Invalid(Label, Label),
     /// Some instructions and a jump back.
     Fix(Label, Vec<u32>, Label),
 }
@@ -70,15 +72,14 @@ struct Emit<'a> {
     failed: bool,
     /// NZCV is in x30 at the moment.
     saved_flags: bool,
+    /// General registers whose homes lag behind at the moment, and by what.
+    lag: Vec<(u8, i32)>,
     cold: Vec<(Cold, Option<Place>)>,
     pool: BTreeMap<u64, Label>,
     vector_pool: BTreeMap<[u64; 2], Label>,
     /// Branches of 14 bits reach everything.
     small: bool,
     entries: Vec<Label>,
-    bodies: Vec<Label>,
-    /// Position in the layout.
-    position: Vec<usize>,
     // The current block.
     number: u32,
     block: &'a Block,
@@ -87,6 +88,7 @@ struct Emit<'a> {
     books: Books,
     index: usize,
     next: Option<u32>,
+    batch: batch::Batch,
     /// Operations that another one has done already.
     done: Vec<bool>,
     /// Where the call that is being emitted comes back.
@@ -136,8 +138,7 @@ impl Emit<'_> {
     /// The label of a block for a branch from the current one.
     fn target(&self, block: u32) -> Option<Label> {
         let b = block as usize;
-        let (to, from) = (*self.position.get(b)?, *self.position.get(self.number as usize)?);
-        Some(if to > from { self.bodies[b] } else { self.entries[b] })
+        self.entries.get(b).copied()
     }
 
     /// The label to branch to for an edge: a block of the unit, or a patchable jump out of line.
@@ -159,68 +160,33 @@ impl Emit<'_> {
     /// Goes on at an edge: nothing when the code of the target comes next.
     fn go(&mut self, edge: Edge) {
         match edge.block {
-            Some(b) if self.next == Some(b) && self.bodies[b as usize] != self.entries[b as usize] => {}
-            Some(b) if self.target(b).is_some() => {
-                let label = self.entries[b as usize];
-                let label = self.target(b).unwrap_or(label);
-                self.w_to(branch::B, label, Field::Arm26);
-            }
-            _ => self.edge_site(edge.pc),
+            Some(b) if self.next == Some(b) => {}
+            block => match block.and_then(|b| self.target(b)) {
+                Some(label) => self.w_to(branch::B, label, Field::Arm26),
+                None => self.edge_site(edge.pc),
+            },
         }
     }
 
     fn blocks(&mut self) {
         let layout = layout(self.unit);
         let unit = self.unit;
-        for (p, &b) in layout.iter().enumerate() {
-            self.position[b as usize] = p;
-        }
-        let mut falls = vec![false; unit.blocks.len()];
-        let mut looped = vec![false; unit.blocks.len()];
-        for (p, &b) in layout.iter().enumerate() {
-            let mut term = unit.blocks[b as usize].term;
-            for edge in term.edges_mut() {
-                let Some(t) = edge.block.map(|t| t as usize).filter(|&t| t < unit.blocks.len()) else { continue };
-                if self.position[t] == p + 1 {
-                    falls[t] = true;
-                }
-                // Returns that lead backwards take the trampoline.
-                let calls = matches!(unit.blocks[b as usize].term, Term::Call { .. } | Term::Indirect { .. });
-                if self.position[t] <= p && !calls {
-                    looped[t] = true;
-                }
-            }
-        }
-        for b in 0..unit.blocks.len() {
+        for _ in &unit.blocks {
             let entry = self.buf.label();
-            let body = if falls[b] && !looped[b] { self.buf.label() } else { entry };
             self.entries.push(entry);
-            self.bodies.push(body);
         }
         for (p, &b) in layout.iter().enumerate() {
             self.enter_block(b, layout.get(p + 1).copied());
-            if self.entries[b as usize] == self.bodies[b as usize] {
-                self.stub(true, Stub::Stale);
-                self.out.entries[b as usize] = self.buf.offset();
-                let label = self.entries[b as usize];
-                self.buf.bind(label);
-            } else {
-                let label = self.bodies[b as usize];
-                self.buf.bind(label);
-            }
+            self.out.entries[b as usize] = self.buf.offset();
+            let label = self.entries[b as usize];
+            self.buf.bind(label);
             self.block_body();
         }
-        // Trampolines.
-        for &b in &layout {
-            if self.entries[b as usize] == self.bodies[b as usize] {
-                continue;
-            }
+        // Where an entry leads that is no longer valid.
+        self.out.pre_entries = self.buf.offset();
+        for b in 0..unit.blocks.len() as u32 {
             self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
             self.stub(true, Stub::Stale);
-            self.out.entries[b as usize] = self.buf.offset();
-            let (entry, body) = (self.entries[b as usize], self.bodies[b as usize]);
-            self.buf.bind(entry);
-            self.w_to(branch::B, body, Field::Arm26);
         }
         self.cold_code();
         self.fixed_place = None;
@@ -250,10 +216,12 @@ impl Emit<'_> {
         self.next = next;
         self.block = &unit.blocks[b as usize];
         self.plan = Plan::new(self.block);
-        self.plan.flags_home = analysis::flags_home(self.block, &self.plan, self.fp_inline());
+        let exact = self.request.precision.is_exact();
+        self.plan.flags_home = analysis::flags_home(self.block, &self.plan, self.fp_inline(), exact);
         self.an = Analysis::new(self.block, &self.plan, unit.mode, self.fp_inline(), !self.tso());
         self.books = Books::new(self.block.insts.len(), self.narrow());
         self.done = vec![false; self.block.insts.len()];
+        self.batch = batch::Batch::default();
         self.index = 0;
         self.fixed_place = None;
     }
@@ -265,10 +233,13 @@ impl Emit<'_> {
             if self.done[i] {
                 continue;
             }
-            self.op(i);
+            if !self.batched(i) {
+                self.op(i);
+            }
             self.end_op(i);
         }
         self.index = n;
+        self.commit(n);
         self.terminal();
     }
 
@@ -295,7 +266,17 @@ impl Emit<'_> {
                     if reg != 16 {
                         self.w(runtime::mov(demotic_asm::arm64::x(16), demotic_asm::arm64::x(reg)));
                     }
-                    self.stub(false, stub);
+                    // The address behind it tells the engine where the flags are.
+                    self.stub(true, stub);
+                }
+                Cold::Invalid(label, back) => {
+                    self.buf.bind(label);
+                    let over = self.buf.label();
+                    self.w(branch::mrs(regs::S0, branch::SysReg::Fpsr));
+                    self.w_to(branch::tbz(true, regs::S0, 0), over, Field::Arm14);
+                    self.w_to(branch::B, back, Field::Arm26);
+                    self.buf.bind(over);
+                    self.stub(true, Stub::Deopt);
                 }
                 Cold::Fix(label, words, back) => {
                     self.buf.bind(label);
@@ -314,24 +295,35 @@ impl Emit<'_> {
     }
 }
 
-/// The order of the blocks: traces along the edges that are likely to be followed.
+/// The order of the blocks: the guest's, where one runs into the next, and along the edges that are likely to be followed.
 fn layout(unit: &Unit) -> Vec<u32> {
     let n = unit.blocks.len();
+    let likely = |b: usize| {
+        let edges = match unit.blocks[b].term {
+            Term::Jump(e) => [e.block, None],
+            Term::Branch { taken, fall, .. } => [fall.block, taken.block],
+            term => [term.ret().and_then(|e| e.block), None],
+        };
+        edges.into_iter().flatten().map(|b| b as usize).filter(|&b| b < n)
+    };
+    // The block that runs into another one.
+    let mut before = vec![None; n];
+    for b in 0..n {
+        for t in likely(b).filter(|&t| t != b && unit.blocks[t].pc == unit.blocks[b].end) {
+            before[t] = Some(b);
+        }
+    }
     let mut placed = vec![false; n];
     let mut order = Vec::with_capacity(n);
     for start in 0..n {
-        let mut at = Some(start);
-        while let Some(b) = at.filter(|&b| b < n && !placed[b]) {
+        let mut at = Some(start).filter(|&b| !placed[b]);
+        while let Some(b) = at.and_then(|b| before[b]).filter(|&b| !placed[b] && b != start) {
+            at = Some(b);
+        }
+        while let Some(b) = at.filter(|&b| !placed[b]) {
             placed[b] = true;
             order.push(b as u32);
-            let likely = match unit.blocks[b].term {
-                Term::Jump(e) => [e.block, None],
-                Term::Branch { taken, fall, .. } => [fall.block, taken.block],
-                Term::Call { ret, .. } => [ret.block, None],
-                Term::Indirect { ret, .. } => [ret.and_then(|e| e.block), None],
-                _ => [None, None],
-            };
-            at = likely.into_iter().flatten().map(|b| b as usize).find(|&b| b < n && !placed[b]);
+            at = likely(b).find(|&b| !placed[b]);
         }
     }
     order
@@ -353,13 +345,12 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         fixed_place: None,
         failed: false,
         saved_flags: false,
+        lag: Vec::new(),
         cold: Vec::new(),
         pool: BTreeMap::new(),
         vector_pool: BTreeMap::new(),
         small: size < 1200,
         entries: Vec::new(),
-        bodies: Vec::new(),
-        position: vec![0; n],
         number: 0,
         block: first,
         an: Analysis::empty(),
@@ -367,6 +358,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         books: Books::default(),
         index: 0,
         next: None,
+        batch: batch::Batch::default(),
         done: Vec::new(),
         pending_landing: None,
     };
@@ -411,8 +403,9 @@ impl Emitter for Arm64 {
         Some(patch(word))
     }
 
-    fn stale(&self) -> Patch {
-        patch(branch::b_to(false, -1).unwrap_or(branch::NOP))
+    fn stale(&self, distance: i64) -> Patch {
+        // The unit's own code is within reach.
+        patch(branch::b_to(false, distance >> 2).unwrap_or(branch::NOP))
     }
 }
 

@@ -20,7 +20,7 @@ use demotic_ir::interp;
 use demotic_ir::ops::Op;
 use demotic_ir::ty::Ty;
 
-/// Table for indirect branches.
+/// Table for indirect branches; its low 16 bits are those of some entry.
 pub(super) const TARGETS: Reg = x(29);
 /// Frame register.
 pub(super) const FRAME: Reg = x(28);
@@ -38,7 +38,7 @@ pub(super) const S2: Reg = x(30);
 /// General temporaries.
 const TEMPS: [u8; 7] = [19, 20, 21, 22, 23, 24, 25];
 /// Vector registers 0 to 12 are temporaries for values; 13 to 15 are scratch within one operation.
-const VTEMPS: u8 = 13;
+pub(super) const VTEMPS: u8 = 13;
 /// Scratch within one operation.
 pub(super) const VS0: V = v(15);
 /// Scratch within one operation.
@@ -111,6 +111,29 @@ impl Books {
     }
 }
 
+impl Books {
+    /// Whether a vector temporary holds nothing.
+    pub fn vector_is_free(&self, k: usize) -> bool {
+        self.vtemps[k] == Own::Free
+    }
+
+    /// A value moves to a vector temporary that was taken for it.
+    pub fn move_vector(&mut self, val: Val, to: V) {
+        use demotic_asm::arm64::Number;
+        if let W::V(t) = self.loc[val.index()] {
+            if let Own::Vals(vals) = &mut self.vtemps[usize::from(t)] {
+                vals.retain(|&w| w != val.0);
+                if vals.is_empty() {
+                    self.vtemps[usize::from(t)] = Own::Free;
+                }
+            }
+        }
+        let t = to.n() as u8;
+        self.loc[val.index()] = W::V(t);
+        self.vtemps[usize::from(t)] = Own::Vals(vec![val.0]);
+    }
+}
+
 impl Emit<'_> {
     /// One instruction.
     pub fn w(&mut self, word: u32) {
@@ -161,7 +184,11 @@ impl Emit<'_> {
                 continue;
             }
             let result = inst.result();
-            if result == Ty::None {
+            if result == Ty::None || self.batch.tentative(Val(k as u16)) {
+                continue;
+            }
+            if let Some(loc) = self.low_place(k) {
+                values.push((Val(k as u16), loc));
                 continue;
             }
             let loc = match self.books.loc[k] {
@@ -177,6 +204,10 @@ impl Emit<'_> {
                 W::Not => Loc::Recompute,
             };
             values.push((Val(k as u16), loc));
+        }
+        self.batch.report(&mut values);
+        for &(slot, by) in &self.lag {
+            values.push((crate::ADJUST, crate::adjustment(slot, by)));
         }
         if self.saved_flags {
             values.push((crate::SAVED_FLAGS, Loc::Gpr(30)));
@@ -570,6 +601,12 @@ impl Emit<'_> {
 
     /// The vector register that holds a V128 or F80 value.
     pub fn vr(&mut self, val: Val) -> V {
+        self.complete(val);
+        self.vector(val)
+    }
+
+    /// The vector register of a value, as it is.
+    pub(super) fn vector(&mut self, val: Val) -> V {
         let k = val.index();
         match self.books.loc[k] {
             W::Home(s) => v(s),

@@ -204,9 +204,8 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
         out.stubs[stub as usize] = a.0.offset();
         if matches!(stub, Stub::Indirect | Stub::ReturnMiss) {
             a.frame(Access::StrX, x(16), offset_of!(Frame, target));
-        } else {
-            a.frame(Access::StrX, LR, offset_of!(Frame, exit_at));
         }
+        a.frame(Access::StrX, LR, offset_of!(Frame, exit_at));
         a.w(int::movz(Sz::W, x(17), k as u16, 0));
         a.to(branch::B, common, Field::Arm26);
     }

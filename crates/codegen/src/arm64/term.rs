@@ -86,11 +86,16 @@ impl Emit<'_> {
 
     /// Pushes the guest return address and the landing behind the call that comes next.
     fn push_return(&mut self, pc: u64) {
-        let guest = self.const_reg(pc);
+        // A return to code that reads flags never matches: the engine sees to the flags.
+        let guest = self.const_reg(if self.poisoned() { pc ^ frame::UNMATCHED } else { pc });
         let landing = self.buf.label();
         self.w_to(branch::adr(LR), landing, Field::Adr);
         self.wo(mem::pair(false, Pair::X, guest, LR, SP, -16, Mode::Pre));
         self.pending_landing = Some(landing);
+    }
+
+    fn poisoned(&self) -> bool {
+        !self.request.precision.is_exact() && self.block.landing
     }
 
     fn landing(&mut self, ret: Edge) {
@@ -115,10 +120,9 @@ impl Emit<'_> {
     /// Looks a guest address up in the table and goes there.
     fn probe(&mut self, target: Reg, call: bool) {
         let miss = self.miss(target, Stub::Indirect);
-        let bits = frame::TARGETS.trailing_zeros();
-        self.w(int::ubfx(Sz::X, S1, target, 2, bits));
-        self.w(int::arith(Arith::Add, Sz::X, S0, TARGETS, S1, Shift::Lsl, 4));
-        self.wo(mem::pair(true, Pair::X, S1, S2, S0, 0, Mode::Offset));
+        // The table is aligned to its size: the index goes into the low bits of its address.
+        self.w(int::bfi(Sz::X, TARGETS, target, 4, frame::TARGETS.trailing_zeros()));
+        self.wo(mem::pair(true, Pair::X, S1, S2, TARGETS, 0, Mode::Offset));
         self.w(int::arith(Arith::Sub, Sz::X, S1, S1, target, Shift::Lsl, 0));
         self.w_to(branch::cbz(true, Sz::X, S1), miss, Field::Arm19);
         self.w(if call { branch::blr(S2) } else { branch::br(S2) });

@@ -306,9 +306,8 @@ impl Emit<'_> {
                 self.wo(right(ShiftRight::Usra, Lane::H, VS0, VS0, 7));
                 self.wo(right(ShiftRight::Usra, Lane::S, VS0, VS0, 14));
                 self.wo(right(ShiftRight::Usra, Lane::D, VS0, VS0, 28));
-                self.w(simd::umov(Lane::B, S0, VS0, 0));
-                self.w(simd::umov(Lane::B, S1, VS0, 8));
-                self.w(int::logic(Logic::Orr, Sz::W, d, S0, S1, Shift::Lsl, 8));
+                self.w(simd::ins(Lane::B, VS0, 1, VS0, 8));
+                self.w(simd::umov(Lane::H, d, VS0, 0));
                 self.result(i, d, 16);
             }
             Ty::I32 | Ty::F32 => {

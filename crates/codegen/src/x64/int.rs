@@ -53,6 +53,7 @@ impl Emit<'_> {
             Op::Ld => self.load(i),
             Op::St => self.store(i),
             Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => self.atomic(i),
+            Op::Bulk => {}
             Op::Fence => self.a.fence(inst.imm),
             Op::ExitIf => self.exit_if(i),
             op if op.info().effects == Effects::PURE && op as u8 >= Op::VZext as u8 && op as u8 <= Op::VLow as u8 => {

@@ -202,7 +202,7 @@ impl Emitter for X64 {
         Some(Patch { bytes: [op, rel[0], rel[1], rel[2], rel[3], 0, 0, 0], len: 5 })
     }
 
-    fn stale(&self) -> Patch {
+    fn stale(&self, _distance: i64) -> Patch {
         // jmp to five bytes before the entry: two for itself and five back.
         Patch { bytes: [0xeb, 0xf9, 0, 0, 0, 0, 0, 0], len: 2 }
     }

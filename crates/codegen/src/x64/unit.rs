@@ -88,6 +88,8 @@ pub(super) struct Emit<'a> {
 }
 
 static NO_BLOCK: Block = Block {
+    landing: true,
+    reads: true,
     pc: 0,
     end: 0,
     insts: Vec::new(),
@@ -425,7 +427,7 @@ impl<'a> Emit<'a> {
             match x.op {
                 Op::Get if matches!(x.imm, 0 | 1 | 6 | 7 | 44) => {}
                 Op::Set if matches!(x.imm, 1 | 6 | 7) => sets[x.imm as usize] = true,
-                Op::Const | Op::Nop | Op::Add | Op::And | Op::Eq | Op::Sel | Op::Zext => {}
+                Op::Const | Op::Nop | Op::Bulk | Op::Add | Op::And | Op::Eq | Op::Sel | Op::Zext => {}
                 Op::ExitIf if x.imm != self.b.pc => {}
                 Op::Ld if load.is_none() && is_get(x.args[0], 6) => load = Some(k),
                 Op::St if store.is_none() && is_get(x.args[0], 7) => store = Some(k),
@@ -724,10 +726,9 @@ impl<'a> Emit<'a> {
     fn probe(&mut self) {
         let (x, y) = (Xmm(14), Xmm(15));
         self.a.movd_to(Size::Q, x, Reg::R14);
-        // (pc >> 2 & 4095) * 16
-        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSLLQ, x, 50);
-        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSRLQ, x, 52);
-        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSLLQ, x, 4);
+        // (pc & 4095) * 16
+        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSLLQ, x, 52);
+        self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSRLQ, x, 48);
         self.a.sse(Sse::MOVQ, y, Mem::gs(at!(targets)));
         self.a.sse(Sse::PADDQ, x, y);
         self.a.movd_from(Size::Q, Reg::R13, x);

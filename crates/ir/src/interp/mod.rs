@@ -182,6 +182,10 @@ impl Scratch {
         let image = self.0[v.index() & (SCRATCH - 1)];
         V { lo: image as u64, hi: (image >> 64) as u64 }
     }
+    /// The value of an operation.
+    pub fn vector(&self, v: Val) -> V {
+        self.get(v)
+    }
     #[inline(always)]
     /// Sets the value of operation `i`.
     pub fn put(&mut self, i: usize, v: V) {
@@ -236,6 +240,7 @@ pub fn resume<M: Memory>(
             }
         }
     }
+    recover(block, block.insts.len(), state, scratch);
     let operands = block.term.operands();
     finish(&block.term, |k| if operands[k] == Val::NONE { 0 } else { scratch.get(operands[k]).lo })
 }
@@ -288,6 +293,21 @@ pub fn read_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
 pub fn recompute(block: &Block, v: Val, scratch: &mut Scratch) {
     let value = int::pure(&block.insts[v.index()], scratch);
     scratch.put(v.index(), value);
+}
+
+/// Executes operation `i` of a block, arithmetic without exceptions, and puts its result into the scratch array.
+pub fn redo<M: Memory>(block: &Block, i: usize, state: &mut GuestState, mem: &mut M, scratch: &mut Scratch) {
+    if let Some(inst) = block.insts.get(i) {
+        // What can raise an exception is not executed that way.
+        let _ = step(inst, i, state, mem, scratch);
+    }
+}
+
+/// Writes a slot as a whole.
+pub fn write_slot(state: &mut GuestState, slot: Slot, v: V) {
+    if let Some(xmm) = state.xmm.get_mut(usize::from(slot.0).wrapping_sub(16)) {
+        *xmm = [v.lo, v.hi];
+    }
 }
 
 /// Makes the state exact at instruction `index` of a block: computes the flags that were deferred there.
@@ -391,6 +411,7 @@ fn step<M: Memory>(
             return Ok(None);
         }
         Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => atomic(mem, inst, s)?,
+        Op::Bulk => return Ok(None),
         Op::Fence => {
             mem.fence(inst.imm);
             return Ok(None);

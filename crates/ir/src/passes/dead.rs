@@ -85,7 +85,8 @@ impl Dead {
             let arity = d.def.arity();
             d.def.args[..arity].iter_mut().for_each(rename);
             d.from = number[usize::from(d.from)];
-            d.to = number[usize::from(d.to)];
+            // One behind the operations is the terminal, two behind them its end.
+            d.to = if usize::from(d.to) > n { next as u16 + 1 } else { number[usize::from(d.to)] };
         }
         block.deferred.retain(|d| d.from < d.to);
         for m in &mut block.marks {

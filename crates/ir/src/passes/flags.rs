@@ -11,7 +11,7 @@
 //! A deferred definition keeps its operands alive. After `add rax, rbx` the sum is in RAX and the old RAX is nowhere: the definition is
 //! rewritten to one by result and second operand (`fl.addr`, `fl.subr`), both of which are at hand.
 
-use crate::block::{Block, Deferred, Inst, Val};
+use crate::block::{Block, Deferred, Inst, Term, Val};
 use crate::ops::{Effects, Op};
 use crate::slot::Slot;
 use crate::state::eflags::{self, ARITH};
@@ -68,6 +68,12 @@ pub fn cond_reads(cc: u64) -> u32 {
         6 => eflags::SF | eflags::OF,
         _ => eflags::SF | eflags::OF | eflags::ZF,
     }
+}
+
+/// Whether the end of a block counts as a place where flags are rebuilt on demand, like one that may fault: at indirect branches and returns,
+/// where the flags are dead unless the code that they lead to says otherwise. The definitions in force there cover the terminal.
+pub fn hands_on(block: &Block, precision: Precision) -> bool {
+    precision == Precision::Relaxed && matches!(block.term, Term::Indirect { .. })
 }
 
 /// Runs the pass.
@@ -215,6 +221,11 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
     let mut killer = [n as u16; 12];
     // The nearest later operation that may fault: ranges without one need no entry.
     let mut fault = u16::MAX;
+    let hands_on = hands_on(block, precision) && block.live_out == 0;
+    if hands_on {
+        fault = n as u16;
+        killer = [n as u16 + 1; 12];
+    }
     let mut entries: Vec<Deferred> = Vec::new();
     for i in (0..n).rev() {
         let inst = block.insts[i];
@@ -223,7 +234,7 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
             let dead = mask & !flow.live;
             if dead != 0 {
                 let first = entries.len();
-                if precision.is_exact() && fault != u16::MAX {
+                if (precision.is_exact() || hands_on) && fault != u16::MAX {
                     defer(block, i, dead, &killer, fault, &mut entries);
                 }
                 let lazy = rebuilds(block, inst.args[0])
@@ -243,7 +254,7 @@ pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
                 }
             }
             bits(mask).for_each(|b| killer[b] = i as u16);
-        } else if inst.op.effects().may_fault() {
+        } else if inst.op.effects().may_fault() && !hands_on {
             fault = i as u16;
         }
         let inst = block.insts[i];

@@ -6,11 +6,12 @@
 //! when they change. At returns, indirect branches and whatever leaves translated code everything is live.
 //!
 //! With [`Precision::Exact`] an operation that may fault reads what its block has not written before it: flags are dead at a block's end only
-//! when they are overwritten before anybody can look.
+//! when they are overwritten before anybody can look. With [`Precision::Relaxed`] nothing is live at indirect branches and returns: nearly no
+//! code takes flags from there. What does is reached in another way, with the flags rebuilt ([`flags::hands_on`], [`Block::landing`]).
 
 use crate::block::{Block, Edge, Term, Unit};
 use crate::ops::Op;
-use crate::passes::flags::{Flow, Precision};
+use crate::passes::flags::{self, Flow, Precision};
 use crate::state::eflags::ARITH;
 
 /// Sets [`crate::block::Block::live_out`] of all blocks. `ahead`: the flags that are live at a guest address outside.
@@ -40,6 +41,8 @@ pub fn run(unit: &mut Unit, precision: Precision, flow: &mut Flow, ahead: &mut d
                         }
                     }
                 }
+                // Whoever leaves for code that reads them rebuilds them first.
+                Next::Anywhere if flags::hands_on(block, precision) => {}
                 Next::Anywhere => live = ARITH,
             }
         }
@@ -65,8 +68,18 @@ pub fn run(unit: &mut Unit, precision: Precision, flow: &mut Flow, ahead: &mut d
             break;
         }
     }
-    for (block, out) in unit.blocks.iter_mut().zip(live_out) {
+    for (i, (block, out)) in unit.blocks.iter_mut().zip(live_out).enumerate() {
         block.live_out = out;
+        block.reads = live_in[i] != 0;
+        let Some(ret) = block.term.ret().filter(|_| !precision.is_exact()) else { continue };
+        let live = match ret.block {
+            Some(b) => live_in.get(b as usize).copied().unwrap_or(ARITH),
+            None => match known.iter().find(|(at, _)| *at == ret.pc) {
+                Some((_, bits)) => *bits,
+                None => ahead(ret.pc) & ARITH,
+            },
+        };
+        block.landing = live != 0;
     }
 }
 

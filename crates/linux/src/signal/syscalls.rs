@@ -29,6 +29,10 @@ fn do_sigaction(task: &Task, signo: u64, new: Option<Action>) -> Result<Action, 
         Some(mut action) => {
             action.flags &= sa::ALL;
             action.mask &= !UNBLOCKABLE;
+            // Default and ignore (0 and 1) do not look at anything.
+            if action.handler > 1 && SYNCHRONOUS & bit(signo) != 0 {
+                task.cpu.engine.show_faults();
+            }
             handlers(task).set(signo, action)
         }
         None => handlers(task).get(signo),

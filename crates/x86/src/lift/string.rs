@@ -3,6 +3,7 @@
 
 use super::{ALL, CC_E, Flow, Lifter};
 use demotic_ir::block::{Edge, Term, Val};
+use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::DF;
 use demotic_ir::state::reg;
@@ -50,6 +51,12 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
     let repe = l.insn.has_rep_prefix();
     let repne = l.insn.has_repne_prefix();
     let repeated = repe || repne;
+    // Many iterations at once where the instruction comes round again, so that every block behind it sees registers that are right.
+    let flat = kind == Kind::Stos || !matches!(l.insn.memory_segment(), Register::FS | Register::GS);
+    if repeated && matches!(kind, Kind::Movs | Kind::Stos) && flat && at == l.word() && at != Ty::I16 && l.b.is_empty()
+    {
+        l.b.op_imm(Op::Bulk, ty, &[], u64::from(kind == Kind::Stos));
+    }
     let count = repeated.then(|| {
         let c = l.gpr(reg::RCX, at);
         let done = l.b.is_zero(c);
