@@ -203,6 +203,12 @@ ops! {
     Popcnt    "popcnt"   T    (T)           No    PURE;
     /// Bytes in reverse order.
     Bswap     "bswap"    T    (T)           No    PURE;
+    /// The low bits of a, one after the other, at the places of the ones of b.
+    Pdep      "pdep"     T    (T T)         No    PURE;
+    /// The bits of a at the places of the ones of b, one after the other.
+    Pext      "pext"     T    (T T)         No    PURE;
+    /// CRC-32C (polynomial 0x1edc6f41, reflected) of the bytes of b, going on from a.
+    Crc32     "crc32"    I32  (I32 T)       No    PURE;
     /// Zero-extends or truncates an integer to T.
     Zext      "zext"     T    (Int)         No    PURE;
     /// Sign-extends the low `immediate` bits of an integer to T.
@@ -370,6 +376,53 @@ ops! {
     /// Keeps the low 64 bits, clears the high ones.
     VLow      "vlow"     V128 (V128)        No    PURE;
 
+    /// Byte n is the byte of a that the low four bits of byte n of b name; 0 where bit 7 of that is set.
+    VTbl      "vtbl"     V128 (V128 V128)   No    PURE;
+    /// Sums of adjacent lanes of a, then of b.
+    VHAdd     "vhadd"    V128 (V128 V128)   No    PURE;
+    /// The same with signed saturation.
+    VHAddSS   "vhaddss"  V128 (V128 V128)   No    PURE;
+    /// Differences of adjacent lanes of a, then of b: even lane minus odd lane.
+    VHSub     "vhsub"    V128 (V128 V128)   No    PURE;
+    /// The same with signed saturation.
+    VHSubSS   "vhsubss"  V128 (V128 V128)   No    PURE;
+    /// Signed saturated sums of adjacent products of the unsigned bytes of a and the signed bytes of b, as 16-bit lanes.
+    VMulAddUS "vmuladdus" V128 (V128 V128)  No    PURE;
+    /// Signed 16-bit products, rounded: bits 30 to 15 of a * b + 0x4000.
+    VMulHiR   "vmulhir"  V128 (V128 V128)   No    PURE;
+    /// Signed products of the even 32-bit lanes, as 64-bit lanes.
+    VMulEvenS "vmulevens" V128 (V128 V128)  No    PURE;
+    /// Lanes of a: negated where b is negative, 0 where b is 0.
+    VSign     "vsign"    V128 (V128 V128)   No    PURE;
+    /// Absolute values.
+    VAbs      "vabs"     V128 (V128)        No    PURE;
+    /// The low 16 bytes of a:b (a high) shifted right by immediate bytes.
+    VAlign    "valign"   V128 (V128 V128)   Num   PURE;
+    /// Lanes of b where the lane of c has its sign bit set, else of a.
+    VSelS     "vsels"    V128 (V128 V128 V128) No PURE;
+    /// Lanes of T from the low lanes of a, which have `immediate` bits, sign-extended.
+    VWidenS   "vwidens"  V128 (V128)        Num   PURE;
+    /// The same, zero-extended.
+    VWidenU   "vwidenu"  V128 (V128)        Num   PURE;
+    /// Flags: ZF when a & b is 0, CF when ~a & b is.
+    VTest     "vtest"    Fl   (V128 V128)   No    PURE;
+    /// Sums of absolute differences of four bytes of b with eight runs of four bytes of a (mpsadbw; its immediate).
+    VMpSad    "vmpsad"   V128 (V128 V128)   Num   PURE;
+    /// The smallest unsigned 16-bit lane in lane 0, its number in lane 1.
+    VMinPos   "vminpos"  V128 (V128)        No    PURE;
+    /// A step of AES on state a with key b; the immediate is an [`AesFn`] (of `keygen`: with the round constant above bit 8).
+    VAes      "vaes"     V128 (V128 V128)   Num   PURE;
+    /// Carry-less product of 64-bit lanes: bit 0 of the immediate chooses a's, bit 4 b's.
+    VClMul    "vclmul"   V128 (V128 V128)   Num   PURE;
+    /// A step of SHA; the immediate is a [`ShaFn`] (of `sha1rnds4`: with the function above bit 8).
+    VSha      "vsha"     V128 (V128 V128 V128) Num PURE;
+    /// String comparison of a and b with lengths c and d; the immediate is pcmpestri's, bit 8: implicit lengths. The index.
+    VStrI     "vstri"    I32  (V128 V128 I64 I64) Num PURE;
+    /// The mask of the same (pcmpestrm).
+    VStrM     "vstrm"    V128 (V128 V128 I64 I64) Num PURE;
+    /// The flags of the same.
+    VStrF     "vstrf"    Fl   (V128 V128 I64 I64) Num PURE;
+
     // ---- SSE floating point (T is the lane; reads and writes MXCSR; #XM) --------------------------------------------
     // Immediate bit 8 set: all lanes; clear: lane 0, other lanes from a. Low bits: predicate where there is one.
     /// Sum.
@@ -392,6 +445,16 @@ ops! {
     FRsqrt    "frsqrt"   V128 (V128 V128)   Num   PURE;
     /// All ones where predicate 0..=7 of `cmpps` holds.
     FCmp      "fcmp"     V128 (V128 V128)   Num   STATE_FAULT;
+    /// Differences in even lanes, sums in odd ones; all lanes.
+    FAddSub   "faddsub"  V128 (V128 V128)   Num   STATE_FAULT;
+    /// Sums of adjacent lanes of a, then of b.
+    FHAdd     "fhadd"    V128 (V128 V128)   Num   STATE_FAULT;
+    /// Differences of adjacent lanes, likewise.
+    FHSub     "fhsub"    V128 (V128 V128)   Num   STATE_FAULT;
+    /// Rounded to integers as the low four bits of the immediate say (roundps).
+    FRound    "fround"   V128 (V128 V128)   Num   STATE_FAULT;
+    /// Dot product: the low byte of the immediate is that of dpps.
+    FDot      "fdot"     V128 (V128 V128)   Num   STATE_FAULT;
     /// Flags of `ucomiss` (immediate 0) or `comiss` (1).
     FComi     "fcomi"    Fl   (V128 V128)   Num   STATE_FAULT;
     /// Lane 0 of a replaced by the signed integer of `immediate` bits in b converted to T.
@@ -524,7 +587,23 @@ impl Op {
         use Op::*;
         matches!(
             self,
-            FAdd | FSub | FMul | FDiv | FMin | FMax | FSqrt | FCmp | FComi | FFromInt | FToInt | FCvt | FCvtP
+            FAdd | FSub
+                | FMul
+                | FDiv
+                | FMin
+                | FMax
+                | FSqrt
+                | FCmp
+                | FAddSub
+                | FHAdd
+                | FHSub
+                | FRound
+                | FDot
+                | FComi
+                | FFromInt
+                | FToInt
+                | FCvt
+                | FCvtP
         )
     }
 
@@ -632,6 +711,44 @@ numbered! {
         PsToPi,
         /// The same, truncating.
         PsToPiTrunc,
+    }
+}
+
+numbered! {
+    /// Steps of AES (immediate of [`Op::VAes`]).
+    AesFn {
+        /// aesenc.
+        Enc,
+        /// aesenclast.
+        EncLast,
+        /// aesdec.
+        Dec,
+        /// aesdeclast.
+        DecLast,
+        /// aesimc of b.
+        InverseMixColumns,
+        /// aeskeygenassist of b.
+        KeyGenAssist,
+    }
+}
+
+numbered! {
+    /// Steps of SHA-1 and SHA-256 (immediate of [`Op::VSha`]).
+    ShaFn {
+        /// sha1rnds4.
+        Sha1Rnds4,
+        /// sha1nexte.
+        Sha1NextE,
+        /// sha1msg1.
+        Sha1Msg1,
+        /// sha1msg2.
+        Sha1Msg2,
+        /// sha256rnds2; c is the implicit XMM0.
+        Sha256Rnds2,
+        /// sha256msg1.
+        Sha256Msg1,
+        /// sha256msg2.
+        Sha256Msg2,
     }
 }
 

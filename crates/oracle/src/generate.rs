@@ -208,13 +208,31 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     if rng.one_in(3) {
         bytes.push(rng.pick(&[0x66, 0xf2, 0xf3, 0xf0, 0x66, 0xf2, 0xf3, 0x67]));
     }
-    if mode == Mode::Long && rng.one_in(2) {
+    // The maps 0F38 and 0F3A are sparse: as many tries as the others together.
+    let sparse = rng.one_in(3);
+    let vex = sparse && rng.one_in(4);
+    if mode == Mode::Long && !vex && rng.one_in(2) {
         bytes.push(0x40 | rng.below(16) as u8);
     }
-    if rng.one_in(2) {
+    if vex {
+        // Three bytes: inverted R, X, B and the map; W, inverted register, length and prefix. General registers only so far.
+        bytes.truncate(0);
+        let map = 2 + rng.below(2) as u8;
+        let high = if mode == Mode::Long { rng.bits() as u8 & 0xe0 } else { 0xe0 };
+        bytes.extend([0xc4, high | map, rng.bits() as u8 & 0xfb | if mode == Mode::Long { 0 } else { 0x40 }]);
+        bytes.push(if map == 3 { 0xf0 } else { 0xf2 + rng.below(6) as u8 });
+    } else if sparse {
+        if bytes.is_empty() && rng.one_in(2) {
+            bytes.push(0x66);
+        }
+        bytes.extend([0x0f, rng.pick(&[0x38, 0x3a])]);
+        bytes.push(rng.bits() as u8);
+    } else if rng.one_in(2) {
         bytes.push(0x0f);
     }
-    if rng.one_in(10) {
+    if sparse {
+        // Its opcode is there already.
+    } else if rng.one_in(10) {
         bytes.push(0xd8 + rng.below(8) as u8);
     } else {
         bytes.push(rng.bits() as u8);

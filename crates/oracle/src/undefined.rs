@@ -27,6 +27,8 @@ pub fn flags(insn: &Instruction, case: &Case) -> u32 {
         M::Aaa | M::Aas => OF | SF | ZF | PF,
         M::Daa | M::Das => OF,
         M::Aam | M::Aad => OF | AF | CF,
+        M::Andn | M::Blsi | M::Blsr | M::Blsmsk | M::Bzhi => AF | PF,
+        M::Bextr => AF | PF | SF,
         M::Lzcnt | M::Tzcnt => OF | SF | PF | AF,
         _ => 0,
     }

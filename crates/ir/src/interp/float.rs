@@ -6,6 +6,7 @@ use crate::block::Inst;
 use crate::ops::{Op, PackedCvt};
 use crate::state::{GuestState, eflags};
 use crate::ty::Ty;
+use demotic_f80::Rounding;
 use demotic_f80::sse::{self, Mxcsr};
 
 /// Exception masks in MXCSR.
@@ -74,13 +75,30 @@ fn compute(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
         }
         Op::FCvt if double => with_lane(Ty::F64, a, 0, sse::f32_to_f64(b.lo as u32, env)),
         Op::FCvt => with_lane(Ty::F32, a, 0, u64::from(sse::f64_to_f32(b.lo, env))),
+        Op::FHAdd | Op::FHSub => {
+            let n = 64 / inst.ty.bits();
+            let one = |v: V, k: u32, env: &mut Mxcsr| {
+                arithmetic(inst, lane(inst.ty, v, 2 * k), lane(inst.ty, v, 2 * k + 1), env)
+            };
+            let mut r = V::default();
+            for k in 0..2 * n {
+                let x = one(if k < n { a } else { b }, k % n, env);
+                r = with_lane(inst.ty, r, k, x);
+            }
+            r
+        }
+        Op::FDot => dot(inst, a, b, env),
         Op::FCvtP => PackedCvt::from_imm(inst.imm).map_or(V::default(), |kind| packed(kind, a, env)),
         _ => {
             let lanes = if inst.imm & 0x100 == 0 { 1 } else { 128 / inst.ty.bits() };
             let mut r = a;
             for n in 0..lanes {
                 let (x, y) = (lane(inst.ty, a, n), lane(inst.ty, b, n));
-                let v = if double { f64_op(inst, x, y, env) } else { f32_op(inst, x as u32, y as u32, env) };
+                let inst = match inst.op {
+                    Op::FAddSub => &Inst { op: if n & 1 == 0 { Op::FSub } else { Op::FAdd }, ..*inst },
+                    _ => inst,
+                };
+                let v = arithmetic(inst, x, y, env);
                 r = with_lane(inst.ty, r, n, v);
             }
             r
@@ -88,10 +106,41 @@ fn compute(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
     }
 }
 
+/// One lane.
+fn arithmetic(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
+    if inst.ty == Ty::F64 { f64_op(inst, x, y, env) } else { f32_op(inst, x as u32, y as u32, env) }
+}
+
+/// Dot product: products of the lanes that the upper half of the immediate chooses, sums of neighbours, their sum, in the lanes that the lower half
+/// chooses.
+fn dot(inst: &Inst, a: V, b: V, env: &mut Mxcsr) -> V {
+    let ty = inst.ty;
+    let n = 128 / ty.bits();
+    let op = |op: Op, x: u64, y: u64, env: &mut Mxcsr| arithmetic(&Inst { op, ..*inst }, x, y, env);
+    let mut terms = [0u64; 4];
+    for k in 0..n {
+        if inst.imm >> (4 + k) & 1 != 0 {
+            terms[k as usize] = op(Op::FMul, lane(ty, a, k), lane(ty, b, k), env);
+        }
+    }
+    let mut sum = op(Op::FAdd, terms[0], terms[1], env);
+    if n == 4 {
+        let second = op(Op::FAdd, terms[2], terms[3], env);
+        sum = op(Op::FAdd, sum, second, env);
+    }
+    (0..n).filter(|k| inst.imm >> k & 1 != 0).fold(V::default(), |r, k| with_lane(ty, r, k, sum))
+}
+
+/// What an immediate of roundps says.
+fn rounding(imm: u64, env: &Mxcsr) -> Rounding {
+    if imm & 4 != 0 { env.rounding } else { Rounding::from_rc(imm as u8) }
+}
+
 fn f64_op(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
     match inst.op {
-        Op::FAdd => sse::f64_add(x, y, env),
-        Op::FSub => sse::f64_sub(x, y, env),
+        Op::FAdd | Op::FHAdd => sse::f64_add(x, y, env),
+        Op::FRound => sse::f64_round(y, rounding(inst.imm, env), inst.imm & 8 != 0, env),
+        Op::FSub | Op::FHSub => sse::f64_sub(x, y, env),
         Op::FMul => sse::f64_mul(x, y, env),
         Op::FDiv => sse::f64_div(x, y, env),
         Op::FMin => sse::f64_min(x, y, env),
@@ -103,8 +152,9 @@ fn f64_op(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
 
 fn f32_op(inst: &Inst, x: u32, y: u32, env: &mut Mxcsr) -> u64 {
     u64::from(match inst.op {
-        Op::FAdd => sse::f32_add(x, y, env),
-        Op::FSub => sse::f32_sub(x, y, env),
+        Op::FAdd | Op::FHAdd => sse::f32_add(x, y, env),
+        Op::FRound => sse::f32_round(y, rounding(inst.imm, env), inst.imm & 8 != 0, env),
+        Op::FSub | Op::FHSub => sse::f32_sub(x, y, env),
         Op::FMul => sse::f32_mul(x, y, env),
         Op::FDiv => sse::f32_div(x, y, env),
         Op::FMin => sse::f32_min(x, y, env),

@@ -201,6 +201,22 @@ pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
         Op::Clz => V::from(u64::from((a() & m).leading_zeros() - (64 - ty.bits()))),
         Op::Ctz => V::from(u64::from(a().trailing_zeros().min(ty.bits()))),
         Op::Popcnt => V::from(u64::from(a().count_ones())),
+        Op::Pdep => {
+            let mut ones = (0..64).filter(|k| b() >> k & 1 != 0).enumerate();
+            V::from(ones.by_ref().fold(0, |r, (n, at)| r | (a() >> n & 1) << at))
+        }
+        Op::Pext => {
+            let ones = (0..64).filter(|k| b() >> k & 1 != 0).enumerate();
+            V::from(ones.fold(0, |r, (n, at)| r | (a() >> at & 1) << n))
+        }
+        Op::Crc32 => {
+            let byte = |crc: u32, k: u32| {
+                (0..8).fold(crc ^ (b() >> (8 * k) & 0xff) as u32, |c, _| {
+                    c >> 1 ^ if c & 1 != 0 { 0x82f6_3b78 } else { 0 }
+                })
+            };
+            V::from(u64::from((0..ty.bytes()).fold(a() as u32, byte)))
+        }
         Op::Bswap => V::from(a().swap_bytes() >> (64 - ty.bits())),
         Op::Zext => V::from(a() & m),
         Op::Sext => V::from(sext_bits(inst.imm, a()) as u64 & m),

@@ -7,8 +7,10 @@
 //!
 //! Guest memory is reached through [`Memory`] only.
 
+mod crypto;
 mod float;
 mod int;
+mod strings;
 mod vector;
 mod x87;
 

@@ -6,11 +6,13 @@
 pub mod alu;
 pub mod atomic;
 pub mod bits;
+pub mod bmi;
 pub mod branch;
 pub mod convert;
 pub mod mov;
 pub mod muldiv;
 pub mod shift;
+pub mod sse4;
 pub mod sse_fp;
 pub mod sse_int;
 pub mod stack;

@@ -11,20 +11,20 @@ use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
 
 /// Whether the instruction works on MMX registers.
-fn mmx(l: &Lifter) -> bool {
+pub fn is_mmx(l: &Lifter) -> bool {
     (0..l.count()).any(|i| l.insn.op_register(i).is_mm())
 }
 
 /// Raises a pending #MF before an MMX instruction does anything.
 pub fn check_mmx(l: &mut Lifter) {
-    if mmx(l) {
+    if is_mmx(l) {
         l.b.op(Op::XChk, Ty::None, &[]);
     }
 }
 
 /// Resets the x87 stack, as every MMX instruction does; to come behind everything that can fault.
 pub fn reset_mmx(l: &mut Lifter) {
-    if mmx(l) {
+    if is_mmx(l) {
         l.b.op_imm(Op::XFn, Ty::None, &[], X87Fn::EnterMmx as u64);
     }
 }
@@ -78,7 +78,7 @@ pub fn binary(l: &mut Lifter, op: Op, ty: Ty) -> Flow {
 pub fn pack(l: &mut Lifter, op: Op, ty: Ty) -> Flow {
     let b = source(l, 1, true);
     let a = dest(l);
-    let r = if mmx(l) {
+    let r = if is_mmx(l) {
         let joined = l.b.op(Op::VZipLo, Ty::I64, &[a, b]);
         l.b.op(op, ty, &[joined, joined])
     } else {
@@ -92,7 +92,7 @@ pub fn pack(l: &mut Lifter, op: Op, ty: Ty) -> Flow {
 pub fn unpack_high(l: &mut Lifter, ty: Ty) -> Flow {
     let b = source(l, 1, true);
     let a = dest(l);
-    let r = if mmx(l) {
+    let r = if is_mmx(l) {
         let z = l.b.op(Op::VZipLo, ty, &[a, b]);
         l.b.op_imm(Op::VShrB, Ty::I8, &[z], 8)
     } else {
@@ -138,7 +138,7 @@ pub fn shift_bytes(l: &mut Lifter, op: Op) -> Flow {
 pub fn move_all(l: &mut Lifter, align: bool) -> Flow {
     match l.place(0) {
         Place::Mem(addr, ty, attr) => {
-            if mmx(l) {
+            if is_mmx(l) {
                 return store_mm(l, addr);
             }
             let v = l.read(1);
@@ -171,7 +171,7 @@ pub fn movd(l: &mut Lifter) -> Flow {
     };
     match l.place(0) {
         Place::Mem(addr, _, attr) => {
-            if mmx(l) {
+            if is_mmx(l) {
                 l.b.op(Op::XChk, Ty::None, &[]);
             }
             let v = l.read(1);
@@ -274,7 +274,7 @@ pub fn move_nt(l: &mut Lifter) -> Flow {
 
 /// maskmovdqu, maskmovq: stores the bytes whose mask bit is set.
 pub fn masked(l: &mut Lifter) -> Flow {
-    if mmx(l) {
+    if is_mmx(l) {
         l.b.op(Op::XChk, Ty::None, &[]);
     }
     let v = l.read(0);
@@ -284,7 +284,7 @@ pub fn masked(l: &mut Lifter) -> Flow {
     let di = l.gpr(reg::RDI, at);
     let offset = l.b.zext(Ty::I64, di);
     let base = l.linear(l.insn.memory_segment(), offset);
-    let n = if mmx(l) { 8 } else { 16 };
+    let n = if is_mmx(l) { 8 } else { 16 };
     for k in 0..n {
         // Bytes that are not selected are read and written back only within the selection: each is a store of its own.
         let bit = l.b.op_imm(Op::VExt, Ty::I8, &[m], k);
@@ -356,7 +356,7 @@ pub fn shufpd(l: &mut Lifter) -> Flow {
 /// pextrw.
 pub fn pextrw(l: &mut Lifter) -> Flow {
     enter_mmx(l);
-    let lanes = if mmx(l) { 3 } else { 7 };
+    let lanes = if is_mmx(l) { 3 } else { 7 };
     let v = l.read(1);
     let x = l.b.op_imm(Op::VExt, Ty::I16, &[v], u64::from(l.insn.immediate8()) & lanes);
     let to = l.ty(0);
@@ -367,7 +367,7 @@ pub fn pextrw(l: &mut Lifter) -> Flow {
 
 /// pinsrw.
 pub fn pinsrw(l: &mut Lifter) -> Flow {
-    let lanes = if mmx(l) { 3 } else { 7 };
+    let lanes = if is_mmx(l) { 3 } else { 7 };
     let x = l.read(1);
     let x = l.b.zext(Ty::I16, x);
     enter_mmx(l);
