@@ -54,7 +54,7 @@ impl Translated {
         assert_eq!(p as u64, DATA);
         Translated([(1 << 47) - 4096, 1 << 32].map(|limit| {
             let space = Arc::new(Space { code: Mutex::new(Vec::new()), limit });
-            let config = Config { executor: Executor::Jit, ..Config::default() };
+            let config = Config { executor: Executor::Jit, patience: 0, ..Config::default() };
             (space.clone(), Engine::with(space, &config))
         }))
     }
