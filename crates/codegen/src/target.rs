@@ -38,6 +38,10 @@ pub struct Features {
     pub bmi: bool,
     /// x86-64: POPCNT.
     pub popcnt: bool,
+    /// x86-64: AES and PCLMULQDQ.
+    pub aes: bool,
+    /// x86-64: SHA.
+    pub sha: bool,
 }
 
 /// What to emit for.

@@ -19,6 +19,8 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
             && std::arch::is_x86_feature_detected!("bmi2")
             && std::arch::is_x86_feature_detected!("lzcnt"),
         popcnt: std::arch::is_x86_feature_detected!("popcnt"),
+        aes: std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq"),
+        sha: std::arch::is_x86_feature_detected!("sha"),
         ..Features::default()
     };
     // The instructions that the emitter takes for granted.

@@ -145,6 +145,10 @@ pub fn shrn(upper: bool, lane: Lane, d: V, n: V, by: u32) -> Option<u32> {
     (lane != Lane::D && (1..=lane.bits()).contains(&by))
         .then(|| u32::from(upper) << 30 | 0x0f00_8400 | (2 * lane.bits() - by) << 16 | dn(d, n))
 }
+/// rshrn: the same, rounded.
+pub fn rshrn(upper: bool, lane: Lane, d: V, n: V, by: u32) -> Option<u32> {
+    shrn(upper, lane, d, n, by).map(|word| word | 0x800)
+}
 /// sshll / ushll: lanes widened and shifted left; `lane` is that of the source.
 pub fn shll(unsigned: bool, upper: bool, lane: Lane, d: V, n: V, by: u32) -> Option<u32> {
     (lane != Lane::D && by < lane.bits())

@@ -365,6 +365,21 @@ impl Asm {
         self.vex(Enc::new(Map::F38, 0xf7).p(prefix).w(size == Size::Q), dst.0, count.0, src);
     }
 
+    /// `pdep dst, a, mask` (BMI2).
+    pub fn pdep(&mut self, size: Size, dst: Reg, a: Reg, mask: impl Into<Rm>) {
+        self.vex(Enc::new(Map::F38, 0xf5).p(0xf2).w(size == Size::Q), dst.0, a.0, mask);
+    }
+
+    /// `pext dst, a, mask` (BMI2).
+    pub fn pext(&mut self, size: Size, dst: Reg, a: Reg, mask: impl Into<Rm>) {
+        self.vex(Enc::new(Map::F38, 0xf5).p(0xf3).w(size == Size::Q), dst.0, a.0, mask);
+    }
+
+    /// `crc32 dst, src` (SSE4.2) of 32 or 64 bits.
+    pub fn crc32(&mut self, size: Size, dst: Reg, src: impl Into<Rm>) {
+        self.emit(Enc::new(Map::F38, 0xf1).p(0xf2).w(size == Size::Q), dst.0, src);
+    }
+
     /// `andn dst, a, b` (BMI1): ~a & b.
     pub fn andn(&mut self, size: Size, dst: Reg, a: Reg, b: impl Into<Rm>) {
         self.vex(Enc::new(Map::F38, 0xf2).w(size == Size::Q), dst.0, a.0, b);

@@ -4,7 +4,7 @@ use super::flow::FlagOp;
 use super::int::{Alu, Bit, Count, Shift, ShiftX, Unary};
 use super::sse::{Sse, VShift};
 use super::x87::X87Op;
-use super::{Asm, Mem, Reg, Size, Xmm};
+use super::{Asm, Map, Mem, Reg, Size, Xmm};
 use iced_x86::{Decoder, DecoderOptions, FastFormatter};
 
 const SIZES: [Size; 4] = [Size::B, Size::W, Size::D, Size::Q];
@@ -289,20 +289,28 @@ fn branches_lead_where_their_labels_are() {
 
 #[test]
 fn vectors() {
-    let with_imm = ["CMP", "SHUF", "PSHUFD", "PSHUFLW", "PSHUFHW", "PALIGNR", "PBLENDW"];
-    for &(name, op) in Sse::ALL {
-        let imm = with_imm.iter().any(|p| name.starts_with(p));
+    let with_imm = ["CMP", "SHUF", "PSHUFD", "PSHUFLW", "PSHUFHW"];
+    for &(name, op) in Sse::ALL.iter().filter(|(name, _)| !name.starts_with('V')) {
+        let imm = op.map == Map::F3A || with_imm.iter().any(|p| name.starts_with(p));
         for (d, s) in [(1, 2), (9, 2), (1, 10), (15, 14)] {
             let got = one(|a| if imm { a.sse_imm(op, Xmm(d), Xmm(s), 1) } else { a.sse(op, Xmm(d), Xmm(s)) });
             let mut want = format!("{} xmm{d}, xmm{s}", name.to_lowercase());
             if name.starts_with("CMP") {
                 want = format!("cmplt{} xmm{d}, xmm{s}", &name.to_lowercase()[3..]);
+            } else if name == "PCLMULQDQ" {
+                want = format!("pclmulhqlqdq xmm{d}, xmm{s}");
             } else if imm {
                 want += ", 0x1";
             }
             assert_eq!(got, want);
         }
     }
+    let blend = one(|a| a.avx_imm(Sse::VPBLENDVB, Xmm(9), Xmm(1), Xmm(12), 3 << 4));
+    assert_eq!(blend, "vpblendvb xmm9, xmm1, xmm12, xmm3");
+    assert_eq!(one(|a| a.pdep(Size::Q, Reg::R9, Reg::RAX, Reg::R12)), "pdep r9, rax, r12");
+    assert_eq!(one(|a| a.pext(Size::D, Reg::R9, Reg::RAX, Reg::R12)), "pext r9d, eax, r12d");
+    assert_eq!(one(|a| a.crc32(Size::Q, Reg::R9, Reg::R12)), "crc32 r9, r12");
+    assert_eq!(one(|a| a.crc32(Size::D, Reg::R9, Reg::RCX)), "crc32 r9d, ecx");
     assert_eq!(one(|a| a.avx(Sse::ADDSD, Xmm(9), Xmm(1), Xmm(2))), "vaddsd xmm9, xmm1, xmm2");
     assert_eq!(one(|a| a.avx(Sse::PMINSD, Xmm(9), Xmm(1), Xmm(12))), "vpminsd xmm9, xmm1, xmm12");
     assert_eq!(one(|a| a.avx_imm(Sse::SHUFPS, Xmm(9), Xmm(1), Xmm(12), 3)), "vshufps xmm9, xmm1, xmm12, 0x3");

@@ -21,6 +21,7 @@ mod muldiv;
 mod regs;
 mod repeat;
 mod runtime;
+mod ssse3;
 mod term;
 mod vector;
 

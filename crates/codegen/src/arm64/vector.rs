@@ -146,7 +146,7 @@ impl Emit<'_> {
             }
             Op::VShuf => return self.shuffle(i),
             Op::VMovMsk => return self.sign_mask(i),
-            _ => return false,
+            _ => return self.newer_vector_op(i),
         }
         true
     }

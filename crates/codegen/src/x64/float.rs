@@ -27,6 +27,11 @@ fn arithmetic(op: Op, double: bool, packed: bool) -> Option<Sse> {
         Op::FMax => pick(Sse::MAXSS, Sse::MAXSD, Sse::MAXPS, Sse::MAXPD),
         Op::FSqrt => pick(Sse::SQRTSS, Sse::SQRTSD, Sse::SQRTPS, Sse::SQRTPD),
         Op::FCmp => pick(Sse::CMPSS, Sse::CMPSD, Sse::CMPPS, Sse::CMPPD),
+        Op::FRound => pick(Sse::ROUNDSS, Sse::ROUNDSD, Sse::ROUNDPS, Sse::ROUNDPD),
+        Op::FDot => pick(Sse::DPPS, Sse::DPPD, Sse::DPPS, Sse::DPPD),
+        Op::FHAdd => pick(Sse::HADDPS, Sse::HADDPD, Sse::HADDPS, Sse::HADDPD),
+        Op::FHSub => pick(Sse::HSUBPS, Sse::HSUBPD, Sse::HSUBPS, Sse::HSUBPD),
+        Op::FAddSub => pick(Sse::ADDSUBPS, Sse::ADDSUBPD, Sse::ADDSUBPS, Sse::ADDSUBPD),
         _ => return None,
     })
 }
@@ -46,7 +51,19 @@ impl Emit<'_> {
                 self.vcomputed(i, x);
                 return true;
             }
-            let imm = (inst.op == Op::FCmp).then_some(inst.imm as u8 & 7);
+            let imm = match inst.op {
+                Op::FCmp => Some(inst.imm as u8 & 7),
+                Op::FRound | Op::FDot => Some(inst.imm as u8),
+                _ => None,
+            };
+            if inst.op == Op::FRound && inst.imm & 0x100 != 0 {
+                let y = self.vreg(b);
+                let x = self.vtarget(i);
+                self.sync();
+                self.a.sse_imm(op, x, y, inst.imm as u8);
+                self.vcomputed(i, x);
+                return true;
+            }
             self.vop(i, op, imm, a, b, true);
             return true;
         }

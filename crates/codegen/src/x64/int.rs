@@ -47,6 +47,11 @@ impl Emit<'_> {
             Op::And | Op::Or | Op::Xor | Op::Not if inst.ty == Ty::I1 => self.logic_of_truths(i),
             Op::Clz | Op::Ctz | Op::Popcnt => self.count_bits(i),
             Op::Bswap => self.bswap(i),
+            Op::Pdep | Op::Pext | Op::Crc32 => {
+                if !self.bits_of_masks(i) {
+                    self.helper(i);
+                }
+            }
             Op::MulHiU | Op::MulHiS => self.high_product(i),
             Op::ShlD | Op::ShrD => self.shift_double(i),
             Op::FlBits => self.flags_bits(i),
@@ -56,7 +61,7 @@ impl Emit<'_> {
             Op::Bulk => {}
             Op::Fence => self.a.fence(inst.imm),
             Op::ExitIf => self.exit_if(i),
-            op if op.info().effects == Effects::PURE && op as u8 >= Op::VZext as u8 && op as u8 <= Op::VLow as u8 => {
+            op if op.info().effects == Effects::PURE && op as u8 >= Op::VZext as u8 && op as u8 <= Op::VStrF as u8 => {
                 if !self.vector(i) {
                     self.helper(i);
                 }
@@ -68,6 +73,38 @@ impl Emit<'_> {
             }
             _ => self.helper(i),
         }
+    }
+
+    /// pdep, pext and crc32 of 32 and 64 bits as themselves.
+    fn bits_of_masks(&mut self, i: usize) -> bool {
+        let inst = self.b.insts[i];
+        let [a, b, ..] = inst.args;
+        let size = Size::of_bits(inst.ty.bits());
+        let bmi = self.request.target.features.bmi;
+        if size < Size::D || inst.op != Op::Crc32 && !bmi {
+            return false;
+        }
+        let y = self.reg(b);
+        match inst.op {
+            Op::Crc32 => {
+                let t = self.temp();
+                self.load_into(a, t);
+                self.a.crc32(size, t, y);
+                self.define(Val(i as u16), t);
+            }
+            op => {
+                let x = self.reg(a);
+                let d = self.target(i);
+                self.sync();
+                if op == Op::Pdep {
+                    self.a.pdep(size, d, x, y)
+                } else {
+                    self.a.pext(size, d, x, y)
+                }
+                self.computed(i, d);
+            }
+        }
+        true
     }
 
     /// The register to compute the value of `i` in, when its slot has one and the plan allows it.

@@ -23,6 +23,7 @@ mod memory;
 mod runtime;
 mod shape;
 mod shift;
+mod strings;
 mod unit;
 mod values;
 mod vector;

@@ -6,8 +6,9 @@ use super::{Home, home};
 use demotic_asm::x64::sse::{Sse, VShift};
 use demotic_asm::x64::{Mem, Reg, Rm, Size, Xmm};
 use demotic_ir::block::Val;
-use demotic_ir::ops::Op;
+use demotic_ir::ops::{AesFn, Op, ShaFn};
 use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
 
 /// The two-operand instruction of an operation, when there is one.
@@ -63,6 +64,19 @@ fn two_operand(op: Op, ty: Ty) -> Option<Sse> {
         (Op::VCmpGtS, I16) => Sse::PCMPGTW,
         (Op::VCmpGtS, I32) => Sse::PCMPGTD,
         (Op::VCmpGtS, I64) => Sse::PCMPGTQ,
+        (Op::VTbl, _) => Sse::PSHUFB,
+        (Op::VHAdd, I16) => Sse::PHADDW,
+        (Op::VHAdd, I32) => Sse::PHADDD,
+        (Op::VHAddSS, I16) => Sse::PHADDSW,
+        (Op::VHSub, I16) => Sse::PHSUBW,
+        (Op::VHSub, I32) => Sse::PHSUBD,
+        (Op::VHSubSS, I16) => Sse::PHSUBSW,
+        (Op::VMulAddUS, _) => Sse::PMADDUBSW,
+        (Op::VMulHiR, _) => Sse::PMULHRSW,
+        (Op::VMulEvenS, _) => Sse::PMULDQ,
+        (Op::VSign, I8) => Sse::PSIGNB,
+        (Op::VSign, I16) => Sse::PSIGNW,
+        (Op::VSign, I32) => Sse::PSIGND,
         (Op::VPackSS, I16) => Sse::PACKSSWB,
         (Op::VPackSS, I32) => Sse::PACKSSDW,
         (Op::VPackUS, I16) => Sse::PACKUSWB,
@@ -75,6 +89,30 @@ fn two_operand(op: Op, ty: Ty) -> Option<Sse> {
         (Op::VZipHi, I16) => Sse::PUNPCKHWD,
         (Op::VZipHi, I32) => Sse::PUNPCKHDQ,
         (Op::VZipHi, I64) => Sse::PUNPCKHQDQ,
+        _ => return None,
+    })
+}
+
+/// The instruction with one source of an operation, when there is one.
+fn one_operand(op: Op, ty: Ty, imm: u64) -> Option<Sse> {
+    use Ty::{I8, I16, I32, I64};
+    Some(match (op, ty, imm) {
+        (Op::VAbs, I8, _) => Sse::PABSB,
+        (Op::VAbs, I16, _) => Sse::PABSW,
+        (Op::VAbs, I32, _) => Sse::PABSD,
+        (Op::VMinPos, ..) => Sse::PHMINPOSUW,
+        (Op::VWidenS, I16, 8) => Sse::PMOVSXBW,
+        (Op::VWidenS, I32, 8) => Sse::PMOVSXBD,
+        (Op::VWidenS, I64, 8) => Sse::PMOVSXBQ,
+        (Op::VWidenS, I32, 16) => Sse::PMOVSXWD,
+        (Op::VWidenS, I64, 16) => Sse::PMOVSXWQ,
+        (Op::VWidenS, I64, 32) => Sse::PMOVSXDQ,
+        (Op::VWidenU, I16, 8) => Sse::PMOVZXBW,
+        (Op::VWidenU, I32, 8) => Sse::PMOVZXBD,
+        (Op::VWidenU, I64, 8) => Sse::PMOVZXBQ,
+        (Op::VWidenU, I32, 16) => Sse::PMOVZXWD,
+        (Op::VWidenU, I64, 16) => Sse::PMOVZXWQ,
+        (Op::VWidenU, I64, 32) => Sse::PMOVZXDQ,
         _ => return None,
     })
 }
@@ -207,7 +245,42 @@ impl Emit<'_> {
             self.vop(i, op, None, a, b, false);
             return true;
         }
+        if let Some(op) = one_operand(inst.op, inst.ty, inst.imm) {
+            let y = self.vreg(a);
+            let x = self.vtarget(i);
+            self.a.sse(op, x, y);
+            self.vcomputed(i, x);
+            return true;
+        }
         match inst.op {
+            Op::VAlign => self.vop(i, Sse::PALIGNR, Some(inst.imm as u8), a, b, false),
+            Op::VMpSad => self.vop(i, Sse::MPSADBW, Some(inst.imm as u8), a, b, false),
+            Op::VClMul if self.request.target.features.aes => {
+                self.vop(i, Sse::PCLMULQDQ, Some(inst.imm as u8), a, b, false);
+            }
+            Op::VStrI | Op::VStrM | Op::VStrF => return self.compare_strings(i),
+            Op::VAes => return self.aes(i),
+            Op::VSha => return self.sha(i),
+            Op::VSelS if self.request.target.features.avx => {
+                let op = match inst.ty {
+                    Ty::I32 => Sse::VBLENDVPS,
+                    Ty::I64 => Sse::VBLENDVPD,
+                    _ => Sse::VPBLENDVB,
+                };
+                let mask = self.vreg(inst.args[2]);
+                let y = self.vsrc(b);
+                let x = self.vreg(a);
+                let d = self.vtarget(i);
+                self.a.avx_imm(op, d, x, y, mask.0 << 4);
+                self.vcomputed(i, d);
+            }
+            Op::VTest => {
+                let (y, x) = (self.vreg(b), self.vreg(a));
+                self.before_flags(ARITH, i, 0);
+                self.a.sse(Sse::PTEST, x, y);
+                self.at[i] = At::Flags;
+                self.wrote_flags(ARITH, Some(Val(i as u16)));
+            }
             Op::VZext => self.vector_from_int(i, a, inst.ty),
             Op::VExt => {
                 let lane = inst.imm as u8;
@@ -276,6 +349,62 @@ impl Emit<'_> {
             }
             _ => return false,
         }
+        true
+    }
+
+    /// Steps of AES: those of a round take the state and a key, the others one operand.
+    fn aes(&mut self, i: usize) -> bool {
+        let inst = self.b.insts[i];
+        let [a, b, ..] = inst.args;
+        let Some(step) = AesFn::from_imm(inst.imm & 0xff).filter(|_| self.request.target.features.aes) else {
+            return false;
+        };
+        let op = match step {
+            AesFn::Enc => Sse::AESENC,
+            AesFn::EncLast => Sse::AESENCLAST,
+            AesFn::Dec => Sse::AESDEC,
+            AesFn::DecLast => Sse::AESDECLAST,
+            AesFn::KeyGenAssist => return self.one_source(i, b, Sse::AESKEYGENASSIST, (inst.imm >> 8) as u8),
+            AesFn::InverseMixColumns => {
+                let y = self.vreg(b);
+                let x = self.vtarget(i);
+                self.a.sse(Sse::AESIMC, x, y);
+                self.vcomputed(i, x);
+                return true;
+            }
+        };
+        self.vop(i, op, None, a, b, false);
+        true
+    }
+
+    /// Steps of SHA, which have no three-operand form.
+    fn sha(&mut self, i: usize) -> bool {
+        let inst = self.b.insts[i];
+        let [a, b, c, _] = inst.args;
+        let Some(step) = ShaFn::from_imm(inst.imm & 0xff).filter(|_| self.request.target.features.sha) else {
+            return false;
+        };
+        let (op, imm) = match step {
+            ShaFn::Sha1Rnds4 => (Sse::SHA1RNDS4, Some((inst.imm >> 8) as u8)),
+            ShaFn::Sha1NextE => (Sse::SHA1NEXTE, None),
+            ShaFn::Sha1Msg1 => (Sse::SHA1MSG1, None),
+            ShaFn::Sha1Msg2 => (Sse::SHA1MSG2, None),
+            // The third operand is XMM0, which is its own home.
+            ShaFn::Sha256Rnds2 if self.at(c) == At::Home(Slot::xmm(0).0) => (Sse::SHA256RNDS2, None),
+            ShaFn::Sha256Rnds2 => return false,
+            ShaFn::Sha256Msg1 => (Sse::SHA256MSG1, None),
+            ShaFn::Sha256Msg2 => (Sse::SHA256MSG2, None),
+        };
+        let y = self.vsrc(b);
+        // Into a register of its own: the slot's may be XMM0, or the second operand's.
+        let x = self.vreg(a);
+        let t = self.vtemp();
+        self.a.sse(Sse::MOVAPS, t, x);
+        match imm {
+            Some(imm) => self.a.sse_imm(op, t, y, imm),
+            None => self.a.sse(op, t, y),
+        }
+        self.vdefine(Val(i as u16), t);
         true
     }
 
@@ -356,6 +485,10 @@ impl Emit<'_> {
                 if l[0] < 4 && l[1] < 4 && (4..8).contains(&l[2]) && (4..8).contains(&l[3]) {
                     return self.two_sources(i, a, b, Sse::SHUFPS, imm);
                 }
+                if (0..4).all(|k| usize::from(l[k] & 3) == k) {
+                    let imm = (0..4).fold(0, |m, k| m | (l[k] >> 2 & 1) << k);
+                    return self.two_sources(i, a, b, Sse::BLENDPS, imm);
+                }
                 if l[2] < 4 && l[3] < 4 && (4..8).contains(&l[0]) && (4..8).contains(&l[1]) {
                     return self.two_sources(i, b, a, Sse::SHUFPS, imm);
                 }
@@ -384,6 +517,10 @@ impl Emit<'_> {
             Ty::I16 => {
                 let l = [0, 1, 2, 3, 4, 5, 6, 7].map(lane);
                 let identity = |from: usize| (from..from + 4).all(|k| usize::from(l[k]) == k);
+                if (0..8).all(|k| usize::from(l[k] & 7) == k) {
+                    let imm = (0..8).fold(0, |m, k| m | (l[k] >> 3 & 1) << k);
+                    return self.two_sources(i, a, b, Sse::PBLENDW, imm);
+                }
                 if identity(4) && l[..4].iter().all(|x| *x < 4) {
                     let imm = (0..4).fold(0, |m, k| m | l[k] << (2 * k));
                     return self.one_source(i, a, Sse::PSHUFLW, imm);

@@ -205,7 +205,8 @@ pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
             let zero = |v: V| v.lo | v.hi == 0;
             let both = V { lo: a.lo & b.lo, hi: a.hi & b.hi };
             let only = V { lo: !a.lo & b.lo, hi: !a.hi & b.hi };
-            V::from(u64::from(u32::from(zero(both)) * eflags::ZF | u32::from(zero(only)) * eflags::CF))
+            let bit = |set: bool, flag: u32| if set { u64::from(flag) } else { 0 };
+            V::from(bit(zero(both), eflags::ZF) | bit(zero(only), eflags::CF))
         }
         Op::VMpSad => {
             let byte = |v: V, n: u64| lane(Ty::I8, v, n as u32) as i64;

@@ -198,12 +198,12 @@ pub fn compare_strings(l: &mut Lifter, implicit: bool, mask: bool) -> Flow {
     };
     let (c, d) = (length(reg::RAX), length(reg::RDX));
     let args = [a, b, c, d];
+    // The flags come directly behind: a host that has the instruction gives both at once.
+    let r = l.b.op_imm(if mask { Op::VStrM } else { Op::VStrI }, Ty::V128, &args, n);
     let fl = l.b.op_imm(Op::VStrF, Ty::V128, &args, n);
     if mask {
-        let r = l.b.op_imm(Op::VStrM, Ty::V128, &args, n);
         l.b.set(Slot::xmm(0), r);
     } else {
-        let r = l.b.op_imm(Op::VStrI, Ty::V128, &args, n);
         l.set_gpr(reg::RCX, r);
     }
     l.b.setfl(ALL, fl);
