@@ -1,16 +1,19 @@
 //! The processor that the guest sees.
 //!
 //! One feature model. Every bit advertised here obliges the lifter to implement what it stands for; what is not implemented
-//! is not advertised. The model: an x86-64 baseline processor with CMPXCHG16B, POPCNT, MOVBE and LZCNT, without XSAVE (so
-//! the signal frame is the plain FXSAVE one) and without SYSENTER (32-bit code enters the kernel by `int 0x80`).
+//! is not advertised. The model: x86-64-v2 (SSE3 to SSE4.2, CMPXCHG16B, POPCNT), and what works on general and XMM registers
+//! beyond it (MOVBE, LZCNT, BMI1, BMI2, ADX, AES, PCLMULQDQ, SHA), without XSAVE (so no AVX, and the signal frame is the plain
+//! FXSAVE one) and without SYSENTER (32-bit code enters the kernel by `int 0x80`).
 
 /// Result registers EAX, EBX, ECX, EDX.
 pub type Regs = [u32; 4];
 
 /// CPUID.1:EDX, which is also AT_HWCAP of both ABIs: FPU TSC MSR CX8 CMOV CLFSH MMX FXSR SSE SSE2.
 pub const FEATURES_EDX: u32 = 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26;
-/// CPUID.1:ECX: CMPXCHG16B MOVBE POPCNT.
-pub const FEATURES_ECX: u32 = 1 << 13 | 1 << 22 | 1 << 23;
+/// CPUID.1:ECX: SSE3 PCLMULQDQ SSSE3 CMPXCHG16B SSE4.1 SSE4.2 MOVBE POPCNT AES.
+pub const FEATURES_ECX: u32 = 1 | 1 << 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 25;
+/// CPUID.7.0:EBX: BMI1 BMI2 ADX SHA.
+pub const STRUCTURED_EBX: u32 = 1 << 3 | 1 << 8 | 1 << 19 | 1 << 29;
 /// CPUID.80000001:EDX: SYSCALL NX RDTSCP LM.
 pub const EXTENDED_EDX: u32 = 1 << 11 | 1 << 20 | 1 << 27 | 1 << 29;
 /// CPUID.80000001:ECX: LAHF in 64-bit mode, LZCNT, PREFETCHW.
@@ -36,7 +39,7 @@ pub fn cpuid(leaf: u32, subleaf: u32, cpu: u32, cpus: u32) -> Regs {
         // "Use leaf 4 for caches."
         2 => [0x00ff_ff01, 0, 0, 0],
         4 => cache(subleaf),
-        7 => [0; 4],
+        7 if subleaf == 0 => [0, STRUCTURED_EBX, 0, 0],
         0x8000_0000 => [0x8000_0008, 0, 0, 0],
         0x8000_0001 => [0, 0, EXTENDED_ECX, EXTENDED_EDX],
         0x8000_0002..=0x8000_0004 => {
