@@ -593,10 +593,8 @@ impl Emit<'_> {
         let count = inst.args[1];
         let def = self.b.insts[count.index()];
         let masked = def.op == Op::And && self.constant(def.args[1]) == Some(mask);
-        let source = self.b.insts[def.args[0].index().min(self.b.insts.len() - 1)];
         let in_cl = masked
-            && source.op == Op::Get
-            && self.at(def.args[0]) == At::Home(1)
+            && super::shift::in_cl(self.b, i, def.args[0])
             && matches!(self.at(count), At::Reg(_) | At::Lazy | At::Home(_) | At::Spill(_));
         if free && masked && !rotate && self.request.target.features.bmi {
             let r = self.reg(inst.args[0]);

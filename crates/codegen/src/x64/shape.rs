@@ -148,7 +148,7 @@ pub(super) fn overwritten(block: &Block, at: usize, slot: u64) -> bool {
 }
 
 /// Whether the operation before `at` left the value `v` in a slot, whole.
-fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
+pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
     for k in (0..at).rev() {
         let x = &block.insts[k];
         match x.op {
@@ -174,6 +174,7 @@ impl Shape {
         self.steps.clear();
         self.x87.clear();
         self.laziness(block, plan, long);
+        super::shift::counts(self, block, plan);
         super::x87::find(block, plan, self);
         for i in 0..n {
             if !self.member[i] {

@@ -3,7 +3,7 @@
 //! A count in CL may be 0, which leaves all flags alone; on the host as well, so the old flags have to be in RFLAGS before. Other forms (16 bits,
 //! a count elsewhere) are the interpreter's.
 
-use super::shape::{Group, Shape};
+use super::shape::{Group, Shape, constant, in_slot};
 use super::unit::Emit;
 use super::values::At;
 use super::{Home, home};
@@ -28,6 +28,34 @@ fn flags_of(op: Op) -> Op {
 
 fn clobbers(op: Op) -> u32 {
     if matches!(op, Op::Rcl | Op::Rcr) { CF | OF } else { ARITH }
+}
+
+/// Whether CL holds the low bits of `v` when the operation at `i` is executed.
+pub(super) fn in_cl(block: &Block, i: usize, v: Val) -> bool {
+    let x = &block.insts[v.index()];
+    let whole = if x.op == Op::Zext { x.args[0] } else { v };
+    in_slot(block, i, v, 1) || in_slot(block, i, whole, 1)
+}
+
+/// Masked counts that the host takes from CL have no code of their own.
+pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
+    for (i, inst) in block.insts.iter().enumerate() {
+        let count = match inst.op {
+            Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Rcl | Op::Rcr => inst.args[1],
+            Op::ShlD | Op::ShrD => inst.args[2],
+            _ => continue,
+        };
+        let c = count.index();
+        let def = &block.insts[c];
+        if shape.lazy[c] || def.op != Op::And || constant(block, def.args[1]).is_none() {
+            continue;
+        }
+        let near = block.insts[i..].iter().take(6);
+        let uses: usize = near.map(|x| x.operands().iter().filter(|v| **v == count).count()).sum();
+        if uses == usize::from(plan.uses[c]) && in_cl(block, i, def.args[0]) {
+            shape.lazy[c] = true;
+        }
+    }
 }
 
 /// Looks for a group at the operation at `i`.
@@ -89,7 +117,7 @@ impl Emit<'_> {
         let known = self.constant(count);
         let fits = match known {
             Some(n) => n > 0 && n < width,
-            None => self.counts_in_cl(count, width),
+            None => self.counts_in_cl(i, count, width),
         };
         if !fits {
             return self.group_by_helper(i, g);
@@ -153,14 +181,12 @@ impl Emit<'_> {
     }
 
     /// Whether a masked count is what the host would take from CL.
-    fn counts_in_cl(&self, count: Val, width: u64) -> bool {
+    fn counts_in_cl(&self, i: usize, count: Val, width: u64) -> bool {
         let def = self.b.insts[count.index()];
         let mask = if width == 64 { 63 } else { 31 };
-        let source = def.args[0];
         def.op == Op::And
             && self.constant(def.args[1]) == Some(mask)
-            && self.b.insts.get(source.index()).is_some_and(|x| x.op == Op::Get)
-            && self.at(source) == At::Home(1)
+            && in_cl(self.b, i, def.args[0])
             && home(self.long, 1) == Home::Gpr(Reg::RCX)
     }
 }

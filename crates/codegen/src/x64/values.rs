@@ -497,12 +497,16 @@ impl Emit<'_> {
                 self.define(v, t);
                 t
             }
-            Op::Add | Op::Sub => {
+            Op::Add | Op::Sub | Op::And => {
                 let size = Size::of_bits(inst.ty.bits()).at_least_d();
                 let t = self.temp();
                 self.load_into(inst.args[0], t);
                 let b = self.src(inst.args[1]);
-                let op = if inst.op == Op::Add { Alu::Add } else { Alu::Sub };
+                let op = match inst.op {
+                    Op::Add => Alu::Add,
+                    Op::Sub => Alu::Sub,
+                    _ => Alu::And,
+                };
                 let end = self.index;
                 self.before_flags(ARITH, end, 0);
                 self.alu_src(op, size, t, b);
