@@ -91,6 +91,13 @@ pub fn ci() -> Result<()> {
         .env("DEMOTIC_REQUIRE_GUESTS", "1")
         .env("DEMOTIC_ENGINE", "interp");
     sum.command("whole programs by the interpreter", tests)?;
+    // What runs once is interpreted unless it is said otherwise: translate all of it, too.
+    let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast"]);
+    tests
+        .env("DEMOTIC_HOSTS", std::env::consts::ARCH)
+        .env("DEMOTIC_REQUIRE_GUESTS", "1")
+        .env("DEMOTIC_ENGINE", "eager");
+    sum.command("whole programs, all of them translated", tests)?;
     results::clear()?;
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
     tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");

@@ -10,7 +10,7 @@
 
 use crate::errno::{Errno, SysResult};
 use crate::load::elf::{Header, Refusal, pt, read_at};
-use crate::process::Options;
+use crate::process::{Options, Way};
 use crate::task::Task;
 use demotic_host::signal as host;
 use std::ffi::{CStr, CString, OsStr};
@@ -232,8 +232,8 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 /// The options of a re-execution as one argument.
 fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
     let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
-    let (strace, log, interpret) = (u8::from(options.strace), u8::from(options.log), u8::from(options.interpret));
-    format!("strace={strace},log={log},interpret={interpret},launch={},mask={mask:x}{fd}", options.launcher.len())
+    let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
+    format!("strace={strace},log={log},way={way},launch={},mask={mask:x}{fd}", options.launcher.len())
 }
 
 /// What a re-execution was told.
@@ -256,7 +256,7 @@ pub fn decode(text: &str) -> Continuation {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
             Some(("log", v)) => options.log = v == "1",
-            Some(("interpret", v)) => options.interpret = v == "1",
+            Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("fd", v)) => fd = v.parse().ok(),

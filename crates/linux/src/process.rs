@@ -16,6 +16,34 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// How the guest's code is executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// Translated once it has run a few times.
+    #[default]
+    Jit,
+    /// Translated before it runs for the first time: slower, but everything that runs was translated.
+    Eager,
+    /// Interpreted.
+    Interp,
+}
+
+impl Way {
+    /// The way of that name.
+    pub fn parse(name: &str) -> Option<Way> {
+        [Way::Jit, Way::Eager, Way::Interp].into_iter().find(|w| w.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Jit => "jit",
+            Way::Eager => "eager",
+            Way::Interp => "interp",
+        }
+    }
+}
+
 /// What the command line asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -23,8 +51,8 @@ pub struct Options {
     pub strace: bool,
     /// Write the log (unknown system calls and so on) to standard error.
     pub log: bool,
-    /// Interpret the guest's code instead of translating it.
-    pub interpret: bool,
+    /// How the guest's code is executed.
+    pub way: Way,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
@@ -152,8 +180,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     if is_32bit {
         guard_32bit();
     }
-    let executor = if start.options.interpret { Executor::Interp } else { Executor::Jit };
-    let config = Config { executor, faults_shown: false, ..Config::default() };
+    let usual = Config { faults_shown: false, ..Config::default() };
+    let config = match start.options.way {
+        Way::Jit => usual,
+        Way::Eager => Config { patience: 0, ..usual },
+        Way::Interp => Config { executor: Executor::Interp, ..usual },
+    };
     let engine = Engine::with(space.clone(), &config);
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());

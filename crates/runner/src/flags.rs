@@ -1,5 +1,6 @@
 //! The command line: one table of flags, which parsing and `--help` are made from.
 
+use demotic_linux::process::Way;
 use lexopt::prelude::*;
 use std::ffi::OsString;
 
@@ -12,8 +13,8 @@ pub struct Flags {
     pub strace: bool,
     /// Print the log.
     pub log: bool,
-    /// Interpret instead of translating.
-    pub interpret: bool,
+    /// How the program's code is executed.
+    pub way: Way,
     /// What starts demotic again when the program executes another one.
     pub launcher: Vec<OsString>,
     /// Changes to the environment, in order: set (with `=`) or unset.
@@ -67,8 +68,8 @@ const FLAGS: &[Flag] = &[
     Flag(
         None,
         "engine",
-        Some("jit|interp"),
-        "translate the program's code (the default) or interpret it",
+        Some("jit|eager|interp"),
+        "translate the program's code once it repeats (the default), or always, or interpret it",
         Effect::Engine,
     ),
     Flag(
@@ -126,11 +127,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             Effect::Strace => flags.strace = true,
             Effect::Log => flags.log = true,
             Effect::Engine => {
-                flags.interpret = match value()?.to_str() {
-                    Some("jit") => false,
-                    Some("interp") => true,
-                    _ => return Err("--engine: expected jit or interp".to_owned()),
-                }
+                let way = value()?.to_str().and_then(Way::parse);
+                flags.way = way.ok_or("--engine: expected jit, eager or interp")?;
             }
             Effect::Launcher => {
                 let words = value()?.into_string().map_err(|_| "launcher: not valid Unicode".to_owned())?;

@@ -83,8 +83,8 @@ fn run(flags: Flags) -> i32 {
     if let Some(argv0) = &flags.argv0 {
         args[0].clone_from(argv0);
     }
-    let Flags { strace, log, interpret, argv0, launcher, .. } = flags;
-    let options = Options { strace, log, interpret, argv0, launcher };
+    let Flags { strace, log, way, argv0, launcher, .. } = flags;
+    let options = Options { strace, log, way, argv0, launcher };
     let error = process::start(&Start { program, fd: None, args, env, options, mask: None });
     complain(error.status, &error.message)
 }

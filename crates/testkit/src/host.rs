@@ -84,7 +84,7 @@ impl Host {
         self.command_with(&[], program)
     }
 
-    /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit` or `interp`).
+    /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit`, `eager` or `interp`).
     pub fn command_with(self, options: &[&str], program: &Path) -> Command {
         if self == Host::Native {
             return Command::new(program);
