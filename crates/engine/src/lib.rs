@@ -188,11 +188,14 @@ impl Engine {
         self.store.as_ref().map(Store::footprint).unwrap_or_default()
     }
 
-    /// Runs `f` (a fork of the host process) while no other thread is changing the engine.
-    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+    /// Runs `fork`, which gives 0 in the child, while no other thread is changing the engine. The child's engine is its own.
+    ///
+    /// # Errors
+    /// Those of `fork`.
+    pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
         self.cache.locked(|| match &self.store {
-            Some(store) => store.locked(f),
-            None => f(),
+            Some(store) => store.forked(fork),
+            None => fork(),
         })
     }
 

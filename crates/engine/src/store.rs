@@ -279,20 +279,20 @@ impl Store {
         !self.faults_shown.swap(true, Ordering::AcqRel) && hosts::PRECISION != hosts::UNSEEN
     }
 
-    /// Runs `f` (a fork) while nobody changes the store; the child gets its own code memory.
-    pub fn locked<T>(&self, f: impl FnOnce() -> T) -> T {
+    /// Runs `fork` while nobody changes the store; the child, for which it gives 0, gets its own code memory.
+    pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
         let inner = self.lock();
-        let before = std::process::id();
-        let value = f();
-        if std::process::id() != before {
-            for region in &inner.regions {
-                if let Err(e) = region.code.code.unshare(region.used) {
+        let copies: Vec<_> = inner.regions.iter().map(|r| r.code.code.copy(r.used)).collect();
+        let pid = fork()?;
+        if pid == 0 {
+            for (region, copy) in inner.regions.iter().zip(copies) {
+                if let Err(e) = copy.and_then(|copy| region.code.code.adopt(&copy, region.used)) {
                     demotic_host::log::line(format_args!("demotic: no code memory after fork: {e}"));
                     std::process::abort();
                 }
             }
         }
-        value
+        Ok(pid)
     }
 
     /// To be taken before guest code is read for a translation.

@@ -5,7 +5,8 @@
 //! of a write; a thread that runs into such a page faults and tries again ([`Code::is_flip_fault`]). The second is for hosts
 //! that run stale code from a twice-mapped object (some emulators do), which [`Code::new`] finds out by trying.
 //!
-//! Fork: a twice-mapped object would be shared with the child, which would patch its parent's code. The child calls [`Code::unshare`] first.
+//! Fork: a twice-mapped object would be shared with the child, and each would patch the other's code. The parent makes a [`Code::copy`] before, and the
+//! child begins with [`Code::adopt`].
 
 use crate::arch;
 use std::io;
@@ -147,27 +148,54 @@ impl Code {
         addr == pc
     }
 
-    /// In a forked child: gives it its own copy of the first `used` bytes, at the same address.
+    /// A copy of the first `used` bytes, for a child that is about to be forked. Made before, because afterwards the parent goes on patching what
+    /// the child would copy from.
     ///
     /// # Errors
-    /// What memfd_create(2) and mmap(2) say; the region must not be used then.
-    pub fn unshare(&self, used: usize) -> io::Result<()> {
+    /// What memfd_create(2) and write(2) say.
+    pub fn copy(&self, used: usize) -> io::Result<Copy> {
         if self.mapping == Mapping::Flip {
-            return Ok(());
+            return Ok(Copy { object: None });
         }
-        let fd = object(self.size)?;
-        let old = self.rw.load(Ordering::Relaxed);
-        let done = map(0, self.size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd).and_then(|rw| {
-            // SAFETY: both views have at least `used` bytes.
-            unsafe { std::ptr::copy_nonoverlapping(old as *const u8, rw as *mut u8, used.min(self.size)) };
-            map(self.rx, self.size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED, fd)?;
-            unmap(old, self.size);
-            self.rw.store(rw, Ordering::Relaxed);
-            arch::sync_code(rw, self.rx, used);
-            Ok(())
-        });
-        close(fd);
-        done
+        let copy = Copy { object: Some(object(self.size)?) };
+        let (from, used) = (self.rw.load(Ordering::Relaxed), used.min(self.size));
+        let mut done = 0;
+        while let (true, Some(fd)) = (done < used, copy.object) {
+            // SAFETY: the view has at least `used` bytes.
+            let n = unsafe { libc::pwrite(fd, (from + done) as *const libc::c_void, used - done, done as libc::off_t) };
+            match usize::try_from(n) {
+                Ok(n) if n > 0 => done += n,
+                _ => return Err(io::Error::last_os_error()),
+            }
+        }
+        Ok(copy)
+    }
+
+    /// In the forked child: takes over its copy of the first `used` bytes, at the same address.
+    ///
+    /// # Errors
+    /// What mmap(2) says; the region must not be used then.
+    pub fn adopt(&self, copy: &Copy, used: usize) -> io::Result<()> {
+        let Some(fd) = copy.object else { return Ok(()) };
+        let rw = map(0, self.size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd)?;
+        map(self.rx, self.size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED, fd)?;
+        unmap(self.rw.swap(rw, Ordering::Relaxed), self.size);
+        arch::sync_code(rw, self.rx, used);
+        Ok(())
+    }
+}
+
+/// What [`Code::copy`] made: a memory object, where the region has one.
+#[derive(Debug)]
+pub struct Copy {
+    object: Option<i32>,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Some(fd) = self.object {
+            close(fd);
+        }
     }
 }
 
@@ -222,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_written_patched_and_survives_unsharing() {
+    fn code_is_written_patched_and_copied() {
         if arch::CODE_TEST.is_empty() {
             return;
         }
@@ -235,8 +263,11 @@ mod tests {
             assert_eq!(f(), 0);
             code.patch(4096, &bytes(1)[..8]);
             assert_eq!(f(), 1);
-            code.unshare(8192).unwrap();
-            assert_eq!(f(), 1);
+            let copy = code.copy(8192).unwrap();
+            // What is patched behind the copy is not in it.
+            code.patch(4096, &bytes(0)[..8]);
+            code.adopt(&copy, 8192).unwrap();
+            assert_eq!(f(), usize::from(code.mapping() == Mapping::Dual));
             code.patch(4096, &bytes(0)[..8]);
             assert_eq!(f(), 0);
         }

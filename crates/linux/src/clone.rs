@@ -307,7 +307,7 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) })
     };
     let pid = crate::syscall::locked(|| {
-        process.engine.locked(|| process.space.locked(|| process.signals.locked(host_fork)))
+        process.engine.forked(|| process.space.locked(|| process.signals.locked(host_fork)))
     })?;
     if pid != 0 {
         drop(blocked);
