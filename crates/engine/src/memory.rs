@@ -99,6 +99,27 @@ macro_rules! rmw {
     }};
 }
 
+/// A locked instruction is a full fence, also when it compares and does not store (SDM vol. 3, section 9.2.3.9). Exclusive pairs of other hosts are
+/// not: plain stores of translated code before it, and plain loads behind, could pass.
+struct Locked;
+
+impl Locked {
+    fn new() -> Locked {
+        if cfg!(not(target_arch = "x86_64")) {
+            fence(Ordering::SeqCst);
+        }
+        Locked
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if cfg!(not(target_arch = "x86_64")) {
+            fence(Ordering::SeqCst);
+        }
+    }
+}
+
 impl Memory for GuestMemory {
     plain! {
         u8, 1, load8 load8_acquire store8 store8_release;
@@ -125,6 +146,7 @@ impl Memory for GuestMemory {
 
     fn atomic(&mut self, op: Atomic, addr: u64, bytes: u32, a: u64, b: u64) -> Result<u64, Trap> {
         let host = self.host(addr, u64::from(bytes), true)?;
+        let _both_sides = Locked::new();
         match bytes {
             1 => rmw!(self, op, host, a, b, u8, load8, cmpxchg8, xchg8),
             2 => rmw!(self, op, host, a, b, u16, load16, cmpxchg16, xchg16),
@@ -135,6 +157,7 @@ impl Memory for GuestMemory {
 
     fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap> {
         let host = self.host(addr, 16, true)?;
+        let _both_sides = Locked::new();
         let join = |v: [u64; 2]| u128::from(v[1]) << 64 | u128::from(v[0]);
         // SAFETY: the address is inside guest space, where no Rust object lives.
         let old = unsafe { guarded::cmpxchg128(host, join(expected), join(new)) }.map_err(|f| self.trap(f, true))?;
