@@ -15,7 +15,7 @@ impl Window {
         if self.long && ((addr << 16) as i64 >> 16) as u64 != addr {
             return Err(Trap::new(13));
         }
-        if !self.long && addr + n as u64 > 1 << 32 {
+        if !self.long && addr.saturating_add(n as u64) > 1 << 32 {
             return Err(Trap::new(13));
         }
         // The first byte that is not in the window is the faulting address.

@@ -3,7 +3,6 @@
 use super::unit::Emit;
 use super::values::At;
 use demotic_asm::x64::sse::Sse;
-use demotic_asm::x64::{Reg, Size, Xmm};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -20,44 +19,23 @@ impl Emit<'_> {
             return true;
         }
         let imm = inst.imm as u8;
-        let into = |slot: Slot| self.plan.into[i] == Some(slot);
-        if inst.imm & 0x100 == 0 || inst.op == Op::VStrM && !into(Slot::xmm(0)) {
+        // Elsewhere than in its home a result would have to take the guest's place for a moment, which no place could tell.
+        let (op, slot) = match inst.op {
+            Op::VStrM => (Sse::PCMPISTRM, Slot::xmm(0)),
+            _ => (Sse::PCMPISTRI, Slot::gpr(reg::RCX)),
+        };
+        if inst.imm & 0x100 == 0 || self.plan.into[i] != Some(slot) {
             return false;
         }
-        let in_rcx = inst.op == Op::VStrI && into(Slot::gpr(reg::RCX));
         let (y, x) = (self.vreg(inst.args[1]), self.vreg(inst.args[0]));
         self.before_flags(ARITH, i, 0);
-        if inst.op == Op::VStrM {
-            self.clobber_home(Slot::xmm(0).0, i);
-            self.sync();
-            self.a.sse_imm(Sse::PCMPISTRM, x, y, imm);
-            self.vcomputed(i, Xmm(0));
-        } else if in_rcx {
-            self.clobber_home(Slot::gpr(reg::RCX).0, i);
-            self.sync();
-            self.a.sse_imm(Sse::PCMPISTRI, x, y, imm);
-            self.computed(i, Reg::RCX);
-        } else {
-            let (kept, index) = (self.temp(), self.temp());
-            self.a.mov(Size::Q, kept, Reg::RCX);
-            self.sync();
-            self.a.sse_imm(Sse::PCMPISTRI, x, y, imm);
-            // RCX is not its home for a moment.
-            self.blind();
-            self.a.mov(Size::D, index, Reg::RCX);
-            self.a.mov(Size::Q, Reg::RCX, kept);
-            self.unlock(kept);
-            if inst.op == Op::VStrI {
-                self.define(v, index);
-            } else {
-                self.unlock(index);
-                self.at[i] = At::Flags;
-            }
-        }
+        self.clobber_home(slot.0, i);
+        self.sync();
+        self.a.sse_imm(op, x, y, imm);
+        self.define_home(v, slot.0);
         // The flags of the same comparison are there, too.
         let twin = self.b.insts.get(i + 1).filter(|t| t.op == Op::VStrF && t.args == inst.args && t.imm == inst.imm);
-        let flags = if inst.op == Op::VStrF { Some(v) } else { twin.map(|_| Val(i as u16 + 1)) };
-        self.wrote_flags(ARITH, flags);
+        self.wrote_flags(ARITH, twin.map(|_| Val(i as u16 + 1)));
         true
     }
 }

@@ -123,9 +123,16 @@ fn dot(inst: &Inst, a: V, b: V, env: &mut Mxcsr) -> V {
             terms[k as usize] = op(Op::FMul, lane(ty, a, k), lane(ty, b, k), env);
         }
     }
+    // An unmasked exception of one step keeps the next from happening.
+    if env.unmasked() {
+        return V::default();
+    }
     let mut sum = op(Op::FAdd, terms[0], terms[1], env);
     if n == 4 {
         let second = op(Op::FAdd, terms[2], terms[3], env);
+        if env.unmasked() {
+            return V::default();
+        }
         sum = op(Op::FAdd, sum, second, env);
     }
     (0..n).filter(|k| inst.imm >> k & 1 != 0).fold(V::default(), |r, k| with_lane(ty, r, k, sum))
