@@ -42,8 +42,16 @@ pub(crate) fn to_host(frame: &mut Frame) {
         image.put(32 + 16 * i, &v.mant.to_le_bytes());
         image.put(40 + 16 * i, &v.se.to_le_bytes());
     }
-    // SAFETY: an image that the processor wrote, with x87 fields that it cannot refuse; vector registers and MXCSR are as they were.
-    unsafe { core::arch::asm!("fxrstor64 [{}]", in(reg) &raw const image, options(nostack, preserves_flags)) };
+    // SAFETY: an image that the processor wrote, with x87 fields that it cannot refuse; MXCSR is as it was. The vector registers go back to what they
+    // held when the image was taken, so nothing may live in them across this.
+    unsafe {
+        core::arch::asm!(
+            "fxrstor64 [{}]",
+            in(reg) &raw const image,
+            clobber_abi("sysv64"),
+            options(nostack, preserves_flags)
+        );
+    }
     frame.x87_live = 1;
     frame.x87_gate = frame.x87_ready;
 }

@@ -174,15 +174,3 @@ fn homes_and_state_are_the_same_thing() {
         assert_eq!(Arm64.condition(&regs, 11), lt != of);
     }
 }
-
-/// Prints what a file of IR becomes: `DEMOTIC_IR_FILE=... cargo test -p demotic-codegen show -- --nocapture`.
-#[test]
-fn show() {
-    let Ok(file) = std::env::var("DEMOTIC_IR_FILE") else { return };
-    let text = std::fs::read_to_string(file).expect("a file");
-    let unit = demotic_ir::text::parse_unit(&text).expect("IR");
-    let out = Arm64.emit(&unit, &request(Order::Single)).expect("code");
-    for (k, line) in instructions(&out.code).iter().enumerate() {
-        println!("{:4x}: {line}", 4 * k);
-    }
-}
