@@ -83,6 +83,27 @@ impl Translated {
 /// The sticky denormal flag of inline arithmetic is not kept on AArch64 (README).
 const MXCSR: u32 = if cfg!(target_arch = "aarch64") { !2 } else { !0 };
 
+/// Whether the instruction at a model's fault has an address that only its top byte makes non-canonical: AArch64's MMU ignores that byte (README), so
+/// there is no fault.
+fn has_top_byte(s: &Sequence, model: &Outcome) -> bool {
+    let (state, bits) = (&model.state, s.case.mode.bits());
+    let code = s.case.bytes.get(state.rip.wrapping_sub(CODE) as usize..).unwrap_or_default();
+    let insn = iced_x86::Decoder::with_ip(bits, code, state.rip, iced_x86::DecoderOptions::NONE).decode();
+    let value = |r: iced_x86::Register, _, _| {
+        Some(if r.is_gpr() {
+            state.gpr[r.full_register().number()] & (u64::MAX >> (64 - 8 * r.size().min(8)))
+        } else {
+            0
+        })
+    };
+    let operands = (0..insn.op_count()).filter_map(|n| insn.virtual_address(n, 0, value));
+    // Pushes and pops have no operand of their own.
+    let mut all = operands.chain([state.gpr[4], state.gpr[5]]);
+    all.any(|a| {
+        a >> 56 != 0 && a >> 48 & 0xff == 0 || a.wrapping_sub(64) >> 56 != 0 && a.wrapping_sub(64) >> 48 & 0xff == 0
+    })
+}
+
 #[test]
 fn sequences_run_the_same_translated() {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
@@ -90,8 +111,7 @@ fn sequences_run_the_same_translated() {
     let mut differ = |s: &Sequence| {
         let model = s.run()?;
         let ours = translated.run(s);
-        // AArch64's MMU ignores the top byte of an address (README), so there is no fault where the model has one.
-        if cfg!(target_arch = "aarch64") && matches!(model.fault, Some((12 | 13, ..))) && ours.fault != model.fault {
+        if cfg!(target_arch = "aarch64") && matches!(model.fault, Some((12 | 13, ..))) && has_top_byte(s, &model) {
             return None;
         }
         Some(differences(&model, &ours, MXCSR))
