@@ -12,10 +12,12 @@ mod checked;
 pub mod exit;
 mod given;
 mod hosts;
+mod image;
 mod interrupt;
 mod jit;
 mod memory;
 mod pages;
+mod preserve;
 mod service;
 mod stops;
 mod store;
@@ -25,6 +27,7 @@ mod x87;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;
+pub use image::Shelf;
 pub use interrupt::{is_translated, leave as leave_translated, stepped as step_translated};
 pub use service::selector;
 pub use store::Footprint;
@@ -65,6 +68,11 @@ pub trait GuestSpace: Send + Sync {
     fn release_code_page(&self, addr: u64) -> bool;
     /// Entry `index` of the local descriptor table (modify_ldt(2)); `None` when it is empty.
     fn ldt(&self, _index: u32) -> Option<Descriptor> {
+        None
+    }
+    /// Where the mapping of a file that holds `addr` starts, when the guest cannot write there: its translations may be kept for later
+    /// processes ([`Engine::preserve`]).
+    fn code_object(&self, _addr: u64) -> Option<u64> {
         None
     }
 }
@@ -152,6 +160,7 @@ pub struct Engine {
     space: Arc<dyn GuestSpace>,
     cache: Cache,
     store: Option<Store>,
+    shelf: Option<Arc<dyn Shelf>>,
     limits: Limits,
     patience: u8,
 }
@@ -170,12 +179,20 @@ impl Engine {
 
     /// The same with other settings than the usual ones.
     pub fn with(space: Arc<dyn GuestSpace>, config: &Config) -> Arc<Engine> {
+        Engine::on_shelf(space, config, None)
+    }
+
+    /// The same with translations that earlier processes have left on a shelf, and that this one leaves there ([`Engine::preserve`]).
+    pub fn on_shelf(space: Arc<dyn GuestSpace>, config: &Config, shelf: Option<Arc<dyn Shelf>>) -> Arc<Engine> {
         let emitter = hosts::emitter().filter(|_| config.executor == Executor::Jit && space.base() == 0);
         let store = emitter.map(|(emitter, target)| {
             interrupt::install();
             Store::new(emitter, target, config)
         });
-        Arc::new(Engine { space, cache: Cache::default(), store, limits: Limits::default(), patience: config.patience })
+        let (cache, limits, patience) = (Cache::default(), Limits::default(), config.patience);
+        let engine = Engine { space, cache, store, shelf, limits, patience };
+        engine.restore();
+        Arc::new(engine)
     }
 
     /// How this engine executes.
@@ -203,6 +220,10 @@ impl Engine {
     /// only one, before the second one starts or the shared mapping exists.
     pub fn share(&self) {
         let Some(store) = &self.store else { return };
+        let flushes = cfg!(not(target_arch = "x86_64"));
+        if flushes && store.target().order != Order::Tso {
+            self.preserve();
+        }
         {
             let mut target = store.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if target.order == Order::Tso {
@@ -211,8 +232,9 @@ impl Engine {
             target.order = Order::Tso;
         }
         // x86-64 hosts have that order anyway.
-        if cfg!(not(target_arch = "x86_64")) {
+        if flushes {
             store.flush();
+            self.restore();
         }
     }
 
@@ -220,8 +242,12 @@ impl Engine {
     /// the handler is in place.
     pub fn show_faults(&self) {
         if let Some(store) = &self.store {
+            if store.precision() != hosts::PRECISION {
+                self.preserve();
+            }
             if store.show_faults() {
                 store.flush();
+                self.restore();
             }
         }
     }
@@ -448,7 +474,10 @@ impl Cpu {
             Stop::Translate(pc) => {
                 self.state.rip = pc;
                 let key = Key { pc, mode: self.state.mode, fp_by_helper };
-                if store.is_early(key, engine.patience) {
+                if let Some(sleeper) = store.asleep(key) {
+                    engine.wake(store, &sleeper);
+                    None
+                } else if store.is_early(key, engine.patience) {
                     self.early(&engine, store, key)
                 } else if engine.emit(store, key, &mut self.shop) {
                     None

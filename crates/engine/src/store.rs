@@ -16,6 +16,7 @@
 //! Lock order: the lock of the store is the only one here; code memory has its own inside.
 
 use crate::cache::PAGE;
+use crate::image::Image;
 use crate::{checked, hosts};
 use demotic_codegen::target::Target;
 use demotic_codegen::{Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
@@ -67,22 +68,22 @@ impl Drop for RegionCode {
 
 /// A block of a placed unit.
 #[derive(Clone, Copy, Debug)]
-struct BlockMeta {
-    pc: u64,
+pub(crate) struct BlockMeta {
+    pub pc: u64,
     /// Offset of its entry in the unit's code.
-    entry: u32,
+    pub entry: u32,
     /// Guest bytes of it that were looked at.
-    bytes: u16,
+    pub bytes: u16,
     /// Its length in guest bytes.
-    len: u16,
+    pub len: u16,
     /// Flags that may be read behind it and what is known of readers, packed by [`pack`].
-    flags: u8,
+    pub flags: u8,
 }
 
 /// A terminal for the engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TermMeta {
-    after: u32,
+    pub after: u32,
     pub term: Term,
     /// Guest address of the block's last instruction.
     pub at: u64,
@@ -94,17 +95,17 @@ pub(crate) struct Meta {
     /// Host address of its code.
     pub host: usize,
     /// See [`Compiled::pre_entries`].
-    pre_entries: u32,
+    pub pre_entries: u32,
     pub len: u32,
     pub mode: Mode,
     pub request: Request,
-    blocks: Box<[BlockMeta]>,
-    edges: Box<[demotic_codegen::EdgeSite]>,
-    terms: Box<[TermMeta]>,
-    source: Box<[u8]>,
-    limits: Limits,
+    pub blocks: Box<[BlockMeta]>,
+    pub edges: Box<[demotic_codegen::EdgeSite]>,
+    pub terms: Box<[TermMeta]>,
+    pub source: Box<[u8]>,
+    pub limits: Limits,
     /// The unit itself where it was not made from guest bytes.
-    given: Option<Box<Unit>>,
+    pub given: Option<Box<Unit>>,
 }
 
 impl Meta {
@@ -143,8 +144,18 @@ impl Meta {
         unit
     }
 
+    /// The guest bytes that it was made from, block by block, with their addresses.
+    pub fn sources(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = &*self.source;
+        self.blocks.iter().map(move |b| {
+            let (own, others) = rest.split_at(usize::from(b.bytes).min(rest.len()));
+            rest = others;
+            (b.pc, own)
+        })
+    }
+
     /// Whether this is a unit of [`checked`].
-    fn is_checked(&self) -> bool {
+    pub fn is_checked(&self) -> bool {
         self.limits.end_at_stores
     }
 
@@ -170,24 +181,28 @@ fn unpack(packed: u8) -> (u32, bool, bool) {
 
 /// A region and what is in it.
 #[derive(Debug)]
-struct Region {
-    code: Arc<RegionCode>,
-    used: usize,
-    /// By address; `None`: invalidated (its code stays where it is, its metadata may still be needed by a thread inside).
-    units: Vec<(Arc<Meta>, bool)>,
+pub(crate) struct Region {
+    pub code: Arc<RegionCode>,
+    pub used: usize,
+    /// What an earlier process has translated, at its beginning.
+    pub image: Option<Image>,
+    /// By address, and whether it can be entered. One that was invalidated stays where it is, its metadata may still be needed by a thread inside.
+    pub units: Vec<(Arc<Meta>, bool)>,
+    /// How many of them were there when an image was made last.
+    pub kept: usize,
     /// Their addresses alone, for the search.
     hosts: Vec<usize>,
     /// Host addresses of entries.
-    entries: FxHashMap<Key, usize>,
+    pub entries: FxHashMap<Key, usize>,
     /// Units with code on a guest page, by index.
-    pages: FxHashMap<u64, Vec<u32>>,
-    /// Linked edges by the entry they lead to: address of the branch and its kind.
-    incoming: FxHashMap<usize, Vec<(usize, EdgeKind)>>,
+    pub pages: FxHashMap<u64, Vec<u32>>,
+    /// Linked edges by the entry they lead to: address of the branch and its kind. Not those inside the image.
+    pub incoming: FxHashMap<usize, Vec<(usize, EdgeKind)>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    regions: Vec<Region>,
+pub(crate) struct Inner {
+    pub regions: Vec<Region>,
     refused: FxHashSet<Key>,
     /// Blocks of units with accesses that turned out to be misaligned.
     misaligned: FxHashSet<u64>,
@@ -220,7 +235,7 @@ pub(crate) struct Store {
     faults_shown: AtomicBool,
     runtime: Mutex<Option<Arc<Runtime>>>,
     /// Raised by every invalidation, so that a translation of old bytes is not kept.
-    generation: AtomicU64,
+    pub generation: AtomicU64,
     /// How often blocks were interpreted, by a hash of their address. One that shares its count with others is translated a little sooner.
     early: Box<[AtomicU8]>,
 }
@@ -260,7 +275,7 @@ impl Store {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -323,7 +338,9 @@ impl Store {
         Some(Region {
             code: Arc::new(RegionCode { code, runtime }),
             used,
+            image: None,
             units: Vec::new(),
+            kept: 0,
             hosts: Vec::new(),
             entries: FxHashMap::default(),
             pages: FxHashMap::default(),
@@ -335,8 +352,8 @@ impl Store {
     pub fn find(&self, code: &Arc<RegionCode>, key: Key) -> Way {
         let inner = self.lock();
         match inner.regions.last() {
-            Some(r) if Arc::ptr_eq(&r.code, code) => match r.entries.get(&key) {
-                Some(&host) => Way::In(host),
+            Some(r) if Arc::ptr_eq(&r.code, code) => match r.entry(key) {
+                Some(host) => Way::In(host),
                 None if inner.refused.contains(&key) => Way::Refused,
                 None => Way::Missing,
             },
@@ -346,7 +363,7 @@ impl Store {
 
     /// Whether a block is translated in the current region.
     pub fn is_known(&self, key: Key) -> bool {
-        self.lock().regions.last().is_some_and(|r| r.entries.contains_key(&key))
+        self.lock().regions.last().is_some_and(|r| r.knows(key))
     }
 
     /// Whether a block that is about to run is to be interpreted this time, as it has run less than `patience` times. Counts.
@@ -357,7 +374,9 @@ impl Store {
             return false;
         }
         let inner = self.lock();
-        let known = inner.regions.last().is_some_and(|r| r.entries.contains_key(&key));
+        // A program that is not run for the first time will be run again, so what is new is worth translating.
+        let again = |r: &Region| r.image.as_ref().is_some_and(Image::is_awake);
+        let known = inner.regions.last().is_some_and(|r| again(r) || r.knows(key));
         // Code that is checked instead of protected is not read from copies.
         let checked = || inner.written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES);
         if known || inner.refused.contains(&key) || checked() {
@@ -420,8 +439,7 @@ impl Store {
 
     /// What the unit at a host address is.
     pub fn meta(&self, host: usize) -> Option<Arc<Meta>> {
-        let inner = self.lock();
-        inner.regions.iter().find_map(|r| r.unit_at(host)).map(|(m, _)| m.clone())
+        self.lock().regions.iter_mut().find_map(|r| r.meta_at(host))
     }
 
     /// The guest address that the edge whose branch ends before `after` leads to, and the address and kind of the branch. When that is a checked
@@ -474,10 +492,9 @@ impl Store {
     pub fn link(&self, from: usize, kind: EdgeKind, key: Key) {
         let mut inner = self.lock();
         let Some(region) = inner.regions.last_mut() else { return };
-        let Some(&to) = region.entries.get(&key) else { return };
+        let Some(to) = region.entry(key) else { return };
         let start = region.code.code.start();
-        let alive = region.unit_at(from).is_some_and(|(_, alive)| *alive);
-        if !alive {
+        if !region.is_alive(from) {
             return;
         }
         if let Some(patch) = self.emitter.edge(kind, from as u64, to as u64, true) {
@@ -578,6 +595,7 @@ impl Store {
                 f.code += meta.len as usize;
                 f.metadata += meta.size();
             }
+            f.metadata += region.image.as_ref().map_or(0, Image::size);
             f.metadata += region.entries.capacity() * (size_of::<(Key, usize)>() + 1);
             f.metadata += region.incoming.capacity() * (size_of::<(usize, Vec<u8>)>() + 1)
                 + region.incoming.values().map(|v| v.capacity() * size_of::<(usize, EdgeKind)>()).sum::<usize>();
@@ -589,7 +607,7 @@ impl Store {
 }
 
 impl Meta {
-    fn key(&self, pc: u64) -> Key {
+    pub fn key(&self, pc: u64) -> Key {
         Key { pc, mode: self.mode, fp_by_helper: self.request.fp_by_helper }
     }
 }
@@ -599,6 +617,35 @@ impl Region {
         let n = self.hosts.partition_point(|start| *start <= host);
         let found = self.units.get(n.checked_sub(1)?)?;
         (host < found.0.host + found.0.len as usize).then_some(found)
+    }
+
+    /// What the unit at a host address is.
+    fn meta_at(&mut self, host: usize) -> Option<Arc<Meta>> {
+        if let Some((meta, _)) = self.unit_at(host) {
+            return Some(meta.clone());
+        }
+        let start = self.code.code.start();
+        self.image.as_mut()?.meta_at(host.checked_sub(start)?, start)
+    }
+
+    /// Whether there is a unit at a host address that can be entered.
+    fn is_alive(&self, host: usize) -> bool {
+        match (self.unit_at(host), &self.image) {
+            (Some((_, alive)), _) => *alive,
+            (None, Some(image)) => image.is_alive(host.wrapping_sub(self.code.code.start())),
+            (None, None) => false,
+        }
+    }
+
+    /// Host address of the entry of a block.
+    fn entry(&self, key: Key) -> Option<usize> {
+        let in_image = || Some(self.code.code.start() + self.image.as_ref()?.entry(key)?);
+        self.entries.get(&key).copied().or_else(in_image)
+    }
+
+    /// Whether a block is translated, or may turn out to be.
+    fn knows(&self, key: Key) -> bool {
+        self.entries.contains_key(&key) || self.image.as_ref().is_some_and(|i| i.has(key))
     }
 
     fn place(
@@ -624,7 +671,7 @@ impl Region {
         // Edges to what is there already are linked before anybody runs into them.
         for edge in &compiled.edges {
             let key = Key { pc: edge.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
-            let Some(&to) = self.entries.get(&key) else { continue };
+            let Some(to) = self.entry(key) else { continue };
             let from = host + edge.at as usize;
             if let Some(patch) = emitter.edge(edge.kind, from as u64, to as u64, true) {
                 let at = edge.at as usize;
@@ -696,22 +743,33 @@ impl Region {
         for index in hit {
             self.drop_unit(emitter, index as usize);
         }
+        let start = self.code.code.start();
+        let gone = self.image.as_mut().map(|i| i.invalidate(first, last, start)).unwrap_or_default();
+        gone.iter().for_each(|meta| self.retire(emitter, meta));
     }
 
     fn drop_unit_at(&mut self, emitter: &dyn Emitter, host: usize) {
+        let start = self.code.code.start();
         if let Ok(index) = self.hosts.binary_search(&host) {
             self.drop_unit(emitter, index);
+        } else if let (Some(image), Some(offset)) = (&mut self.image, host.checked_sub(start)) {
+            if let Some(meta) = image.drop_unit_at(offset, start) {
+                self.retire(emitter, &meta);
+            }
+        }
+    }
+
+    fn drop_unit(&mut self, emitter: &dyn Emitter, index: usize) {
+        let (meta, alive) = &mut self.units[index];
+        if std::mem::replace(alive, false) {
+            let meta = meta.clone();
+            self.retire(emitter, &meta);
         }
     }
 
     /// Overwrites the entries of a unit and unlinks what leads there.
-    fn drop_unit(&mut self, emitter: &dyn Emitter, index: usize) {
+    fn retire(&mut self, emitter: &dyn Emitter, meta: &Meta) {
         let start = self.code.code.start();
-        let (meta, alive) = &mut self.units[index];
-        if !std::mem::replace(alive, false) {
-            return;
-        }
-        let meta = meta.clone();
         for (n, b) in meta.blocks.iter().enumerate() {
             let entry = meta.host + b.entry as usize;
             let distance = match meta.pre_entries {

@@ -113,6 +113,16 @@ impl Code {
         arch::sync_code(self.rw.load(Ordering::Relaxed) + offset, self.rx + offset, bytes.len());
     }
 
+    /// What stands in a part of the region.
+    ///
+    /// # Panics
+    /// When that is not inside.
+    pub fn read(&self, offset: usize, len: usize) -> Vec<u8> {
+        assert!(offset <= self.size && len <= self.size - offset, "code outside its region");
+        // SAFETY: inside the view that is executed, which is always readable; the caller keeps others from patching meanwhile.
+        unsafe { std::slice::from_raw_parts((self.rx + offset) as *const u8, len) }.to_vec()
+    }
+
     /// Replaces up to 8 bytes of code that other threads may be executing, in one store: they must lie within one aligned 8-byte word.
     ///
     /// # Panics

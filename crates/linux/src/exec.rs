@@ -2,7 +2,7 @@
 //!
 //! The host process executes Demotic again, which loads the new program; so everything that execve(2) does to a process
 //! (threads, close-on-exec, timers, process name, vfork parents) is done by the host's kernel. What the guest must not see
-//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] PATH ARGV...`, with the mask of blocked signals among the
+//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] PATH ARGV...`, with the mask of blocked signals among the
 //! options, because Demotic itself keeps everything blocked meanwhile.
 //!
 //! Scripts (`#!`) are resolved here, as their interpreters are guest programs, too. Files that are no x86 programs are given
@@ -11,6 +11,7 @@
 use crate::errno::{Errno, SysResult};
 use crate::load::elf::{Header, Refusal, pt, read_at};
 use crate::process::{Options, Way};
+use crate::shelf::Keep;
 use crate::task::Task;
 use demotic_host::signal as host;
 use std::ffi::{CStr, CString, OsStr};
@@ -233,7 +234,8 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
     let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
-    format!("strace={strace},log={log},way={way},launch={},mask={mask:x}{fd}", options.launcher.len())
+    let keep = u8::from(options.keep != Keep::Off);
+    format!("strace={strace},log={log},way={way},keep={keep},launch={},mask={mask:x}{fd}", options.launcher.len())
 }
 
 /// What a re-execution was told.
@@ -243,6 +245,8 @@ pub struct Continuation {
     pub options: Options,
     /// How many words of the launcher follow.
     pub launcher: usize,
+    /// Whether the folder for translations follows behind them.
+    pub keep: bool,
     /// The guest's mask of blocked signals.
     pub mask: host::Set,
     /// The open program, for fexecve(3).
@@ -251,19 +255,20 @@ pub struct Continuation {
 
 /// What [`encode`] wrote. Unknown parts are ignored.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut mask, mut fd } = Continuation::default();
+    let Continuation { mut options, mut launcher, mut keep, mut mask, mut fd } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
             Some(("log", v)) => options.log = v == "1",
             Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
+            Some(("keep", v)) => keep = v == "1",
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("fd", v)) => fd = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, mask, fd }
+    Continuation { options, launcher, keep, mask, fd }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -333,6 +338,8 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     };
     drop(target);
 
+    // For the next process that runs this program.
+    task.process.engine.preserve();
     // The strings hang on the task: a vfork child never comes back from here, but its parent frees the task.
     let env_list = pointers(&env);
     task.exec_strings = env;
@@ -372,6 +379,9 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         words.extend(CString::new(INTERNAL));
         words.extend(CString::new(encode(options, mask, kept)));
         words.extend(launcher);
+        if let Keep::In(dir) = &options.keep {
+            words.extend(CString::new(dir.as_os_str().as_bytes()));
+        }
         words.extend(CString::new(name));
         words.extend(args.into_iter().flat_map(CString::new));
         let list = pointers(&words);
@@ -467,6 +477,9 @@ mod tests {
         let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
         assert!(back.options.strace && !back.options.log);
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
+        assert!(!back.keep);
+        let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
+        assert!(decode(&encode(&kept, 0, None)).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

@@ -15,6 +15,7 @@ pub mod load;
 pub mod mm;
 pub mod process;
 pub mod run;
+pub mod shelf;
 pub mod signal;
 pub mod strace;
 pub mod syscall;

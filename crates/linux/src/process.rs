@@ -5,10 +5,11 @@ use crate::exec::{self, Target};
 use crate::load::{self, Program};
 use crate::mm::{AddressSpace, Kind, Layout, Place, Request, prot};
 use crate::run;
+use crate::shelf::{Folder, Keep};
 use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
-use demotic_engine::{Config, Cpu, Engine, Executor, GuestState};
+use demotic_engine::{Config, Cpu, Engine, Executor, GuestState, Shelf};
 use demotic_host::{capture, guarded, signal as host};
 use demotic_x86::state::{Mode, reg, seg};
 use std::ffi::OsString;
@@ -53,6 +54,8 @@ pub struct Options {
     pub log: bool,
     /// How the guest's code is executed.
     pub way: Way,
+    /// Where translations are kept for later processes.
+    pub keep: Keep,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
@@ -143,6 +146,7 @@ pub fn start(start: &Start) -> StartError {
     match prepare(start) {
         Ok(mut task) => {
             let status = run::run(&mut task);
+            task.process.engine.preserve();
             run::leave_thread(&mut task);
             // Other threads may still use everything: nothing is torn down.
             std::mem::forget(task);
@@ -186,7 +190,10 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         Way::Eager => Config { patience: 0, ..usual },
         Way::Interp => Config { executor: Executor::Interp, ..usual },
     };
-    let engine = Engine::with(space.clone(), &config);
+    // Whoever wants everything translated wants it translated now.
+    let keep = if start.options.way == Way::Jit { &start.options.keep } else { &Keep::Off };
+    let shelf = Folder::open(keep, &program.file, is_32bit).map(|f| Arc::new(f) as Arc<dyn Shelf>);
+    let engine = Engine::on_shelf(space.clone(), &config, shelf);
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();

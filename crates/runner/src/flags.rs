@@ -1,6 +1,7 @@
 //! The command line: one table of flags, which parsing and `--help` are made from.
 
 use demotic_linux::process::Way;
+use demotic_linux::shelf::Keep;
 use lexopt::prelude::*;
 use std::ffi::OsString;
 
@@ -15,6 +16,8 @@ pub struct Flags {
     pub log: bool,
     /// How the program's code is executed.
     pub way: Way,
+    /// Where translations are kept; `None`: in the usual place.
+    pub keep: Option<Keep>,
     /// What starts demotic again when the program executes another one.
     pub launcher: Vec<OsString>,
     /// Changes to the environment, in order: set (with `=`) or unset.
@@ -51,6 +54,7 @@ enum Effect {
     Strace,
     Log,
     Engine,
+    Keep,
     Launcher,
     Set,
     Unset,
@@ -71,6 +75,13 @@ const FLAGS: &[Flag] = &[
         Some("jit|eager|interp"),
         "translate the program's code once it repeats (the default), or always, or interpret it",
         Effect::Engine,
+    ),
+    Flag(
+        None,
+        "keep",
+        Some("FOLDER|off"),
+        "keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere",
+        Effect::Keep,
     ),
     Flag(
         None,
@@ -130,6 +141,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
                 let way = value()?.to_str().and_then(Way::parse);
                 flags.way = way.ok_or("--engine: expected jit, eager or interp")?;
             }
+            Effect::Keep => {
+                let keep = Keep::parse(value()?);
+                if let Keep::In(dir) = &keep {
+                    if !dir.is_absolute() {
+                        return Err("--keep: expected an absolute path or off".to_owned());
+                    }
+                }
+                flags.keep = Some(keep);
+            }
             Effect::Launcher => {
                 let words = value()?.into_string().map_err(|_| "launcher: not valid Unicode".to_owned())?;
                 flags.launcher = words.split_whitespace().map(OsString::from).collect();
@@ -176,6 +196,7 @@ mod tests {
         assert!(run(&[]).is_err());
         assert!(run(&["--nonsense"]).is_err());
         assert!(run(&["--argv0"]).is_err());
+        assert!(run(&["--keep", "here", "x"]).is_err());
         assert!(run(&["-E", "A"]).is_err());
         assert!(help().contains("--unset-env VAR"));
     }

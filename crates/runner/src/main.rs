@@ -10,6 +10,7 @@ mod flags;
 
 use demotic_linux::exec;
 use demotic_linux::process::{self, Options, Start};
+use demotic_linux::shelf::Keep;
 use flags::{Change, Flags, Request};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -83,8 +84,10 @@ fn run(flags: Flags) -> i32 {
     if let Some(argv0) = &flags.argv0 {
         args[0].clone_from(argv0);
     }
-    let Flags { strace, log, way, argv0, launcher, .. } = flags;
-    let options = Options { strace, log, way, argv0, launcher };
+    let Flags { strace, log, way, keep, argv0, launcher, .. } = flags;
+    let keep = keep.unwrap_or_else(Keep::usual);
+    keep.prepare();
+    let options = Options { strace, log, way, keep, argv0, launcher };
     let error = process::start(&Start { program, fd: None, args, env, options, mask: None });
     complain(error.status, &error.message)
 }
@@ -93,8 +96,9 @@ fn run(flags: Flags) -> i32 {
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, mask, fd } = told;
+    let exec::Continuation { mut options, launcher, keep, mask, fd } = told;
     options.launcher = args.by_ref().take(launcher).collect();
+    options.keep = args.by_ref().take(keep.into()).next().map_or(Keep::Off, |dir| Keep::In(dir.into()));
     let Some(program) = args.next() else { return complain(USAGE, "an internal option was used from outside") };
     let start = Start { program, fd, args: args.collect(), env: environment(), options, mask: Some(mask) };
     let error = process::start(&start);

@@ -576,6 +576,13 @@ impl GuestSpace for AddressSpace {
         0
     }
 
+    fn code_object(&self, addr: u64) -> Option<u64> {
+        let inner = self.lock();
+        let vma = inner.map.find(addr)?;
+        let fits = vma.kind == Kind::File && !vma.shared && vma.prot & (prot::WRITE | prot::EXEC) == prot::EXEC;
+        fits.then_some(vma.start)
+    }
+
     fn protect_code_page(&self, page: u64) {
         let page = page & !(PAGE - 1);
         let mut inner = self.lock();

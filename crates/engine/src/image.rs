@@ -1,0 +1,603 @@
+//! Translations that outlive a process: the contents of a region as bytes, and such bytes in the region of a later process.
+//!
+//! Code in a region refers to nothing but the region itself (the runtime at its start, other units), so a region written to a file and
+//! read back at another address runs as it is. What may have changed meanwhile is the guest's memory. Therefore the units are in
+//! *groups*, one for each mapping of a file that their code is in, with a digest of every guest page that was looked at for
+//! their sake. A group sleeps until control gets to an address of it; then its pages are protected as for any translation
+//! and compared, all of them, and the group wakes up or is dead. Links between groups are undone when the image is made; inside a
+//! group they stay, so after one comparison of pages a whole program runs without a lookup.
+//!
+//! Invariants: code of a sleeping or dead group is in no table and no link leads to it. A write to a page of an awake group, or its
+//! unmapping, kills the group as a whole: its entries lead to their pre-entries from then on. Metadata of a unit is decoded when
+//! somebody asks for it; that of units without entries is kept as long as code may lead to their pre-entries.
+//!
+//! An image is bound to one build of Demotic, one processor and one variant of translations by the digest over all of it, which begins
+//! with the shelf's identity ([`Shelf::identity`]). What passes that is trusted as far as code goes; the tables are read with
+//! bounds checks nevertheless.
+
+use crate::GuestSpace;
+use crate::cache::PAGE;
+use crate::store::{BlockMeta, Key, Meta, TermMeta};
+use demotic_codegen::target::{Order, Target};
+use demotic_codegen::{EdgeKind, EdgeSite, Precision, Request, Runtime};
+use demotic_ir::block::{Service, Term, Val};
+use demotic_ir::state::Mode;
+use demotic_x86::unit::Limits;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Where images are kept between processes; implemented by the personality, which knows files and users.
+pub trait Shelf: Send + Sync {
+    /// What an image must have been made with to be of use: the build of Demotic, the guest program, the processor.
+    fn identity(&self) -> u64;
+    /// The image of a variant, if there is one.
+    fn load(&self, variant: u64) -> Option<Vec<u8>>;
+    /// Keeps an image. Nobody is told when that is not possible.
+    fn save(&self, variant: u64, image: &[u8]);
+}
+
+const MAGIC: [u8; 8] = *b"dmtcimg1";
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 8],
+    /// Of everything behind it.
+    digest: U64,
+    /// Of the runtime's code.
+    runtime: U64,
+    /// Offsets in the region: of the first byte of code in the image, and behind the last.
+    from: U32,
+    used: U32,
+    /// How many of each follow, in this order; bytes of records.
+    groups: U32,
+    pages: U32,
+    entries: U32,
+    units: U32,
+    records: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct GroupRow {
+    /// Start of the mapping.
+    object: U64,
+    /// How many pages, in order.
+    pages: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct PageRow {
+    page: U64,
+    digest: U64,
+}
+
+/// A block that can be entered; sorted by `pc`, then `kind`.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct EntryRow {
+    pc: U64,
+    /// See [`kind_of`].
+    kind: u8,
+    /// Offset in the region.
+    at: U32,
+    /// Index of its unit.
+    unit: U32,
+}
+
+/// A unit; sorted by `at`.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct UnitRow {
+    /// Offset in the region.
+    at: U32,
+    /// Bytes of code.
+    len: U32,
+    /// Offset of its record.
+    record: U32,
+    group: U32,
+}
+
+/// Digest of the executable bytes of a page.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
+/// Mode and variant of a key in one byte.
+fn kind_of(key: Key) -> u8 {
+    key.mode as u8 | u8::from(key.fp_by_helper) << 7
+}
+
+fn mode_of(kind: u8) -> Option<Mode> {
+    [Mode::Long, Mode::Compat32, Mode::Compat16].into_iter().find(|m| *m as u8 == kind & 0x7f)
+}
+
+/// What is known of a group's pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Not compared yet.
+    Asleep,
+    /// As they were.
+    Awake,
+    /// Changed.
+    Dead,
+}
+
+/// Units of one mapping.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Start of the mapping.
+    pub object: u64,
+    pub state: State,
+    /// Numbers and digests of its pages, in order.
+    pub pages: Vec<(u64, u64)>,
+}
+
+impl Group {
+    fn overlaps(&self, first: u64, last: u64) -> bool {
+        let n = self.pages.partition_point(|p| p.0 < first);
+        self.pages.get(n).is_some_and(|p| p.0 <= last)
+    }
+}
+
+/// An image at the beginning of a region.
+pub(crate) struct Image {
+    /// All of it but the code.
+    bytes: Vec<u8>,
+    entries: Range<usize>,
+    units: Range<usize>,
+    records: Range<usize>,
+    /// Offset in the region behind its code.
+    used: usize,
+    pub groups: Vec<Group>,
+    /// Units dropped one by one.
+    dropped: FxHashSet<u32>,
+    metas: FxHashMap<u32, Arc<Meta>>,
+    /// What requests of its units say besides what their records do.
+    target: Target,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Image").field("groups", &self.groups).finish_non_exhaustive()
+    }
+}
+
+impl Image {
+    /// Reads an image. Gives its code with the offset in the region where that belongs. `None` when it is not for this region.
+    pub fn parse(
+        mut bytes: Vec<u8>,
+        identity: u64,
+        runtime: &Runtime,
+        target: Target,
+    ) -> Option<(Image, usize, Vec<u8>)> {
+        let (header, rest) = Header::ref_from_prefix(&bytes).ok()?;
+        let behind = &bytes[16..];
+        if header.magic != MAGIC
+            || header.digest.get() != xxh3_64_with_seed(behind, identity)
+            || header.runtime.get() != digest(&runtime.code)
+        {
+            return None;
+        }
+        let count = |n: U32| n.get() as usize;
+        let (groups, rest) = <[GroupRow]>::ref_from_prefix_with_elems(rest, count(header.groups)).ok()?;
+        let (pages, rest) = <[PageRow]>::ref_from_prefix_with_elems(rest, count(header.pages)).ok()?;
+        let mut at = bytes.len() - rest.len();
+        let mut section = |len: usize| {
+            let range = at..at.checked_add(len)?;
+            at = range.end;
+            (at <= bytes.len()).then_some(range)
+        };
+        let entries = section(count(header.entries).checked_mul(size_of::<EntryRow>())?)?;
+        let units = section(count(header.units).checked_mul(size_of::<UnitRow>())?)?;
+        let records = section(count(header.records))?;
+        let (from, used) = (count(header.from), count(header.used));
+        let code = section(used.checked_sub(from)?)?;
+        let mut left = pages;
+        let mut all = Vec::with_capacity(groups.len());
+        for row in groups {
+            let (own, others) = left.split_at_checked(count(row.pages))?;
+            left = others;
+            let pages = own.iter().map(|p| (p.page.get(), p.digest.get())).collect();
+            all.push(Group { object: row.object.get(), state: State::Asleep, pages });
+        }
+        let code_bytes = bytes[code.clone()].to_vec();
+        bytes.truncate(code.start);
+        let image = Image {
+            bytes,
+            entries,
+            units,
+            records,
+            used,
+            groups: all,
+            dropped: FxHashSet::default(),
+            metas: FxHashMap::default(),
+            target,
+        };
+        Some((image, from, code_bytes))
+    }
+
+    fn entry_rows(&self) -> &[EntryRow] {
+        <[EntryRow]>::ref_from_bytes(&self.bytes[self.entries.clone()]).unwrap_or_default()
+    }
+
+    fn unit_rows(&self) -> &[UnitRow] {
+        <[UnitRow]>::ref_from_bytes(&self.bytes[self.units.clone()]).unwrap_or_default()
+    }
+
+    fn state(&self, group: U32) -> State {
+        self.groups.get(group.get() as usize).map_or(State::Dead, |g| g.state)
+    }
+
+    fn row(&self, key: Key) -> Option<(&EntryRow, &UnitRow)> {
+        let rows = self.entry_rows();
+        let kind = kind_of(key);
+        let n = rows.partition_point(|e| (e.pc.get(), e.kind) < (key.pc, kind));
+        let entry = rows.get(n).filter(|e| e.pc.get() == key.pc && e.kind == kind)?;
+        let unit = self.unit_rows().get(entry.unit.get() as usize)?;
+        (!self.dropped.contains(&entry.unit.get())).then_some((entry, unit))
+    }
+
+    /// Offset in the region of the entry of a block that can be entered.
+    pub fn entry(&self, key: Key) -> Option<usize> {
+        let (entry, unit) = self.row(key)?;
+        (self.state(unit.group) == State::Awake).then_some(entry.at.get() as usize)
+    }
+
+    /// Whether there is a translation that can be entered, or may be when its group has woken up.
+    pub fn has(&self, key: Key) -> bool {
+        self.row(key).is_some_and(|(_, unit)| self.state(unit.group) != State::Dead)
+    }
+
+    /// Offset in the region of the entry of a block, whatever its group's state.
+    pub fn offset_of(&self, key: Key) -> Option<usize> {
+        self.row(key).map(|(entry, _)| entry.at.get() as usize)
+    }
+
+    /// The sleeping group that an address belongs to.
+    pub fn asleep(&self, key: Key) -> Option<usize> {
+        let page = key.pc / PAGE;
+        if let Some((_, unit)) = self.row(key) {
+            return (self.state(unit.group) == State::Asleep).then_some(unit.group.get() as usize);
+        }
+        self.groups.iter().position(|g| g.state == State::Asleep && g.overlaps(page, page))
+    }
+
+    /// Whether units of awake groups are there.
+    pub fn is_awake(&self) -> bool {
+        self.groups.iter().any(|g| g.state == State::Awake)
+    }
+
+    /// Index of the unit with code at an offset in the region, and whether control may get there.
+    fn unit_at(&self, offset: usize) -> Option<(u32, bool)> {
+        if offset >= self.used {
+            return None;
+        }
+        let rows = self.unit_rows();
+        let n = rows.partition_point(|u| u.at.get() as usize <= offset).checked_sub(1)?;
+        let row = rows[n];
+        let inside = offset < row.at.get() as usize + row.len.get() as usize;
+        let alive = self.state(row.group) == State::Awake && !self.dropped.contains(&(n as u32));
+        inside.then_some((n as u32, alive))
+    }
+
+    /// Whether there is a unit at an offset that may be linked from.
+    pub fn is_alive(&self, offset: usize) -> bool {
+        self.unit_at(offset).is_some_and(|(_, alive)| alive)
+    }
+
+    /// The unit with code at an offset; `start` is where the region is.
+    pub fn meta_at(&mut self, offset: usize, start: usize) -> Option<Arc<Meta>> {
+        let (n, _) = self.unit_at(offset)?;
+        self.meta(n, start)
+    }
+
+    fn meta(&mut self, n: u32, start: usize) -> Option<Arc<Meta>> {
+        if let Some(meta) = self.metas.get(&n) {
+            return Some(meta.clone());
+        }
+        let row = *self.unit_rows().get(n as usize)?;
+        let record = self.bytes[self.records.clone()].get(row.record.get() as usize..)?;
+        let host = start + row.at.get() as usize;
+        let meta = Arc::new(decode(record, host, row.len.get(), self.target)?);
+        self.metas.insert(n, meta.clone());
+        Some(meta)
+    }
+
+    /// Takes a single unit out of what can be entered; gives it.
+    pub fn drop_unit_at(&mut self, offset: usize, start: usize) -> Option<Arc<Meta>> {
+        let (n, alive) = self.unit_at(offset)?;
+        if !alive {
+            return None;
+        }
+        self.dropped.insert(n);
+        self.meta(n, start)
+    }
+
+    /// Kills the awake groups with pages in a range; gives the units that could be entered.
+    pub fn invalidate(&mut self, first: u64, last: u64, start: usize) -> Vec<Arc<Meta>> {
+        let hit: Vec<usize> = (0..self.groups.len()).filter(|&g| self.groups[g].overlaps(first, last)).collect();
+        let mut gone = Vec::new();
+        for g in hit {
+            // What sleeps is looked at before it is used.
+            if self.groups[g].state == State::Awake {
+                self.groups[g].state = State::Dead;
+                let units: Vec<u32> = (0u32..)
+                    .zip(self.unit_rows())
+                    .filter(|(n, row)| row.group.get() as usize == g && !self.dropped.contains(n))
+                    .map(|(n, _)| n)
+                    .collect();
+                gone.extend(units.into_iter().filter_map(|n| self.meta(n, start)));
+            }
+        }
+        gone
+    }
+
+    /// Bytes of memory besides the code.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.groups.iter().map(|g| g.pages.len() * 16).sum::<usize>()
+    }
+
+    /// How many units it has.
+    pub fn len(&self) -> usize {
+        self.unit_rows().len()
+    }
+
+    /// All units that go into a new image, with their group here and whether their blocks can be entered.
+    pub fn survivors(&mut self, start: usize) -> Vec<(Arc<Meta>, usize, bool)> {
+        let rows: Vec<(u32, usize)> = (0u32..).zip(self.unit_rows()).map(|(n, r)| (n, r.group.get() as usize)).collect();
+        let alive = |g: usize| self.groups.get(g).is_some_and(|g| g.state != State::Dead);
+        let rows: Vec<(u32, usize)> = rows.into_iter().filter(|r| alive(r.1)).collect();
+        rows.into_iter()
+            .filter_map(|(n, g)| {
+                let entered = !self.dropped.contains(&n);
+                Some((self.meta(n, start)?, g, entered))
+            })
+            .collect()
+    }
+}
+
+/// An image under construction.
+#[derive(Default)]
+pub(crate) struct Maker {
+    entries: Vec<EntryRow>,
+    units: Vec<UnitRow>,
+    records: Vec<u8>,
+}
+
+impl Maker {
+    /// Adds a unit. False when it has something that images do not have. `enter`: its blocks that are found by their address are these.
+    pub fn unit(&mut self, meta: &Meta, start: usize, group: usize, enter: impl Fn(Key, usize) -> bool) -> bool {
+        let record = self.records.len();
+        if encode(meta, &mut self.records).is_none() {
+            self.records.truncate(record);
+            return false;
+        }
+        let n = self.units.len() as u32;
+        let at = meta.host - start;
+        for block in &meta.blocks {
+            let key = meta.key(block.pc);
+            let offset = at + block.entry as usize;
+            if enter(key, start + offset) {
+                let row = EntryRow {
+                    pc: key.pc.into(),
+                    kind: kind_of(key),
+                    at: (offset as u32).into(),
+                    unit: n.into(),
+                };
+                self.entries.push(row);
+            }
+        }
+        self.units.push(UnitRow {
+            at: (at as u32).into(),
+            len: meta.len.into(),
+            record: (record as u32).into(),
+            group: (group as u32).into(),
+        });
+        true
+    }
+
+    /// The image. `code` are the region's bytes from the offset `from` on; units were added in the order of their addresses.
+    pub fn finish(mut self, groups: &[Group], runtime: &Runtime, from: usize, code: &[u8], identity: u64) -> Vec<u8> {
+        self.entries.sort_by_key(|e| (e.pc.get(), e.kind));
+        self.entries.dedup_by_key(|e| (e.pc.get(), e.kind));
+        let rows: Vec<GroupRow> = groups
+            .iter()
+            .map(|g| GroupRow { object: g.object.into(), pages: (g.pages.len() as u32).into() })
+            .collect();
+        let pages: Vec<PageRow> = groups
+            .iter()
+            .flat_map(|g| &g.pages)
+            .map(|&(page, digest)| PageRow { page: page.into(), digest: digest.into() })
+            .collect();
+        let len = |n: usize| U32::new(n as u32);
+        let header = Header {
+            magic: MAGIC,
+            digest: U64::ZERO,
+            runtime: digest(&runtime.code).into(),
+            from: len(from),
+            used: len(from + code.len()),
+            groups: len(rows.len()),
+            pages: len(pages.len()),
+            entries: len(self.entries.len()),
+            units: len(self.units.len()),
+            records: len(self.records.len()),
+        };
+        let parts = [
+            header.as_bytes(),
+            rows.as_bytes(),
+            pages.as_bytes(),
+            self.entries.as_bytes(),
+            self.units.as_bytes(),
+            &self.records,
+            code,
+        ];
+        let mut bytes = parts.concat();
+        let digest = xxh3_64_with_seed(&bytes[16..], identity);
+        bytes[8..16].copy_from_slice(&digest.to_le_bytes());
+        bytes
+    }
+}
+
+/// The digest of a guest page as it is now; `None` when nothing can be executed there.
+pub(crate) fn page_digest(space: &dyn GuestSpace, page: u64, bytes: &mut Vec<u8>) -> Option<u64> {
+    bytes.resize(PAGE as usize, 0);
+    let n = space.fetch(page * PAGE, bytes);
+    bytes.truncate(n);
+    (n > 0).then(|| digest(bytes))
+}
+
+// ---- records -----------------------------------------------------------------------------------------------------------
+
+/// Bits of a record's second byte.
+mod bit {
+    pub const UNALIGNED: u8 = 1;
+    pub const FP_BY_HELPER: u8 = 2;
+    pub const NANS: u8 = 4;
+    pub const TSO: u8 = 8;
+    pub const PRECISION: u8 = 4;
+}
+
+const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision::Relaxed];
+
+/// Writes what is kept of a unit. `None` (with a part of it written) for what images do not have.
+fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
+    if meta.given.is_some() || meta.is_checked() {
+        return None;
+    }
+    let request = &meta.request;
+    let precision = PRECISIONS.iter().position(|p| *p == request.precision)? as u8;
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let flags = flag(request.unaligned, bit::UNALIGNED)
+        | flag(request.fp_by_helper, bit::FP_BY_HELPER)
+        | flag(request.nans, bit::NANS)
+        | flag(request.target.order == Order::Tso, bit::TSO)
+        | precision << bit::PRECISION;
+    let mut word = |n: usize| {
+        out.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
+        Some(())
+    };
+    word(usize::from(meta.mode as u8) | usize::from(flags) << 8)?;
+    word(meta.pre_entries as usize)?;
+    word(meta.limits.blocks)?;
+    word(meta.limits.instructions)?;
+    word(meta.limits.reach as usize)?;
+    word(meta.blocks.len())?;
+    word(meta.edges.len())?;
+    word(meta.terms.len())?;
+    word(meta.source.len())?;
+    for b in &meta.blocks {
+        out.extend_from_slice(&b.pc.to_le_bytes());
+        out.extend_from_slice(&b.entry.to_le_bytes());
+        out.extend_from_slice(&b.bytes.to_le_bytes());
+        out.extend_from_slice(&b.len.to_le_bytes());
+        out.push(b.flags);
+    }
+    for e in &meta.edges {
+        out.extend_from_slice(&e.at.to_le_bytes());
+        out.push(u8::from(e.kind == EdgeKind::Call));
+        out.extend_from_slice(&e.pc.to_le_bytes());
+    }
+    for t in &meta.terms {
+        let (tag, a, b): (u8, u64, u64) = match t.term {
+            Term::Syscall { next } => (0, next, 0),
+            Term::Sysenter { next } => (1, next, 0),
+            Term::Interrupt { vector, next } => (2, next, u64::from(vector)),
+            Term::Fault { vector, code, pc } => (3, pc, u64::from(vector) | u64::from(code) << 32),
+            Term::FetchFault { pc, addr } => (4, pc, addr),
+            Term::Unimplemented { pc } => (5, pc, 0),
+            Term::Service { what, args: [x, y], next } => {
+                (6, next, what as u64 | u64::from(x.0) << 16 | u64::from(y.0) << 32)
+            }
+            _ => return None,
+        };
+        out.extend_from_slice(&t.after.to_le_bytes());
+        out.extend_from_slice(&t.at.to_le_bytes());
+        out.push(tag);
+        out.extend_from_slice(&a.to_le_bytes());
+        out.extend_from_slice(&b.to_le_bytes());
+    }
+    out.extend_from_slice(&meta.source);
+    Some(())
+}
+
+/// Takes numbers off the beginning of a record.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.take::<1>().map(|b| b[0])
+    }
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+}
+
+fn decode(record: &[u8], host: usize, len: u32, target: Target) -> Option<Meta> {
+    let mut r = Reader(record);
+    let first = r.u32()?;
+    let (mode, flags) = (mode_of(first as u8)?, (first >> 8) as u8);
+    let pre_entries = r.u32()?;
+    let limits = Limits {
+        blocks: r.u32()? as usize,
+        instructions: r.u32()? as usize,
+        reach: u64::from(r.u32()?),
+        end_at_stores: false,
+    };
+    let (blocks, edges, terms, source) = (r.u32()?, r.u32()?, r.u32()?, r.u32()? as usize);
+    let block = |r: &mut Reader| {
+        Some(BlockMeta { pc: r.u64()?, entry: r.u32()?, bytes: r.u16()?, len: r.u16()?, flags: r.u8()? })
+    };
+    let blocks: Option<Box<[BlockMeta]>> = (0..blocks).map(|_| block(&mut r)).collect();
+    let edge = |r: &mut Reader| {
+        let at = r.u32()?;
+        let kind = if r.u8()? == 1 { EdgeKind::Call } else { EdgeKind::Jump };
+        Some(EdgeSite { at, kind, pc: r.u64()? })
+    };
+    let edges: Option<Box<[EdgeSite]>> = (0..edges).map(|_| edge(&mut r)).collect();
+    let term = |r: &mut Reader| {
+        let (after, at, tag, a, b) = (r.u32()?, r.u64()?, r.u8()?, r.u64()?, r.u64()?);
+        let term = match tag {
+            0 => Term::Syscall { next: a },
+            1 => Term::Sysenter { next: a },
+            2 => Term::Interrupt { vector: b as u8, next: a },
+            3 => Term::Fault { vector: b as u8, code: (b >> 32) as u32, pc: a },
+            4 => Term::FetchFault { pc: a, addr: b },
+            5 => Term::Unimplemented { pc: a },
+            6 => {
+                let what = Service::ALL.get(usize::from(b as u8))?.0;
+                Term::Service { what, args: [Val((b >> 16) as u16), Val((b >> 32) as u16)], next: a }
+            }
+            _ => return None,
+        };
+        Some(TermMeta { after, term, at })
+    };
+    let terms: Option<Box<[TermMeta]>> = (0..terms).map(|_| term(&mut r)).collect();
+    let order = if flags & bit::TSO != 0 { Order::Tso } else { Order::Single };
+    let request = Request {
+        target: Target { order, ..target },
+        unaligned: flags & bit::UNALIGNED != 0,
+        fp_by_helper: flags & bit::FP_BY_HELPER != 0,
+        nans: flags & bit::NANS != 0,
+        precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION))?,
+    };
+    let source = r.0.get(..source)?.into();
+    let (blocks, edges, terms) = (blocks?, edges?, terms?);
+    Some(Meta { host, pre_entries, len, mode, request, blocks, edges, terms, source, limits, given: None })
+}
