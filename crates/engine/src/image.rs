@@ -20,6 +20,7 @@ use crate::cache::PAGE;
 use crate::store::{BlockMeta, Key, Meta, TermMeta};
 use demotic_codegen::target::{Order, Target};
 use demotic_codegen::{EdgeKind, EdgeSite, Precision, Request, Runtime};
+use demotic_host::map::Room;
 use demotic_ir::block::{Service, Term, Val};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::Limits;
@@ -35,7 +36,7 @@ pub trait Shelf: Send + Sync {
     /// What an image must have been made with to be of use: the build of Demotic, the guest program, the processor.
     fn identity(&self) -> u64;
     /// The image of a variant, if there is one.
-    fn load(&self, variant: u64) -> Option<Vec<u8>>;
+    fn load(&self, variant: u64) -> Option<Room>;
     /// Keeps an image. Nobody is told when that is not possible.
     fn save(&self, variant: u64, image: &[u8]);
 }
@@ -148,7 +149,7 @@ impl Group {
 /// An image at the beginning of a region.
 pub(crate) struct Image {
     /// All of it but the code.
-    bytes: Vec<u8>,
+    bytes: Room,
     entries: Range<usize>,
     units: Range<usize>,
     records: Range<usize>,
@@ -169,14 +170,16 @@ impl std::fmt::Debug for Image {
 }
 
 impl Image {
-    /// Reads an image. Gives its code with the offset in the region where that belongs. `None` when it is not for this region.
+    /// Reads an image. Its code goes to `place` with the offset in the region where it belongs, which says whether it does. `None` when the image is not
+    /// for this region.
     pub fn parse(
-        mut bytes: Vec<u8>,
+        mut bytes: Room,
         identity: u64,
         runtime: &Runtime,
         target: Target,
-    ) -> Option<(Image, usize, Vec<u8>)> {
-        let (header, rest) = Header::ref_from_prefix(&bytes).ok()?;
+        place: impl FnOnce(usize, &[u8]) -> bool,
+    ) -> Option<Image> {
+        let (header, rest) = Header::ref_from_prefix(&bytes[..]).ok()?;
         let behind = &bytes[16..];
         if header.magic != MAGIC
             || header.digest.get() != xxh3_64_with_seed(behind, identity)
@@ -206,9 +209,11 @@ impl Image {
             let pages = own.iter().map(|p| (p.page.get(), p.digest.get())).collect();
             all.push(Group { object: row.object.get(), state: State::Asleep, pages });
         }
-        let code_bytes = bytes[code.clone()].to_vec();
+        if !place(from, &bytes[code.clone()]) {
+            return None;
+        }
         bytes.truncate(code.start);
-        let image = Image {
+        Some(Image {
             bytes,
             entries,
             units,
@@ -218,8 +223,7 @@ impl Image {
             dropped: FxHashSet::default(),
             metas: FxHashMap::default(),
             target,
-        };
-        Some((image, from, code_bytes))
+        })
     }
 
     fn entry_rows(&self) -> &[EntryRow] {
@@ -266,11 +270,6 @@ impl Image {
             return (self.state(unit.group) == State::Asleep).then_some(unit.group.get() as usize);
         }
         self.groups.iter().position(|g| g.state == State::Asleep && g.overlaps(page, page))
-    }
-
-    /// Whether units of awake groups are there.
-    pub fn is_awake(&self) -> bool {
-        self.groups.iter().any(|g| g.state == State::Awake)
     }
 
     /// Index of the unit with code at an offset in the region, and whether control may get there.

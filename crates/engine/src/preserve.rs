@@ -6,13 +6,14 @@ use crate::store::{Region, RegionCode, Store};
 use crate::{Engine, GuestSpace};
 use demotic_codegen::target::Order;
 use demotic_codegen::{EdgeKind, Stub};
+use demotic_host::map::Room;
 use rustc_hash::{FxHashMap, FxHasher};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// New units that are worth a new image, at least; of an image that is there already, this part.
-const WORTH: (usize, usize) = (8, 16);
+const WORTH: (usize, usize) = (2, 64);
 
 /// A sleeping group that control got to.
 pub(crate) struct Sleeper {
@@ -69,7 +70,7 @@ impl Store {
     }
 
     /// Takes an image in, if nothing is translated yet and the image is for here.
-    pub fn restore(&self, bytes: Vec<u8>, identity: u64) -> bool {
+    pub fn restore(&self, bytes: Room, identity: u64) -> bool {
         let target = self.target();
         if self.current().is_none() {
             return false;
@@ -79,17 +80,17 @@ impl Store {
         if !region.units.is_empty() || region.image.is_some() {
             return false;
         }
-        let Some((image, from, code)) = Image::parse(bytes, identity, &region.code.runtime, target) else {
-            return false;
-        };
-        let used = (from + code.len()).next_multiple_of(16);
-        if from != region.used || used + 64 > region.code.code.size() {
-            return false;
-        }
-        region.code.code.write(from, &code);
-        region.used = used;
-        region.image = Some(image);
-        true
+        let (code, used) = (region.code.clone(), &mut region.used);
+        region.image = Image::parse(bytes, identity, &code.runtime, target, |from, bytes| {
+            let end = (from + bytes.len()).next_multiple_of(16);
+            let fits = from == *used && end + 64 <= code.code.size();
+            if fits {
+                code.code.write(from, bytes);
+                *used = end;
+            }
+            fits
+        });
+        region.image.is_some()
     }
 
     /// The sleeping group that the code at an address belongs to.
@@ -149,7 +150,7 @@ impl Store {
                 }
             }
         }
-        for (n, pages) in pages_of_units(region).into_iter().enumerate() {
+        for (n, pages) in pages_of_units(region, space).into_iter().enumerate() {
             let (meta, alive) = &region.units[n];
             if !alive {
                 continue;
@@ -192,10 +193,14 @@ impl Store {
     }
 }
 
-/// The guest pages that each unit depends on.
-fn pages_of_units(region: &Region) -> Vec<Vec<u64>> {
+/// The guest pages that each unit depends on. Those with nothing to execute were looked at in vain ([`demotic_x86::ahead`]), which does no harm when
+/// there is something later.
+fn pages_of_units(region: &Region, space: &dyn GuestSpace) -> Vec<Vec<u64>> {
     let mut all = vec![Vec::new(); region.units.len()];
     for (&page, units) in &region.pages {
+        if space.fetch(page * PAGE, &mut [0]) == 0 {
+            continue;
+        }
         for &n in units {
             all[n as usize].push(page);
         }

@@ -375,8 +375,7 @@ impl Store {
         }
         let inner = self.lock();
         // A program that is not run for the first time will be run again, so what is new is worth translating.
-        let again = |r: &Region| r.image.as_ref().is_some_and(Image::is_awake);
-        let known = inner.regions.last().is_some_and(|r| again(r) || r.knows(key));
+        let known = inner.regions.last().is_some_and(|r| r.image.is_some() || r.knows(key));
         // Code that is checked instead of protected is not read from copies.
         let checked = || inner.written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES);
         if known || inner.refused.contains(&key) || checked() {

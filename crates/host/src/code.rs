@@ -8,7 +8,7 @@
 //! Fork: a twice-mapped object would be shared with the child, and each would patch the other's code. The parent makes a [`Code::copy`] before, and the
 //! child begins with [`Code::adopt`].
 
-use crate::arch;
+use crate::{arch, map};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +23,8 @@ pub enum Mapping {
 }
 
 const PAGE: usize = 4096;
+/// From so many bytes on, the pages that are written are asked for at once.
+const MANY: usize = 4 * PAGE;
 
 /// A region of code memory.
 #[derive(Debug)]
@@ -54,14 +56,14 @@ impl Code {
     }
 
     fn flip(size: usize) -> io::Result<Code> {
-        let rx = map(0, size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        let rx = mapping(0, size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
         Ok(Code { rx, rw: AtomicUsize::new(rx), size, mapping: Mapping::Flip, flip: Mutex::new(()) })
     }
 
     fn dual(size: usize) -> io::Result<Code> {
         let fd = object(size)?;
-        let views = map(0, size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED, fd).and_then(|rx| {
-            match map(0, size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd) {
+        let views = mapping(0, size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED, fd).and_then(|rx| {
+            match mapping(0, size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd) {
                 Ok(rw) => Ok((rx, rw)),
                 Err(e) => {
                     unmap(rx, size);
@@ -106,10 +108,17 @@ impl Code {
     /// When it does not fit: a mistake of the caller.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset <= self.size && bytes.len() <= self.size - offset, "code outside its region");
+        let many = bytes.len() >= MANY;
         self.writable(offset, bytes.len(), |rw| {
+            if many {
+                map::populate(rw, bytes.len(), true);
+            }
             // SAFETY: inside the writable view, which only this module touches.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), rw as *mut u8, bytes.len()) };
         });
+        if many {
+            map::populate(self.rx + offset, bytes.len(), false);
+        }
         arch::sync_code(self.rw.load(Ordering::Relaxed) + offset, self.rx + offset, bytes.len());
     }
 
@@ -187,8 +196,8 @@ impl Code {
     /// What mmap(2) says; the region must not be used then.
     pub fn adopt(&self, copy: &Copy, used: usize) -> io::Result<()> {
         let Some(fd) = copy.object else { return Ok(()) };
-        let rw = map(0, self.size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd)?;
-        map(self.rx, self.size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED, fd)?;
+        let rw = mapping(0, self.size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd)?;
+        mapping(self.rx, self.size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED, fd)?;
         unmap(self.rw.swap(rw, Ordering::Relaxed), self.size);
         arch::sync_code(rw, self.rx, used);
         Ok(())
@@ -239,7 +248,7 @@ fn close(fd: i32) {
     unsafe { libc::close(fd) };
 }
 
-fn map(at: usize, size: usize, prot: i32, flags: i32, fd: i32) -> io::Result<usize> {
+fn mapping(at: usize, size: usize, prot: i32, flags: i32, fd: i32) -> io::Result<usize> {
     // SAFETY: fresh memory, or with MAP_FIXED the caller's own.
     let p = unsafe { libc::mmap(at as *mut libc::c_void, size, prot, flags | libc::MAP_NORESERVE, fd, 0) };
     if p == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(p as usize) }

@@ -19,6 +19,8 @@ pub fn prepare() {
         unsafe {
             libc::mallopt(libc::M_TOP_PAD, 2 * FIRST as i32);
             libc::mallopt(libc::M_TRIM_THRESHOLD, 16 * FIRST as i32);
+            // Large tables of zeros that are only touched here and there (a thread has three of 64 KiB and more) are not filled with zeros.
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
             let start = (libc::sbrk(0) as usize).next_multiple_of(PAGE);
             libc::free(libc::malloc(64));
             let end = libc::sbrk(0) as usize & !(PAGE - 1);

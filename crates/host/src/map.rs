@@ -59,3 +59,80 @@ impl Drop for Stack {
         unsafe { libc::munmap(self.base as *mut libc::c_void, self.size) };
     }
 }
+
+/// Fresh memory for the contents of a file, present at once: filling it costs no page faults. Not the allocator's, which would cut it off its heap.
+#[derive(Debug)]
+pub struct Room {
+    at: usize,
+    /// Bytes mapped.
+    size: usize,
+    len: usize,
+}
+
+const PAGE: usize = 4096;
+
+impl Room {
+    /// Zeros.
+    ///
+    /// # Errors
+    /// What mmap(2) says.
+    pub fn new(len: usize) -> io::Result<Room> {
+        let size = len.max(1).next_multiple_of(PAGE);
+        // SAFETY: fresh memory.
+        let p = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE,
+                -1,
+                0,
+            )
+        };
+        if p == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Room { at: p as usize, size, len }) }
+    }
+
+    /// Gives back what is behind the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = len.min(self.len);
+        let keep = self.len.max(1).next_multiple_of(PAGE);
+        if keep < self.size {
+            // SAFETY: whole pages of this mapping behind everything that can still be reached.
+            unsafe { libc::munmap((self.at + keep) as *mut libc::c_void, self.size - keep) };
+            self.size = keep;
+        }
+    }
+}
+
+impl std::ops::Deref for Room {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped and initialised, and not changed while it is borrowed.
+        unsafe { std::slice::from_raw_parts(self.at as *const u8, self.len) }
+    }
+}
+
+impl std::ops::DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: mapped and initialised, and borrowed by nobody else.
+        unsafe { std::slice::from_raw_parts_mut(self.at as *mut u8, self.len) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a reference to it.
+        unsafe { libc::munmap(self.at as *mut libc::c_void, self.size) };
+    }
+}
+
+/// Asks for the pages of a range before they are touched one by one. Without effect on kernels before 5.14.
+pub(crate) fn populate(at: usize, len: usize, write: bool) {
+    const MADV_POPULATE_READ: i32 = 22;
+    const MADV_POPULATE_WRITE: i32 = 23;
+    let first = at & !(PAGE - 1);
+    let end = (at + len).next_multiple_of(PAGE);
+    let advice = if write { MADV_POPULATE_WRITE } else { MADV_POPULATE_READ };
+    // SAFETY: changes no contents.
+    unsafe { libc::madvise(first as *mut libc::c_void, end - first, advice) };
+}

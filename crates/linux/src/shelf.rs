@@ -10,6 +10,7 @@
 //! business: without a file everything is translated anew.
 
 use demotic_engine::Shelf;
+use demotic_host::map::Room;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -170,15 +171,15 @@ impl Shelf for Folder {
         self.identity
     }
 
-    fn load(&self, variant: u64) -> Option<Vec<u8>> {
+    fn load(&self, variant: u64) -> Option<Room> {
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
             .open(self.file(variant))
             .ok()?;
         let m = file.metadata().ok().filter(|m| m.is_file() && is_private(m) && m.len() <= ROOM)?;
-        let mut image = Vec::with_capacity(m.len() as usize + 1);
-        file.read_to_end(&mut image).ok()?;
+        let mut image = Room::new(m.len() as usize).ok()?;
+        file.read_exact(&mut image).ok()?;
         Some(image)
     }
 
@@ -209,14 +210,14 @@ mod tests {
         let open = |path: &Path, wide| Folder::open(&keep, &File::open(path).unwrap(), wide).unwrap();
         open(&one, false).save(7, b"image");
         assert_eq!(open(&one, false).load(7).as_deref(), Some(&b"image"[..]));
-        assert_eq!(open(&one, false).load(8), None);
-        assert_eq!(open(&one, true).load(7), None);
-        assert_eq!(open(&other, false).load(7), None);
+        assert_eq!(open(&one, false).load(8).as_deref(), None);
+        assert_eq!(open(&one, true).load(7).as_deref(), None);
+        assert_eq!(open(&other, false).load(7).as_deref(), None);
         let file = open(&one, false).file(7);
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         // Somebody else could have written it.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(open(&one, false).load(7), None);
+        assert_eq!(open(&one, false).load(7).as_deref(), None);
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(Folder::open(&keep, &File::open(&one).unwrap(), false).is_none());
         fs::remove_dir_all(&dir).unwrap();

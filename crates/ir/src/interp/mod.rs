@@ -160,9 +160,9 @@ impl Values for [V; 4] {
     }
 }
 
-/// Twice what a block may have: so large a table of zeros the C library takes from the kernel, and pages that no block needs are
+/// No block has more ([`crate::build::MAX_INSTS`]). So large a table of zeros the C library takes from the kernel, and pages that no block needs are
 /// never touched.
-const SCRATCH: usize = 8192;
+const SCRATCH: usize = 4096;
 
 /// The scratch array for one thread's interpreter.
 #[derive(Debug)]
