@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: processor time of the kernels and of starting programs, natively, by Demotic and by the distribution's qemu-user, in turn.
 //!
-//! User and system time of the whole process tree, medians of several runs; what the programs print must be the same. For an interactive program, the
+//! User and system time of the whole process tree, medians of several runs; what the programs print must be the same. Starting is measured
+//! with the translations that earlier runs of the program have left, and without. For an interactive program, the
 //! time on the clock until its first screen. A kernel's time
 //! includes its start, which is below a hundredth of it. Demotic is `dist/demotic-x86_64` in the target directory
 //! (`cargo xtask dist x86_64`), or `DEMOTIC_X86_64`.
@@ -20,11 +21,14 @@ use crate::kernels::{self, KERNELS, Options, build, build_kernel, build_tool, ce
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Runner {
     Native,
+    /// With what earlier runs have translated.
     Demotic,
+    /// As it runs a program for the first time.
+    First,
     Qemu,
 }
 
-const RUNNERS: [Runner; 3] = [Runner::Native, Runner::Demotic, Runner::Qemu];
+const RUNNERS: [Runner; 4] = [Runner::Native, Runner::Demotic, Runner::First, Runner::Qemu];
 
 /// One thing to measure.
 struct Row {
@@ -37,10 +41,15 @@ struct Row {
     tool: &'static str,
     /// Whether qemu translates all of it: programs that execute others would run those natively.
     qemu: bool,
+    /// Whether starting is what is measured. Only then Demotic keeps translations from run to run, and is measured without them as well.
+    start: bool,
 }
 
 /// Seconds of a row for an ABI, by runner; `None` where it fails or is not run.
-type Times = [Option<f64>; 3];
+type Times = [Option<f64>; RUNNERS.len()];
+
+/// Runs after which a program has left all that it can.
+const WARM: usize = 4;
 
 pub fn bench(arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
@@ -58,23 +67,26 @@ pub fn bench(arguments: &[&str]) -> Result<()> {
         if rows.is_empty() {
             continue;
         }
-        let header = heading(title, &abis);
+        let start = rows[0].start;
+        let header = heading(title, &abis, start);
         print!("{header}");
         compute.push_str(&header);
-        let mut ratios: Vec<Vec<(f64, Option<f64>)>> = vec![Vec::new(); abis.len()];
+        let mut ratios: Vec<Vec<[Option<f64>; RUNNERS.len()]>> = vec![Vec::new(); abis.len()];
         for row in &rows {
             let mut line = format!("| {} |", row.name);
             for (a, abi) in abis.iter().enumerate() {
                 let command = row.commands.iter().find(|(x, _)| x == abi).map(|(_, c)| c);
                 let times = match command {
                     Some(c) => measure(&demotic, *abi, c, row, &options, &mut wrong)?,
-                    None => [None; 3],
+                    None => Times::default(),
                 };
-                let by = |k: usize| Some(times[k]? / times[0]?);
-                if let Some(ours) = by(1) {
-                    ratios[a].push((ours, by(2)));
+                let by = times.map(|t| Some(t? / times[0]?));
+                ratios[a].push(by);
+                write!(line, " {} | {} |", cell(times[0].map(|t| t * 1e3)), cell(by[1]))?;
+                if start {
+                    write!(line, " {} |", cell(by[2]))?;
                 }
-                write!(line, " {} | {} | {} |", cell(times[0].map(|t| t * 1e3)), cell(by(1)), cell(by(2)))?;
+                write!(line, " {} |", cell(by[3]))?;
             }
             println!("{line}");
             compute.push_str(&line);
@@ -82,9 +94,12 @@ pub fn bench(arguments: &[&str]) -> Result<()> {
         }
         let mut line = "| **geomean** |".to_owned();
         for list in &ratios {
-            let ours = geomean(list.iter().map(|r| r.0));
-            let theirs = geomean(list.iter().filter_map(|r| r.1));
-            write!(line, " | **{}** | {} |", cell(ours), cell(theirs))?;
+            let of = |k: usize| cell(geomean(list.iter().filter_map(|r| r[k])));
+            write!(line, " | **{}** |", of(1))?;
+            if start {
+                write!(line, " {} |", of(2))?;
+            }
+            write!(line, " {} |", of(3))?;
         }
         println!("{line}\n");
         compute.push_str(&line);
@@ -102,12 +117,13 @@ pub fn bench(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn heading(title: &str, abis: &[Abi]) -> String {
+fn heading(title: &str, abis: &[Abi], start: bool) -> String {
     let mut names = format!("| {title} |");
     let mut rule = "| --- |".to_owned();
     for abi in abis {
-        let _ = write!(names, " {0} native, ms | Demotic × | qemu-{0} × |", abi.name());
-        rule.push_str(" ---: | ---: | ---: |");
+        let first = if start { " the first time × |" } else { "" };
+        let _ = write!(names, " {0} native, ms | Demotic × |{first} qemu-{0} × |", abi.name());
+        rule.push_str(if start { " ---: | ---: | ---: | ---: |" } else { " ---: | ---: | ---: |" });
     }
     format!("{names}\n{rule}\n")
 }
@@ -120,7 +136,7 @@ fn kernel_rows(options: &Options) -> Result<Vec<Row>> {
         for abi in options.abis() {
             commands.push((abi, vec![text(&build_kernel(abi, kernel)?), rounds.to_string()]));
         }
-        rows.push(Row { name: kernel.name.to_owned(), commands, repeat: 1, tool: "cputime", qemu: true });
+        rows.push(Row { name: kernel.name.to_owned(), commands, repeat: 1, tool: "cputime", qemu: true, start: false });
     }
     Ok(rows)
 }
@@ -138,7 +154,7 @@ fn package(name: &str, abi: Abi) -> Option<PathBuf> {
 fn screen_rows(options: &Options) -> Vec<Row> {
     let of = |abi| package("fzf-0.20", abi).map(|f| (abi, vec![text(&f)]));
     let commands: Vec<_> = options.abis().filter_map(of).collect();
-    let row = Row { name: "fzf, 1,000 lines".to_owned(), commands, repeat: 5, tool: "screen", qemu: true };
+    let row = Row { name: "fzf, 1,000 lines".to_owned(), commands, repeat: 5, tool: "screen", qemu: true, start: true };
     let wanted = options.wants("screen") && !row.commands.is_empty();
     wanted.then_some(row).into_iter().collect()
 }
@@ -156,7 +172,7 @@ fn start_rows(options: &Options) -> Result<Vec<Row>> {
                     commands.push((abi, c));
                 }
             }
-            rows.push(Row { name: name.to_owned(), commands, repeat, tool: "cputime", qemu });
+            rows.push(Row { name: name.to_owned(), commands, repeat, tool: "cputime", qemu, start: true });
             Ok(())
         };
     add("hello, static", 40, true, &|abi| Ok(Some(vec![text(&build(abi, "hello", &["hello.c"], &[])?)])))?;
@@ -186,7 +202,13 @@ fn measure(
 ) -> Result<Times> {
     let runs = options.runs.unwrap_or(3);
     let tool = build_tool(row.tool, &format!("{}.c", row.tool), &[])?;
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let folder = kept()?;
+    if row.start {
+        for _ in 0..WARM {
+            let _ = Command::new(&tool).arg("1").arg(demotic).arg("--keep").arg(&folder).args(command).output();
+        }
+    }
+    let mut times: [Vec<f64>; RUNNERS.len()] = Default::default();
     let mut expected: Option<Vec<u8>> = None;
     for _ in 0..runs {
         for (k, runner) in RUNNERS.into_iter().enumerate() {
@@ -194,8 +216,12 @@ fn measure(
             c.arg(row.repeat.to_string());
             match runner {
                 Runner::Native => {}
-                Runner::Demotic => {
-                    c.arg(demotic).args(options.demotic());
+                Runner::First if !row.start => continue,
+                Runner::Demotic if row.start => {
+                    c.arg(demotic).arg("--keep").arg(&folder).args(options.demotic());
+                }
+                Runner::Demotic | Runner::First => {
+                    c.arg(demotic).args(["--keep", "off"]).args(options.demotic());
                 }
                 Runner::Qemu if !row.qemu => continue,
                 Runner::Qemu => {
@@ -227,6 +253,14 @@ fn measure(
         }
     }
     Ok(times.map(median))
+}
+
+/// A folder for translations of this measurement's own.
+fn kept() -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = demotic_testkit::root().join("target/bench-kept");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 /// The distribution's emulator for an ABI.

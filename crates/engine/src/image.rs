@@ -4,8 +4,8 @@
 //! read back at another address runs as it is. What may have changed meanwhile is the guest's memory. Therefore the units are in
 //! *groups*, one for each mapping of a file that their code is in, with a digest of every guest page that was looked at for
 //! their sake. A group sleeps until control gets to an address of it; then its pages are protected as for any translation
-//! and compared, all of them, and the group wakes up or is dead. Links between groups are undone when the image is made; inside a
-//! group they stay, so after one comparison of pages a whole program runs without a lookup.
+//! and compared, all of them, and the group wakes up or is dead. Edges inside a group are linked when the image is made and all others are not,
+//! so after one comparison of pages a whole program runs without a lookup.
 //!
 //! Invariants: code of a sleeping or dead group is in no table and no link leads to it. A write to a page of an awake group, or its
 //! unmapping, kills the group as a whole: its entries lead to their pre-entries from then on. Metadata of a unit is decoded when
@@ -349,7 +349,8 @@ impl Image {
 
     /// All units that go into a new image, with their group here and whether their blocks can be entered.
     pub fn survivors(&mut self, start: usize) -> Vec<(Arc<Meta>, usize, bool)> {
-        let rows: Vec<(u32, usize)> = (0u32..).zip(self.unit_rows()).map(|(n, r)| (n, r.group.get() as usize)).collect();
+        let rows: Vec<(u32, usize)> =
+            (0u32..).zip(self.unit_rows()).map(|(n, r)| (n, r.group.get() as usize)).collect();
         let alive = |g: usize| self.groups.get(g).is_some_and(|g| g.state != State::Dead);
         let rows: Vec<(u32, usize)> = rows.into_iter().filter(|r| alive(r.1)).collect();
         rows.into_iter()
@@ -383,12 +384,8 @@ impl Maker {
             let key = meta.key(block.pc);
             let offset = at + block.entry as usize;
             if enter(key, start + offset) {
-                let row = EntryRow {
-                    pc: key.pc.into(),
-                    kind: kind_of(key),
-                    at: (offset as u32).into(),
-                    unit: n.into(),
-                };
+                let row =
+                    EntryRow { pc: key.pc.into(), kind: kind_of(key), at: (offset as u32).into(), unit: n.into() };
                 self.entries.push(row);
             }
         }
@@ -401,14 +398,22 @@ impl Maker {
         true
     }
 
+    /// Offset in the region and group of every block that can be entered.
+    pub fn index(&self) -> FxHashMap<Key, (usize, usize)> {
+        let entries = self.entries.iter().rev().filter_map(|e| {
+            let key = Key { pc: e.pc.get(), mode: mode_of(e.kind)?, fp_by_helper: e.kind & 0x80 != 0 };
+            let unit = self.units.get(e.unit.get() as usize)?;
+            Some((key, (e.at.get() as usize, unit.group.get() as usize)))
+        });
+        entries.collect()
+    }
+
     /// The image. `code` are the region's bytes from the offset `from` on; units were added in the order of their addresses.
     pub fn finish(mut self, groups: &[Group], runtime: &Runtime, from: usize, code: &[u8], identity: u64) -> Vec<u8> {
         self.entries.sort_by_key(|e| (e.pc.get(), e.kind));
         self.entries.dedup_by_key(|e| (e.pc.get(), e.kind));
-        let rows: Vec<GroupRow> = groups
-            .iter()
-            .map(|g| GroupRow { object: g.object.into(), pages: (g.pages.len() as u32).into() })
-            .collect();
+        let rows: Vec<GroupRow> =
+            groups.iter().map(|g| GroupRow { object: g.object.into(), pages: (g.pages.len() as u32).into() }).collect();
         let pages: Vec<PageRow> = groups
             .iter()
             .flat_map(|g| &g.pages)

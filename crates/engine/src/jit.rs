@@ -13,7 +13,7 @@ use crate::{GuestState, interrupt};
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
 #[cfg(target_arch = "x86_64")]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ADJUST, ATTEMPT, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub};
+use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -47,6 +47,8 @@ pub(crate) struct Jit {
     /// The region that `targets` and the shadow stack lead into.
     region: Option<Arc<RegionCode>>,
     variant: Option<Key>,
+    /// The edge that led to where nothing was translated, to be linked when that is there.
+    awaited: Option<(usize, EdgeKind, Key)>,
 }
 
 /// Why [`Jit::run`] came back. The guest state is exact but for what is said.
@@ -87,13 +89,17 @@ impl Jit {
         };
         let shadow = Stack::new(SHADOW).ok()?;
         let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
-        Some(Jit { core, targets, shadow, region: None, variant: None })
+        Some(Jit { core, targets, shadow, region: None, variant: None, awaited: None })
     }
 
     /// The region that is current now; forgets what leads into another one.
     fn enter_region(&mut self, store: &Store, variant: Key) -> Option<Arc<RegionCode>> {
         let code = store.current()?;
         let same = self.region.as_ref().is_some_and(|r| Arc::ptr_eq(r, &code));
+        if !same {
+            // Another one may come to stand where that was.
+            self.awaited = None;
+        }
         if !same || self.variant != Some(variant) {
             if self.variant.is_some() {
                 self.targets.clear();
@@ -160,6 +166,11 @@ impl Jit {
             Way::Refused => return Stop::Interpret(start),
             Way::Missing => return Stop::Translate(start),
         };
+        if let Some((site, kind, to)) = self.awaited.take() {
+            if to == key(start) {
+                store.link(site, kind, to);
+            }
+        }
         let emitter = store.emitter;
         self.core.frame.state = state.clone();
         let frame = &mut self.core.frame;
@@ -256,7 +267,10 @@ impl Jit {
                         continue;
                     }
                     Way::Refused => Stop::Interpret(at),
-                    Way::Missing => Stop::Translate(at),
+                    Way::Missing => {
+                        self.awaited = from.map(|(site, kind)| (site, kind, key(at)));
+                        Stop::Translate(at)
+                    }
                 }
             };
             self.store_state(store, state, mode);

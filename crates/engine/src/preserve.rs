@@ -2,7 +2,7 @@
 
 use crate::cache::PAGE;
 use crate::image::{self, Group, Image, Maker, State};
-use crate::store::{Region, RegionCode, Store};
+use crate::store::{Meta, Region, RegionCode, Store};
 use crate::{Engine, GuestSpace};
 use demotic_codegen::target::Order;
 use demotic_codegen::{EdgeKind, Stub};
@@ -132,8 +132,8 @@ impl Store {
         let start = region.code.code.start();
         let mut sorter = Sorter { space, pages: FxHashMap::default(), groups: Vec::new() };
         let mut maker = Maker::default();
-        // Which group the code at the beginning of each unit is in, by offset.
-        let mut placed: Vec<(usize, usize, usize)> = Vec::new();
+        // The units in it, with their groups.
+        let mut placed: Vec<(Arc<Meta>, usize)> = Vec::new();
         if let Some(image) = &mut region.image {
             let mut renamed: Vec<Option<usize>> = Vec::new();
             for g in &image.groups {
@@ -146,7 +146,7 @@ impl Store {
                 let Some(group) = renamed[g] else { continue };
                 let here = |key, host: usize| entered && image.offset_of(key) == Some(host - start);
                 if maker.unit(&meta, start, group, here) {
-                    placed.push((meta.host - start, meta.len as usize, group));
+                    placed.push((meta, group));
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Store {
             let Some(group) = sorter.group(&pages).filter(|_| sorter.is_unchanged(sources)) else { continue };
             if maker.unit(meta, start, group, |key, host| region.entries.get(&key) == Some(&host)) {
                 sorter.add(group, &pages);
-                placed.push((meta.host - start, meta.len as usize, group));
+                placed.push((meta.clone(), group));
             }
         }
         if placed.is_empty() {
@@ -167,23 +167,18 @@ impl Store {
         }
         let from = region.code.runtime.code.len().next_multiple_of(64);
         let mut code = region.code.code.read(from, region.used - from);
-        // Links between groups, and to what is not in the image, are undone.
-        let group_of = |host: usize| {
-            let offset = host - start;
-            let n = placed.partition_point(|p| p.0 <= offset).checked_sub(1)?;
-            (offset < placed[n].0 + placed[n].1).then_some(placed[n].2)
-        };
-        for (&to, links) in &region.incoming {
-            for &(at, kind) in links {
-                let own = group_of(at);
-                if own.is_none() || own == group_of(to) {
-                    continue;
-                }
-                let stub = match kind {
+        let offset_of = maker.index();
+        for (meta, group) in &placed {
+            for edge in &meta.edges {
+                // Inside a group edges are linked, taken or not; others lead out, whatever they are linked to now.
+                let there = offset_of.get(&meta.key(edge.pc)).filter(|to| to.1 == *group);
+                let at = meta.host + edge.at as usize;
+                let stub = match edge.kind {
                     EdgeKind::Jump => Stub::EdgeJump,
                     EdgeKind::Call => Stub::EdgeCall,
                 };
-                let patch = self.emitter.edge(kind, at as u64, region.code.stub(stub) as u64, false)?;
+                let to = there.map_or(region.code.stub(stub), |to| start + to.0);
+                let patch = self.emitter.edge(edge.kind, at as u64, to as u64, there.is_some())?;
                 let offset = at - start - from;
                 let len = usize::from(patch.len);
                 code.get_mut(offset..offset + len)?.copy_from_slice(&patch.bytes[..len]);
@@ -240,9 +235,9 @@ impl Sorter<'_> {
             // Nobody has come by to compare it. As it was, or the new units stay alone.
             let known = std::mem::take(&mut self.groups[n].pages);
             let same = self.groups[n].state == State::Awake
-                || known.iter().all(|&(page, digest)| {
-                    self.page(page).is_some_and(|(_, bytes)| image::digest(bytes) == digest)
-                });
+                || known
+                    .iter()
+                    .all(|&(page, digest)| self.page(page).is_some_and(|(_, bytes)| image::digest(bytes) == digest));
             self.groups[n].pages = known;
             if same {
                 self.groups[n].state = State::Awake;
