@@ -98,6 +98,16 @@ pub fn ci() -> Result<()> {
         .env("DEMOTIC_REQUIRE_GUESTS", "1")
         .env("DEMOTIC_ENGINE", "eager");
     sum.command("whole programs, all of them translated", tests)?;
+    // What a run leaves for the next one: made in the first round, used in the second.
+    let folder = kept()?;
+    for round in ["leaving translations behind", "with translations of the round before"] {
+        let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast"]);
+        tests
+            .env("DEMOTIC_HOSTS", translating.join(","))
+            .env("DEMOTIC_REQUIRE_GUESTS", "1")
+            .env("DEMOTIC_KEEP", &folder);
+        sum.command(&format!("whole programs {round}"), tests)?;
+    }
     results::clear()?;
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
     tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");
@@ -112,6 +122,17 @@ pub fn ci() -> Result<()> {
         std::process::exit(1);
     }
     Ok(())
+}
+
+/// An empty folder for translations.
+fn kept() -> Result<std::path::PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = root().join("target/kept");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 /// The whole-program tests alone.

@@ -12,8 +12,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// New units that are worth a new image, at least; of an image that is there already, this part.
-const WORTH: (usize, usize) = (2, 64);
+/// More new units than this part of an image that is there already are worth a new one.
+const WORTH: usize = 64;
 
 /// A sleeping group that control got to.
 pub(crate) struct Sleeper {
@@ -125,7 +125,7 @@ impl Store {
         let region = inner.regions.last_mut()?;
         let old = region.image.as_ref().map_or(0, Image::len);
         let fresh = region.units[region.kept..].iter().filter(|u| u.1).count();
-        if fresh < WORTH.0.max(old / WORTH.1) {
+        if fresh <= old / WORTH {
             return None;
         }
         region.kept = region.units.len();

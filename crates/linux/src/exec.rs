@@ -187,6 +187,13 @@ pub fn own_fd() -> Option<u32> {
     u32::try_from(OWN_BINARY.load(Ordering::Relaxed)).ok()
 }
 
+/// What the host says about the file of Demotic's own binary.
+pub fn own_metadata() -> Option<std::fs::Metadata> {
+    // SAFETY: the descriptor is ours, and given back unclosed.
+    let file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(own_fd()? as i32) });
+    file.metadata().ok()
+}
+
 /// Makes room when the guest wants to give `fd` a meaning of its own (dup2(2)): Demotic's binary moves to another one.
 pub fn vacate_fd(fd: i32) {
     if is_own_fd(fd) {

@@ -94,7 +94,7 @@ impl Folder {
         let mut hasher = DefaultHasher::new();
         trace(&program.metadata().ok()?, &mut hasher);
         // This build of Demotic: translations of another one may be other code for the same address.
-        trace(&fs::metadata("/proc/self/exe").ok()?, &mut hasher);
+        trace(&crate::exec::own_metadata()?, &mut hasher);
         (env!("CARGO_PKG_VERSION"), is_32bit).hash(&mut hasher);
         Some(Folder { dir: dir.clone(), place: (place.dev(), place.ino()), identity: hasher.finish() })
     }

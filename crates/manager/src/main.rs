@@ -1,12 +1,13 @@
 //! `demotic-manage`: everything a person touches that is not running a program.
 //!
-//! The runner is small because it starts with every guest program; what may take its time is here. Today that is one verb,
-//! `doctor`, which says whether this machine can run guests and what is in the way. Roots, binfmt_misc registration and the
-//! code cache get their verbs here when they exist.
+//! The runner is small because it starts with every guest program; what may take its time is here. Today that are two verbs:
+//! `doctor`, which says whether this machine can run guests and what is in the way, and `cache`, which looks after the translations
+//! that are kept between runs. Roots and binfmt_misc registration get their verbs here when they exist.
 //!
 //! Architecture invariant: no crate of the runtime is linked here.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod doctor;
 
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 usage: demotic-manage VERB
 
+  cache       say where translations are kept between runs, and how much they take
+  cache clear remove them
   doctor      say what this machine offers to guest programs, and what is in the way
   --help      this text
   --version   the version
@@ -46,6 +49,16 @@ fn main() -> ExitCode {
     };
     if verb == "doctor" {
         return doctor::run();
+    }
+    if verb == "cache" {
+        return match args.next() {
+            Ok(None) => cache::show(),
+            Ok(Some(Value(what))) if what == "clear" => cache::clear(),
+            _ => {
+                eprintln!("demotic-manage: cache: expected nothing or clear");
+                ExitCode::from(USAGE)
+            }
+        };
     }
     eprintln!("demotic-manage: no verb {verb:?} (see --help)");
     ExitCode::from(USAGE)

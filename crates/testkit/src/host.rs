@@ -84,7 +84,8 @@ impl Host {
         self.command_with(&[], program)
     }
 
-    /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit`, `eager` or `interp`).
+    /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit`, `eager` or `interp`),
+    /// `DEMOTIC_KEEP` a folder for translations; without it none are kept.
     pub fn command_with(self, options: &[&str], program: &Path) -> Command {
         if self == Host::Native {
             return Command::new(program);
@@ -106,6 +107,7 @@ impl Host {
         if let Some(engine) = std::env::var_os("DEMOTIC_ENGINE") {
             command.arg("--engine").arg(engine);
         }
+        command.arg("--keep").arg(std::env::var_os("DEMOTIC_KEEP").unwrap_or_else(|| "off".into()));
         command.args(options).arg("--").arg(program);
         command
     }
