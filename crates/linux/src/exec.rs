@@ -346,7 +346,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     drop(target);
 
     // For the next process that runs this program.
-    task.process.engine.preserve();
+    task.process.preserve();
     // The strings hang on the task: a vfork child never comes back from here, but its parent frees the task.
     let env_list = pointers(&env);
     task.exec_strings = env;

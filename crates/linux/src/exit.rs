@@ -13,7 +13,7 @@ pub fn sys_exit(task: &mut Task, args: [u64; 6]) -> SysResult {
 
 /// exit_group(2): ends the process at once.
 pub fn sys_exit_group(task: &mut Task, args: [u64; 6]) -> SysResult {
-    task.process.engine.preserve();
+    task.process.preserve();
     crate::futex::release_robust(task);
     process_exit(args[0] as i32)
 }

@@ -81,6 +81,8 @@ pub struct Process {
     pub auxv: Vec<u8>,
     /// True for an i386 program.
     pub is_32bit: bool,
+    /// True for a child of vfork: what it does is its parent's business as well.
+    pub is_vforked: bool,
     /// From the command line.
     pub options: Options,
 }
@@ -92,6 +94,13 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
+    /// Leaves translations for later processes ([`Engine::preserve`]); the parent of a vfork child does that for both.
+    pub fn preserve(&self) {
+        if !self.is_vforked {
+            self.engine.preserve();
+        }
+    }
+
     /// A child of vfork: the same memory, its own actions.
     pub fn for_vfork(&self) -> Process {
         Process {
@@ -103,6 +112,7 @@ impl Process {
             args: self.args.clone(),
             auxv: self.auxv.clone(),
             is_32bit: self.is_32bit,
+            is_vforked: true,
             options: self.options.clone(),
         }
     }
@@ -146,7 +156,7 @@ pub fn start(start: &Start) -> StartError {
     match prepare(start) {
         Ok(mut task) => {
             let status = run::run(&mut task);
-            task.process.engine.preserve();
+            task.process.preserve();
             run::leave_thread(&mut task);
             // Other threads may still use everything: nothing is torn down.
             std::mem::forget(task);
@@ -213,6 +223,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         args: args.into_iter().map(OsString::from_vec).collect(),
         auxv: loaded.auxv,
         is_32bit,
+        is_vforked: false,
         options: start.options.clone(),
     });
     let cpu = Cpu::new(&engine, state);

@@ -41,6 +41,7 @@ impl Guest {
             args: vec!["program".into(), "argument".into()],
             auxv: vec![1, 2, 3, 4],
             is_32bit: abi == Abi::I386,
+            is_vforked: false,
             options: Options::default(),
         };
         let task = Task {
