@@ -175,8 +175,7 @@ pub fn carry(l: &mut Lifter, how: char) -> Flow {
             l.b.setfl(CF, f);
         }
         _ => {
-            let f = l.b.getfl();
-            let c = l.b.cond(CC_B | 1, f);
+            let c = l.b.condition_of_flags(CC_B | 1);
             l.set_flag_if(c, CF);
         }
     }

@@ -49,8 +49,7 @@ pub fn looping(l: &mut Lifter, zf: Option<bool>) -> Flow {
     let zero = l.b.is_zero(left);
     let mut cond = l.b.not(zero);
     if let Some(want) = zf {
-        let f = l.b.getfl();
-        let z = l.b.cond(if want { 4 } else { 5 }, f);
+        let z = l.b.condition_of_flags(if want { 4 } else { 5 });
         cond = l.b.and(cond, z);
     }
     Flow::End(Term::Branch { cond, taken: Edge::to(target(l)), fall: Edge::to(l.next) })

@@ -346,16 +346,14 @@ impl<'a> Lifter<'a> {
 
     /// The carry flag as a truth value.
     pub fn carry(&mut self) -> Val {
-        let f = self.b.getfl();
-        self.b.cond(CC_B, f)
+        self.b.condition_of_flags(CC_B)
     }
 
     /// Condition code of a Jcc, SETcc or CMOVcc.
     pub fn condition(&mut self) -> Val {
         let cc = self.insn.condition_code() as u8;
         // iced numbers them from 1 in the order of the opcode nibble.
-        let f = self.b.getfl();
-        self.b.cond(cc.wrapping_sub(1) & 15, f)
+        self.b.condition_of_flags(cc.wrapping_sub(1) & 15)
     }
 
     /// Flags from a carry-like truth value in `flag`s.
