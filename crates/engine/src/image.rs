@@ -349,7 +349,8 @@ impl Image {
 
     /// All units that go into a new image, with their group here and whether their blocks can be entered.
     pub fn survivors(&mut self, start: usize) -> Vec<(Arc<Meta>, usize, bool)> {
-        let rows: Vec<(u32, usize)> = (0u32..).zip(self.unit_rows()).map(|(n, r)| (n, r.group.get() as usize)).collect();
+        let rows: Vec<(u32, usize)> =
+            (0u32..).zip(self.unit_rows()).map(|(n, r)| (n, r.group.get() as usize)).collect();
         let alive = |g: usize| self.groups.get(g).is_some_and(|g| g.state != State::Dead);
         let rows: Vec<(u32, usize)> = rows.into_iter().filter(|r| alive(r.1)).collect();
         rows.into_iter()
@@ -383,12 +384,8 @@ impl Maker {
             let key = meta.key(block.pc);
             let offset = at + block.entry as usize;
             if enter(key, start + offset) {
-                let row = EntryRow {
-                    pc: key.pc.into(),
-                    kind: kind_of(key),
-                    at: (offset as u32).into(),
-                    unit: n.into(),
-                };
+                let row =
+                    EntryRow { pc: key.pc.into(), kind: kind_of(key), at: (offset as u32).into(), unit: n.into() };
                 self.entries.push(row);
             }
         }
@@ -405,10 +402,8 @@ impl Maker {
     pub fn finish(mut self, groups: &[Group], runtime: &Runtime, from: usize, code: &[u8], identity: u64) -> Vec<u8> {
         self.entries.sort_by_key(|e| (e.pc.get(), e.kind));
         self.entries.dedup_by_key(|e| (e.pc.get(), e.kind));
-        let rows: Vec<GroupRow> = groups
-            .iter()
-            .map(|g| GroupRow { object: g.object.into(), pages: (g.pages.len() as u32).into() })
-            .collect();
+        let rows: Vec<GroupRow> =
+            groups.iter().map(|g| GroupRow { object: g.object.into(), pages: (g.pages.len() as u32).into() }).collect();
         let pages: Vec<PageRow> = groups
             .iter()
             .flat_map(|g| &g.pages)

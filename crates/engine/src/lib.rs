@@ -143,16 +143,12 @@ impl Workshop {
             recent.iter_mut().flatten().for_each(|(_, b)| b.pc = u64::MAX);
         }
         let slot = &mut recent[hash(key.pc) % RECENT];
-        let known = matches!(slot, Some((mode, b)) if b.pc == key.pc && *mode == key.mode);
-        let old = slot.take();
-        let (_, block) = slot.insert(match old {
-            Some(block) if known => block,
-            old => {
-                let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
-                let block = reader.block(old.map(|o| o.1), key.pc, key.mode, limits, &mut fetch);
-                (key.mode, block)
-            }
-        });
+        let (mode, block) = slot.get_or_insert_with(|| (key.mode, Block::new(u64::MAX)));
+        if block.pc != key.pc || *mode != key.mode || key.pc == u64::MAX {
+            let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
+            reader.block(block, key.pc, key.mode, limits, &mut fetch);
+            *mode = key.mode;
+        }
         block
     }
 }

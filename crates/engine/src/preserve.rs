@@ -240,9 +240,9 @@ impl Sorter<'_> {
             // Nobody has come by to compare it. As it was, or the new units stay alone.
             let known = std::mem::take(&mut self.groups[n].pages);
             let same = self.groups[n].state == State::Awake
-                || known.iter().all(|&(page, digest)| {
-                    self.page(page).is_some_and(|(_, bytes)| image::digest(bytes) == digest)
-                });
+                || known
+                    .iter()
+                    .all(|&(page, digest)| self.page(page).is_some_and(|(_, bytes)| image::digest(bytes) == digest));
             self.groups[n].pages = known;
             if same {
                 self.groups[n].state = State::Awake;

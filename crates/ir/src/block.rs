@@ -49,11 +49,7 @@ impl Inst {
     /// Type of the result.
     #[inline]
     pub fn result(&self) -> Ty {
-        match self.op.result() {
-            crate::ops::TyRule::T => self.ty,
-            crate::ops::TyRule::Is(t) => t,
-            crate::ops::TyRule::Int => Ty::None,
-        }
+        self.op.result_type(self.ty)
     }
     /// What stands where something was removed.
     pub const NOP: Inst = Inst { op: Op::Nop, ty: Ty::None, args: [Val::NONE; 4], imm: 0 };

@@ -4,7 +4,7 @@
 //! test (debug builds; the verifier finds the same in any build).
 
 use crate::block::{Block, Inst, Mark, Term, Val};
-use crate::ops::{Effects, Op, TyRule};
+use crate::ops::{Op, TyRule};
 use crate::simplify::{Known, simplifies};
 use crate::slot::Slot;
 use crate::ty::Ty;
@@ -51,10 +51,14 @@ impl Builder {
         Builder { block: Block::new(0), known: Some(Known::default()) }
     }
 
-    /// Goes on with a new block at `pc`, in the tables of one that is not needed any more.
-    pub fn begin(&mut self, mut block: Block, pc: u64) {
-        block.reset(pc);
-        self.block = block;
+    /// Exchanges the block, with all its tables, for another one: to build in the place where one is to stand.
+    pub fn swap(&mut self, block: &mut Block) {
+        std::mem::swap(&mut self.block, block);
+    }
+
+    /// Begins anew, with a block at `pc`.
+    pub fn begin(&mut self, pc: u64) {
+        self.block.reset(pc);
         if let Some(known) = &mut self.known {
             known.reset();
         }
@@ -91,10 +95,20 @@ impl Builder {
     }
 
     /// Ends the block; `end` is the guest address behind it.
-    pub fn finish(&mut self, term: Term, end: u64) -> Block {
+    pub fn end(&mut self, term: Term, end: u64) {
         self.block.term = self.simplified_end(term);
         self.block.end = end;
+    }
+
+    /// Ends the block and gives it away.
+    pub fn finish(&mut self, term: Term, end: u64) -> Block {
+        self.end(term, end);
         std::mem::replace(&mut self.block, Block::EMPTY)
+    }
+
+    /// The block as it is now.
+    pub fn block(&self) -> &Block {
+        &self.block
     }
 
     /// The operation that computes a value.
@@ -124,17 +138,16 @@ impl Builder {
         all.iter_mut().zip(args).for_each(|(to, from)| *to = *from);
         let inst = Inst { op, ty, args: all, imm };
         match op {
-            Op::Get => self.read_slot(inst),
-            Op::Set => self.write_slot(inst),
+            Op::Get => self.read_slot(ty, imm),
+            Op::Set => self.write_slot(ty, all[0], imm),
             Op::SetHi => self.write_high(inst),
             Op::GetFl => self.read_flags(inst),
             Op::SetFl => self.write_flags(inst),
             Op::Cond => self.condition(inst),
             Op::ExitIf | Op::Bulk => self.leaves(inst),
             Op::Const => self.push(inst),
-            op if simplifies(op) => self.pure(inst),
+            op if simplifies(op) => self.integers(inst),
             Op::FlAdd => self.ordered(inst),
-            op if op.effects() == Effects::PURE => self.same(inst),
             op if op.effects().changes_state() => self.changes(inst),
             _ => self.push(inst),
         }

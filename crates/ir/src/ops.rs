@@ -548,6 +548,20 @@ const RESULTS: [TyRule; Op::TABLE.len()] = {
     }
     t
 };
+/// The same as one byte; `None`: the instruction's own type. No operation has an undetermined one.
+const RESULT_TYPES: [Option<Ty>; Op::TABLE.len()] = {
+    let mut t = [None; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        t[i] = match Op::TABLE[i].result {
+            TyRule::T => None,
+            TyRule::Is(ty) => Some(ty),
+            TyRule::Int => Some(Ty::None),
+        };
+        i += 1;
+    }
+    t
+};
 const EFFECTS: [Effects; Op::TABLE.len()] = {
     let mut t = [Effects::PURE; Op::TABLE.len()];
     let mut i = 0;
@@ -701,6 +715,12 @@ impl Op {
     #[inline(always)]
     pub fn result(self) -> TyRule {
         RESULTS[self as usize]
+    }
+
+    /// Type of the result of an instruction of type `ty`.
+    #[inline(always)]
+    pub fn result_type(self, ty: Ty) -> Ty {
+        RESULT_TYPES[self as usize].unwrap_or(ty)
     }
 
     /// What it does besides computing its result.

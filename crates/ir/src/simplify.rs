@@ -2,8 +2,8 @@
 //!
 //! A read of a slot gives the value that was last written or read there (another operation when the widths differ); a read of the flags
 //! gives the value that the last writes left, when that holds all that is wanted; a pure integer operation on constants is a constant; chains
-//! of extensions, masks, shifts and additions of constants are one operation; the same operation on the same operands shortly before is
-//! used again. The interpreter itself computes the constants, so folding cannot differ from execution.
+//! of extensions, masks, shifts and additions of constants are one operation. The interpreter itself computes the constants, so folding cannot
+//! differ from execution. The same operation done twice is not looked for: in the code of compilers that is one in thousands.
 //!
 //! What must not happen: that a value which is in a register's home, and nowhere else once the register is written again, gets a new use
 //! far behind. Looking through an addition reaches for its operand; that is done only when nothing else uses the addition so far (later
@@ -21,14 +21,8 @@ use crate::slot::Slot;
 use crate::state::eflags::ARITH;
 use crate::ty::Ty;
 
-/// How far back the same operation may stand.
-const WINDOW: usize = 12;
-
 /// How far back an operation may stand through which another one looks.
 const CHAIN: usize = 6;
-
-/// Entries of the table of operations seen; a power of two.
-const SEEN: usize = 64;
 
 /// A power of two above the number of slots.
 const SLOTS: usize = 64;
@@ -36,7 +30,7 @@ const SLOTS: usize = 64;
 /// What is known of a slot's content.
 #[derive(Clone, Copy, Debug)]
 struct Content {
-    /// The value in it, as far as its type goes; [`Ty::None`]: unknown.
+    /// The value in it, as far as its type goes.
     whole: Val,
     /// A narrower read of the same.
     narrow: Val,
@@ -49,12 +43,15 @@ struct Content {
 const UNKNOWN: Content =
     Content { whole: Val::NONE, narrow: Val::NONE, ty: Ty::None, narrow_ty: Ty::None, wide: false };
 
+/// The slots that stay as they are when an operation changes status.
+const PLAIN: u64 = (1 << Slot::SYS.0) - 1;
+
 /// What a builder knows at the end of what it has built.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
+    /// The slots of which something is known, one bit for each: what the others' contents say is of earlier blocks.
+    valid: u64,
     slots: [Content; SLOTS],
-    /// The last operation with a certain hash: where the same one may have been computed before.
-    seen: [u16; SEEN],
     /// The value of the last write of flags and which flags it holds now, then the same of an earlier one.
     last: (Val, u32),
     earlier: (Val, u32),
@@ -65,14 +62,15 @@ pub(crate) struct Known {
 impl Default for Known {
     fn default() -> Known {
         let nothing = (Val::NONE, 0);
-        Known { slots: [UNKNOWN; SLOTS], seen: [u16::MAX; SEEN], last: nothing, earlier: nothing, read: Val::NONE }
+        Known { valid: 0, slots: [UNKNOWN; SLOTS], last: nothing, earlier: nothing, read: Val::NONE }
     }
 }
 
 impl Known {
     /// Nothing is known.
     pub(crate) fn reset(&mut self) {
-        *self = Known::default();
+        self.valid = 0;
+        (self.last.1, self.earlier.1, self.read) = (0, 0, Val::NONE);
     }
 }
 
@@ -110,52 +108,57 @@ impl Builder {
 
     /// `get`.
     #[inline]
-    pub(crate) fn read_slot(&mut self, inst: Inst) -> Val {
+    pub(crate) fn read_slot(&mut self, ty: Ty, imm: u64) -> Val {
         let this = Val(self.block.insts.len() as u16);
+        let inst = Inst { op: Op::Get, ty, args: [Val::NONE; 4], imm };
         let Some(known) = &mut self.known else { return self.push(inst) };
-        let slot = &mut known.slots[inst.imm as usize % SLOTS];
-        if slot.ty == inst.ty {
+        let n = imm as usize % SLOTS;
+        let slot = &mut known.slots[n];
+        let valid = known.valid >> n & 1 != 0;
+        if valid && slot.ty == ty {
             return slot.whole;
         }
-        if slot.ty.is_int() && inst.ty.is_int() && (slot.wide || inst.ty <= slot.ty) {
+        if valid && slot.ty.is_int() && ty.is_int() && (slot.wide || ty <= slot.ty) {
             // Of another width only a constant is worth more than the register itself.
             let whole = self.block.insts[slot.whole.index()];
             if whole.op == Op::Const {
-                return self.c(inst.ty, whole.imm & whole.ty.mask());
+                return self.c(ty, whole.imm & whole.ty.mask());
             }
-            if inst.ty > slot.ty {
-                (slot.whole, slot.ty) = (this, inst.ty);
-            } else if slot.narrow_ty == inst.ty {
+            if ty > slot.ty {
+                (slot.whole, slot.ty) = (this, ty);
+            } else if slot.narrow_ty == ty {
                 return slot.narrow;
             } else {
-                (slot.narrow, slot.narrow_ty) = (this, inst.ty);
+                (slot.narrow, slot.narrow_ty) = (this, ty);
             }
         } else {
-            (slot.whole, slot.ty, slot.wide) = (this, inst.ty, false);
+            known.valid |= 1 << n;
+            *slot = Content { whole: this, ty: ty, ..UNKNOWN };
         }
         self.push(inst)
     }
 
     /// `set`.
     #[inline]
-    pub(crate) fn write_slot(&mut self, inst: Inst) -> Val {
+    pub(crate) fn write_slot(&mut self, ty: Ty, v: Val, imm: u64) -> Val {
         if let Some(known) = &mut self.known {
-            let n = inst.imm as usize % SLOTS;
-            let full = inst.ty == WIDEST[n] || inst.ty == Ty::I32 && WIDEST[n] == Ty::I64;
+            let n = imm as usize % SLOTS;
+            let full = ty == WIDEST[n] || ty == Ty::I32 && WIDEST[n] == Ty::I64;
             // What was moved from another register is read from this one: that one may change.
-            let from = &self.block.insts[inst.args[0].index()];
-            let moved = from.op == Op::Get && from.imm != inst.imm;
+            let from = &self.block.insts[v.index()];
+            let moved = from.op == Op::Get && from.imm != imm;
             // EFLAGS has fixed bits: what is read back may differ from what was written.
-            let ty = if full && !moved && n != usize::from(Slot::SYS.0) { inst.ty } else { Ty::None };
-            known.slots[n] = Content { whole: inst.args[0], ty, wide: full, ..UNKNOWN };
+            let knows = full && !moved && n != usize::from(Slot::SYS.0);
+            known.valid = known.valid & !(1 << n) | u64::from(knows) << n;
+            known.slots[n] = Content { whole: v, ty, wide: true, ..UNKNOWN };
         }
-        self.push(inst)
+        self.push(Inst { op: Op::Set, ty, args: [v, Val::NONE, Val::NONE, Val::NONE], imm })
     }
 
     /// `sethi`.
     pub(crate) fn write_high(&mut self, inst: Inst) -> Val {
         if let Some(known) = &mut self.known {
-            known.slots[inst.imm as usize % SLOTS] = UNKNOWN;
+            known.valid &= !(1 << (inst.imm as usize % SLOTS));
         }
         self.push(inst)
     }
@@ -163,7 +166,7 @@ impl Builder {
     /// What changes status on the side: x87 and SSE operations their status and tag slots.
     pub(crate) fn changes(&mut self, inst: Inst) -> Val {
         if let Some(known) = &mut self.known {
-            known.slots[usize::from(Slot::SYS.0)..].fill(UNKNOWN);
+            known.valid &= PLAIN;
         }
         self.push(inst)
     }
@@ -174,7 +177,7 @@ impl Builder {
             return Val::NONE;
         }
         if let Some(known) = self.known.as_mut().filter(|_| inst.op == Op::Bulk) {
-            known.slots.fill(UNKNOWN);
+            known.valid = 0;
         }
         self.push(inst)
     }
@@ -229,52 +232,51 @@ impl Builder {
                 }
             }
         }
-        self.same(inst)
-    }
-
-    /// The same operation of shortly before, or a new one.
-    #[inline]
-    pub(crate) fn same(&mut self, inst: Inst) -> Val {
-        let n = self.block.insts.len();
-        if let Some(known) = &mut self.known {
-            let [a, b, ..] = inst.args;
-            let key = (inst.op as usize).wrapping_mul(7)
-                ^ usize::from(a.0).wrapping_mul(5)
-                ^ usize::from(b.0).wrapping_mul(19)
-                ^ inst.imm as usize;
-            let at = usize::from(std::mem::replace(&mut known.seen[key % SEEN], n as u16));
-            if at < n && n - at <= WINDOW && self.block.insts[at] == inst {
-                known.seen[key % SEEN] = at as u16;
-                return Val(at as u16);
-            }
-        }
         self.push(inst)
     }
 
     /// `fl.add`, with a constant second.
+    #[inline(always)]
     pub(crate) fn ordered(&mut self, mut inst: Inst) -> Val {
         let [a, b, ..] = inst.args;
-        if self.known.is_some() && self.def(a).op == Op::Const && self.def(b).op != Op::Const {
+        if self.def(a).op == Op::Const && self.known.is_some() && self.def(b).op != Op::Const {
             inst.args.swap(0, 1);
         }
-        self.same(inst)
+        self.push(inst)
     }
 
-    /// A pure operation on integers.
+    /// A pure operation on integers. Of two operands, neither a constant, it is what it is.
+    #[inline(always)]
+    pub(crate) fn integers(&mut self, inst: Inst) -> Val {
+        let [a, b, ..] = inst.args;
+        if inst.arity() == 2 && self.def(a).op != Op::Const && self.def(b).op != Op::Const && a != b {
+            return self.push(inst);
+        }
+        self.pure(inst)
+    }
+
+    /// Those that may be simpler than they are.
     pub(crate) fn pure(&mut self, mut inst: Inst) -> Val {
         if self.known.is_none() {
             return self.push(inst);
         }
         if inst.arity() == 2 {
             let [a, b, ..] = inst.args;
-            let mut second = self.def(b).op == Op::Const;
+            let (mut x, mut y) = (self.def(a), self.def(b));
             // Constants stand second.
-            if !second && self.def(a).op == Op::Const && commutes(inst.op) {
+            if x.op == Op::Const && y.op != Op::Const && commutes(inst.op) {
                 inst.args.swap(0, 1);
-                second = true;
+                (x, y) = (y, x);
             }
-            if !second && a != b {
-                return self.same(inst);
+            // Nearly always there is nothing to gain.
+            let plain = match inst.op {
+                Op::And => !matches!(x.op, Op::Zext | Op::And),
+                Op::Mul => false,
+                _ => true,
+            };
+            let number = y.op != Op::Const || y.imm != 0 && y.imm != inst.ty.mask();
+            if plain && number && x.op != Op::Const && a != b {
+                return self.push(inst);
             }
         }
         // Every step looks one operation deeper.
@@ -290,7 +292,7 @@ impl Builder {
                 None => break,
             }
         }
-        self.same(inst)
+        self.push(inst)
     }
 
     /// An operation with a constant as its second operand, which nothing but the result is wanted of: no flags.
@@ -335,8 +337,8 @@ impl Builder {
         let n = self.block.insts.len();
         let still = || {
             self.known.as_ref().is_some_and(|known| {
-                let slot = &known.slots[from.imm as usize % SLOTS];
-                slot.ty != Ty::None && slot.whole == x
+                let n = from.imm as usize % SLOTS;
+                known.valid >> n & 1 != 0 && known.slots[n].whole == x
             })
         };
         from.op == Op::Const

@@ -195,7 +195,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn folder() -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("demotic-shelf-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let dir = std::env::temp_dir().join(format!(
+            "demotic-shelf-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         dir
     }

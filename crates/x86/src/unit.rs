@@ -5,6 +5,7 @@
 //! size limit. Every block can be entered on its own.
 
 use crate::lift::{Flow, Lifter};
+use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
 use demotic_ir::build::{Builder, MAX_INSTS};
 use demotic_ir::state::Mode;
@@ -54,10 +55,10 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) const EMPTY: Window = Window { base: 0, have: 0, bytes: [0; WINDOW] };
 
-    /// The bytes from an address on: at least a whole instruction, unless the mapping ends before.
+    /// The bytes from an address on: as many as anybody looks at for an instruction, unless the mapping ends before.
     pub(crate) fn at(&mut self, at: u64, fetch: Fetch) -> &[u8] {
         let from = at.wrapping_sub(self.base);
-        if from < self.have as u64 && self.have - from as usize > LONGEST {
+        if from < self.have as u64 && self.have - from as usize >= quick::BYTES_SEEN {
             return &self.bytes[from as usize..self.have];
         }
         self.base = at;
@@ -72,6 +73,10 @@ pub struct Reader {
     builder: Builder,
     window: Window,
     insn: Instruction,
+    /// No instruction, for handlers that take none.
+    none: Instruction,
+    /// Whether the usual instructions take the quick way.
+    quick: bool,
     wanted: Vec<u64>,
     spare: Vec<Block>,
 }
@@ -82,6 +87,8 @@ impl Default for Reader {
             builder: Builder::simplifying(),
             window: Window::EMPTY,
             insn: Instruction::default(),
+            none: Instruction::default(),
+            quick: true,
             wanted: Vec::new(),
             spare: Vec::new(),
         }
@@ -89,6 +96,11 @@ impl Default for Reader {
 }
 
 impl Reader {
+    /// One that takes the general way for every instruction: what the quick way is compared with.
+    pub fn general() -> Reader {
+        Reader { quick: false, ..Reader::default() }
+    }
+
     /// Translates the region that begins at `pc` into `unit`, whose old blocks give their tables. Always gives at least one block; one that cannot
     /// be fetched or decoded ends in the fault that the guest has to see. Blocks (other than the entry) are left out for which `known`
     /// says that there is a translation already.
@@ -101,22 +113,28 @@ impl Reader {
         fetch: Fetch,
         known: &mut dyn FnMut(u64) -> bool,
     ) {
-        self.spare.append(&mut unit.blocks);
         unit.mode = mode;
         self.window.have = 0;
         self.wanted.clear();
         self.wanted.push(pc);
-        let mut next = 0;
-        while next < self.wanted.len() && unit.blocks.len() < limits.blocks {
+        let (mut next, mut count) = (0, 0);
+        while next < self.wanted.len() && count < limits.blocks {
             let at = self.wanted[next];
             next += 1;
-            if unit.blocks.iter().any(|b| b.pc == at) || next > 1 && known(at) {
+            if unit.blocks[..count].iter().any(|b| b.pc == at) || next > 1 && known(at) {
                 continue;
             }
-            let mut block = self.build(at, mode, limits, fetch, &unit.blocks);
+            if count == unit.blocks.len() {
+                unit.blocks.push(self.spare.pop().unwrap_or_else(|| Block::new(at)));
+            }
+            // Built in its place.
+            let (others, place) = unit.blocks.split_at_mut(count);
+            self.builder.swap(&mut place[0]);
+            self.build(at, mode, limits, fetch, others);
+            self.builder.swap(&mut place[0]);
+            let block = &mut place[0];
             // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
             if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
-                self.spare.push(block);
                 continue;
             }
             // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are taken.
@@ -130,72 +148,79 @@ impl Reader {
                     self.wanted.push(edge.pc);
                 }
             }
-            unit.blocks.push(block);
+            count += 1;
         }
+        self.spare.extend(unit.blocks.drain(count..));
         unit.link();
     }
 
     /// Translates one block at `pc`, in the tables of one that is not needed any more.
-    pub fn block(&mut self, spare: Option<Block>, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
-        self.spare.extend(spare);
+    pub fn block(&mut self, block: &mut Block, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) {
         self.window.have = 0;
-        self.build(pc, mode, limits, fetch, &[])
+        self.builder.swap(block);
+        self.build(pc, mode, limits, fetch, &[]);
+        self.builder.swap(block);
     }
 
-    /// One block, which ends where one of `others` begins.
-    fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
-        let Reader { builder: b, window, insn, spare, .. } = self;
-        b.begin(spare.pop().unwrap_or_else(|| Block::new(pc)), pc);
+    /// One block in the builder, which ends where one of `others` begins.
+    fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
+        let Reader { builder: b, window, insn, none, quick, .. } = self;
+        b.begin(pc);
+        let quick = *quick && mode != Mode::Compat16;
         let mut at = pc;
         let mut count = 0;
+        // The nearest beginning of another block that is not passed yet.
+        let nearest = |from: u64| others.iter().map(|o| o.pc).filter(|pc| *pc >= from).min();
+        let mut stop = nearest(at);
         loop {
+            if stop.is_some_and(|s| s < at) {
+                stop = nearest(at);
+            }
+            if count > 0 && (count >= limits.instructions || stop == Some(at)) || b.len() > MAX_INSTS - 800 {
+                return b.end(Term::Jump(Edge::to(at)), at);
+            }
             let code = window.at(at, fetch);
-            let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
-            // One instruction after the other, as far as they are whole in the window.
-            loop {
-                if count > 0 && (count >= limits.instructions || others.iter().any(|o| o.pc == at))
-                    || b.len() > MAX_INSTS - 800
-                {
-                    return b.finish(Term::Jump(Edge::to(at)), at);
-                }
-                let left = code.len() - decoder.position();
-                if left <= LONGEST && decoder.position() > 0 || decoder.ip() != at {
-                    break;
-                }
+            let before = b.len();
+            let usual = code.first_chunk().filter(|_| quick).and_then(|c| quick::decode(c, mode == Mode::Long));
+            let (next, flow) = if let Some(usual) = usual {
+                let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
+                b.mark(at, usual.len);
+                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next), &usual))
+            } else {
+                let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
                 decoder.decode_out(insn);
                 if insn.is_invalid() {
-                    let term = if decoder.last_error() == DecoderError::NoMoreBytes && left < LONGEST {
+                    let term = if decoder.last_error() == DecoderError::NoMoreBytes && code.len() < LONGEST {
                         if count > 0 {
-                            return b.finish(Term::Jump(Edge::to(at)), at);
+                            return b.end(Term::Jump(Edge::to(at)), at);
                         }
-                        Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(left as u64)) }
+                        Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(code.len() as u64)) }
                     } else {
                         // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
                         let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
                         Term::Fault { vector, code: 0, pc: at }
                     };
-                    return b.finish(term, at);
+                    return b.end(term, at);
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                let before = b.len();
-                let mut lifter = Lifter::new(b, insn, mode, at, next);
-                match crate::table::dispatch(&mut lifter) {
-                    Flow::Next => at = next,
-                    Flow::End(term) => return b.finish(term, next),
-                    Flow::Undefined => {
-                        b.unmark();
-                        return b.finish(Term::Fault { vector: 6, code: 0, pc: at }, at);
-                    }
-                    Flow::Unimplemented => {
-                        b.unmark();
-                        return b.finish(Term::Unimplemented { pc: at }, at);
-                    }
+                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)))
+            };
+            match flow {
+                Flow::Next => at = next,
+                Flow::End(term) => return b.end(term, next),
+                Flow::Undefined => {
+                    b.unmark();
+                    return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
                 }
-                count += 1;
-                if limits.end_at_stores && b.writes_since(before) {
-                    return b.finish(Term::Jump(Edge::to(at)), at);
+                Flow::Unimplemented => {
+                    b.unmark();
+                    return b.end(Term::Unimplemented { pc: at }, at);
                 }
+            }
+            count += 1;
+            if limits.end_at_stores && b.writes_since(before) {
+                return b.end(Term::Jump(Edge::to(at)), at);
             }
         }
     }
@@ -215,7 +240,9 @@ pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &m
 
 /// [`Reader::block`] for those who lift one block.
 pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
-    Reader::default().block(None, pc, mode, limits, fetch)
+    let mut block = Block::new(pc);
+    Reader::default().block(&mut block, pc, mode, limits, fetch);
+    block
 }
 
 /// An instruction address in the width of the mode.

@@ -11,7 +11,7 @@ use crate::ops::Op;
 pub fn run(block: &mut Block) {
     let old = std::mem::replace(block, Block::EMPTY);
     let mut b = Builder::simplifying();
-    b.begin(Block::new(old.pc), old.pc);
+    b.begin(old.pc);
     let n = old.insts.len();
     // What every value is now called, and the new position of every old one.
     let mut now: Vec<Val> = Vec::with_capacity(n);
