@@ -2,6 +2,7 @@
 
 use crate::program::Program;
 use demotic_codegen::{Compiled, Emitter, Request};
+use demotic_ir::block::Unit;
 use demotic_ir::passes::{self, Precision};
 use demotic_x86::ahead;
 use demotic_x86::unit::{self, Limits};
@@ -87,22 +88,24 @@ pub fn measure(
     let mut optimiser = passes::Optimiser::default();
     let mut compiled = Compiled::default();
     let mut fetch = |at: u64, buf: &mut [u8]| program.fetch(at, buf);
-    let mut units = Vec::with_capacity(BATCH);
+    let mut reader = unit::Reader::default();
+    let mut units: Vec<Unit> = Vec::with_capacity(BATCH);
+    units.resize_with(BATCH, Unit::default);
     for batch in discover(program, limit).chunks(BATCH) {
-        units.clear();
+        let units = &mut units[..batch.len()];
         let start = now();
-        for blocks in batch {
+        for (unit, blocks) in units.iter_mut().zip(batch) {
             let mut known = |pc| !blocks.contains(&pc);
-            units.push(unit::lift_beside(blocks[0], program.mode, &Limits::default(), &mut fetch, &mut known));
+            reader.lift(unit, blocks[0], program.mode, &Limits::default(), &mut fetch, &mut known);
         }
         let lifted = now();
         cost.operations.0 += units.iter().flat_map(|u| &u.blocks).map(|b| b.insts.len()).sum::<usize>();
         let counted = now();
-        for unit in &mut units {
+        for unit in &mut *units {
             optimiser.run(unit, precision, &mut |pc| ahead::live_flags(pc, program.mode, precision, &mut fetch));
         }
         let optimised = now();
-        for unit in &units {
+        for unit in &*units {
             let Some((emitter, request)) = emitter else { break };
             match emitter.emit_into(unit, request, &mut compiled) {
                 Ok(()) => cost.code += compiled.code.len(),

@@ -40,7 +40,7 @@ use demotic_ir::block::{Block, Unit};
 use demotic_ir::interp::{self, Leave, Scratch, Trap};
 use demotic_ir::passes::{Optimiser, Precision};
 use demotic_ir::state::{Mode, eflags};
-use demotic_x86::unit::{self, Limits};
+use demotic_x86::unit::{self, Limits, Reader};
 use exit::{Exception, Exit, SyscallEntry};
 use jit::{Jit, Stop};
 use memory::GuestMemory;
@@ -119,6 +119,8 @@ const RECENT: usize = 128;
 #[derive(Debug, Default)]
 struct Workshop {
     pages: Pages,
+    reader: Reader,
+    unit: Unit,
     optimiser: Optimiser,
     compiled: Compiled,
     /// Blocks that were interpreted lately, by address: small loops come back to them.
@@ -132,7 +134,7 @@ struct Workshop {
 impl Workshop {
     /// The block at an address, lifted and no more.
     fn recent(&mut self, engine: &Engine, generation: u64, key: Key, limits: &Limits) -> &Block {
-        let Workshop { pages, recent, recent_of, .. } = self;
+        let Workshop { pages, reader, recent, recent_of, .. } = self;
         pages.begin(generation);
         let fresh = std::mem::replace(recent_of, generation) == generation;
         recent.resize_with(RECENT, || None);
@@ -141,16 +143,12 @@ impl Workshop {
             recent.iter_mut().flatten().for_each(|(_, b)| b.pc = u64::MAX);
         }
         let slot = &mut recent[hash(key.pc) % RECENT];
-        let known = matches!(slot, Some((mode, b)) if b.pc == key.pc && *mode == key.mode);
-        let old = slot.take();
-        let (_, block) = slot.insert(match old {
-            Some(block) if known => block,
-            old => {
-                let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
-                let block = unit::lift_block_in(old.map(|o| o.1), key.pc, key.mode, limits, &mut fetch);
-                (key.mode, block)
-            }
-        });
+        let (mode, block) = slot.get_or_insert_with(|| (key.mode, Block::new(u64::MAX)));
+        if block.pc != key.pc || *mode != key.mode || key.pc == u64::MAX {
+            let mut fetch = |at: u64, buf: &mut [u8]| pages.fetch(&*engine.space, at, buf);
+            reader.block(block, key.pc, key.mode, limits, &mut fetch);
+            *mode = key.mode;
+        }
         block
     }
 }
@@ -264,7 +262,7 @@ impl Engine {
     /// Translates the region at a guest address to host code. False when it is for the interpreter (this time).
     fn emit(&self, store: &Store, key: Key, shop: &mut Workshop) -> bool {
         let mut wanted = self.limits;
-        let Workshop { pages, optimiser, compiled, seen, .. } = shop;
+        let Workshop { pages, reader, unit, optimiser, compiled, seen, .. } = shop;
         loop {
             let generation = store.generation();
             let request = Request {
@@ -293,7 +291,7 @@ impl Engine {
                 before.truncate(n);
             }
             let mut known = |pc| store.is_known(Key { pc, ..key });
-            let mut unit = unit::lift_beside(key.pc, key.mode, &limits, &mut fetch, &mut known);
+            reader.lift(unit, key.pc, key.mode, &limits, &mut fetch, &mut known);
             // A block that cannot be fetched now may be mapped the next time.
             if matches!(unit.blocks[0].term, demotic_ir::block::Term::FetchFault { .. }) {
                 return false;
@@ -307,7 +305,7 @@ impl Engine {
                 if n < len || before.get(..len) != Some(&bytes[..]) {
                     continue;
                 }
-                checked::guard(&mut unit, &bytes);
+                checked::guard(unit, &bytes);
                 unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
                 if !request.precision.is_exact() {
                     let mut live =
@@ -319,11 +317,11 @@ impl Engine {
                 }
             } else {
                 let precision = request.precision;
-                optimiser.run(&mut unit, precision, &mut |pc| {
+                optimiser.run(unit, precision, &mut |pc| {
                     demotic_x86::ahead::live_flags(pc, key.mode, precision, &mut fetch)
                 });
             }
-            match store.emitter.emit_into(&unit, &request, compiled) {
+            match store.emitter.emit_into(unit, &request, compiled) {
                 Ok(()) => {}
                 // Smaller pieces, until only what it cannot do is left for the interpreter.
                 Err(_) if wanted.blocks > 1 => {
@@ -342,7 +340,7 @@ impl Engine {
             let mut bytes = |at: u64, buf: &mut [u8]| {
                 if checked { self.space.fetch(at, buf) } else { pages.fetch(&*self.space, at, buf) }
             };
-            match store.insert(&unit, compiled, request, limits, generation, seen, &mut bytes) {
+            match store.insert(unit, compiled, request, limits, generation, seen, &mut bytes) {
                 Some(true) => return true,
                 Some(false) => {}
                 None => return false,

@@ -5,7 +5,7 @@ use demotic_codegen::arm64::Arm64;
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::x64::X64;
 use demotic_codegen::{Emitter, Request};
-use demotic_ir::passes::{Precision, optimise_unit, optimise_unit_with};
+use demotic_ir::passes::{Precision, fold, optimise_unit, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
 use demotic_oracle::generate::{self, Rng};
 use demotic_oracle::program::{self, Shapes};
@@ -36,6 +36,7 @@ fn every_instruction_has_a_place() {
         for n in 0..400 {
             let mut unit = program::program(&mut rng, &shapes).unit;
             if n % 2 == 0 {
+                unit.blocks.iter_mut().for_each(fold::run);
                 optimise_unit(&mut unit, &mut |_| ARITH);
             }
             for (emitter, arch, features) in hosts {

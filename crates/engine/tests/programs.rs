@@ -6,7 +6,7 @@
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState, Left};
 use demotic_ir::block::Unit;
 use demotic_ir::interp::Leave;
-use demotic_ir::passes::{Precision, optimise_unit_with};
+use demotic_ir::passes::{Precision, fold, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
 use demotic_oracle::case::{DATA, DATA_LEN};
 use demotic_oracle::generate::Rng;
@@ -77,6 +77,7 @@ type Refused = BTreeMap<String, u64>;
 fn failure(engines: &[Arc<Engine>; 2], program: &Program, refused: &mut Refused) -> Option<String> {
     let mut optimised = program.unit.clone();
     let precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
+    optimised.blocks.iter_mut().for_each(fold::run);
     optimise_unit_with(&mut optimised, precision, &mut ahead);
     for (unit, plain) in [(&program.unit, true), (&optimised, false)] {
         if let Ok(mut running) = RUNNING.lock() {

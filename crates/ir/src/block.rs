@@ -49,11 +49,7 @@ impl Inst {
     /// Type of the result.
     #[inline]
     pub fn result(&self) -> Ty {
-        match self.op.result() {
-            crate::ops::TyRule::T => self.ty,
-            crate::ops::TyRule::Is(t) => t,
-            crate::ops::TyRule::Int => Ty::None,
-        }
+        self.op.result_type(self.ty)
     }
     /// What stands where something was removed.
     pub const NOP: Inst = Inst { op: Op::Nop, ty: Ty::None, args: [Val::NONE; 4], imm: 0 };
@@ -256,6 +252,36 @@ pub struct Block {
 }
 
 impl Block {
+    /// No block: what stands where one was taken away. Allocates nothing.
+    pub const EMPTY: Block = Block {
+        pc: 0,
+        end: 0,
+        insts: Vec::new(),
+        marks: Vec::new(),
+        deferred: Vec::new(),
+        live_out: crate::state::eflags::ARITH,
+        landing: true,
+        reads: true,
+        term: Term::Jump(Edge { pc: 0, block: None }),
+    };
+
+    /// A block at a guest address with nothing in it yet.
+    pub fn new(pc: u64) -> Block {
+        let mut block = Block { insts: Vec::with_capacity(32), marks: Vec::with_capacity(8), ..Block::EMPTY };
+        block.reset(pc);
+        block
+    }
+
+    /// Makes it a new one, in the same tables.
+    pub fn reset(&mut self, pc: u64) {
+        self.insts.clear();
+        self.marks.clear();
+        self.deferred.clear();
+        (self.live_out, self.landing, self.reads) = (crate::state::eflags::ARITH, true, true);
+        (self.pc, self.end) = (pc, pc);
+        self.term = Term::Jump(Edge::to(pc));
+    }
+
     /// The guest instruction that IR instruction `index` belongs to.
     pub fn mark_at(&self, index: usize) -> Option<&Mark> {
         let n = self.marks.partition_point(|m| usize::from(m.first) <= index);
@@ -270,6 +296,13 @@ pub struct Unit {
     pub mode: Mode,
     /// Blocks; the first is the entry that was asked for. Every block may be entered on its own.
     pub blocks: Vec<Block>,
+}
+
+impl Default for Unit {
+    /// Nothing yet, in 64-bit mode.
+    fn default() -> Unit {
+        Unit { mode: Mode::Long, blocks: Vec::new() }
+    }
 }
 
 impl Unit {

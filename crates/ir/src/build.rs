@@ -5,13 +5,16 @@
 
 use crate::block::{Block, Inst, Mark, Term, Val};
 use crate::ops::{Op, TyRule};
+use crate::simplify::{Known, simplifies};
 use crate::slot::Slot;
 use crate::ty::Ty;
 
-/// Builds one block.
+/// Builds one block after the other.
 #[derive(Debug)]
 pub struct Builder {
-    block: Block,
+    pub(crate) block: Block,
+    /// What the block's end so far leaves behind; unused by [`Builder::new`].
+    pub(crate) known: Option<Known>,
 }
 
 /// Most IR instructions a block may have; lifters end the block before.
@@ -38,32 +41,27 @@ macro_rules! unary {
 }
 
 impl Builder {
-    /// A block that begins at a guest address.
+    /// A builder of a block that begins at a guest address; it writes down every operation as it is told.
     pub fn new(pc: u64) -> Builder {
-        Builder {
-            block: Block {
-                pc,
-                end: pc,
-                insts: Vec::with_capacity(32),
-                marks: Vec::with_capacity(8),
-                deferred: Vec::new(),
-                live_out: crate::state::eflags::ARITH,
-                landing: true,
-                reads: true,
-                term: Term::Jump(crate::block::Edge::to(pc)),
-            },
-        }
+        Builder { block: Block::new(pc), known: None }
     }
 
-    /// The same, with the tables of a block that is not needed any more.
-    pub fn again(mut block: Block, pc: u64) -> Builder {
-        block.insts.clear();
-        block.marks.clear();
-        block.deferred.clear();
-        block.live_out = crate::state::eflags::ARITH;
-        (block.pc, block.end) = (pc, pc);
-        block.term = Term::Jump(crate::block::Edge::to(pc));
-        Builder { block }
+    /// A builder of blocks that leaves out what is known already ([`crate::simplify`]); see [`Builder::begin`].
+    pub fn simplifying() -> Builder {
+        Builder { block: Block::new(0), known: Some(Known::default()) }
+    }
+
+    /// Exchanges the block, with all its tables, for another one: to build in the place where one is to stand.
+    pub fn swap(&mut self, block: &mut Block) {
+        std::mem::swap(&mut self.block, block);
+    }
+
+    /// Begins anew, with a block at `pc`.
+    pub fn begin(&mut self, pc: u64) {
+        self.block.reset(pc);
+        if let Some(known) = &mut self.known {
+            known.reset();
+        }
     }
 
     /// The guest instruction at `pc`, `len` bytes long, begins here.
@@ -91,13 +89,31 @@ impl Builder {
         if let Some(mark) = self.block.marks.pop() {
             self.block.insts.truncate(usize::from(mark.first));
         }
+        if let Some(known) = &mut self.known {
+            known.reset();
+        }
     }
 
     /// Ends the block; `end` is the guest address behind it.
-    pub fn finish(mut self, term: Term, end: u64) -> Block {
-        self.block.term = term;
+    pub fn end(&mut self, term: Term, end: u64) {
+        self.block.term = self.simplified_end(term);
         self.block.end = end;
-        self.block
+    }
+
+    /// Ends the block and gives it away.
+    pub fn finish(&mut self, term: Term, end: u64) -> Block {
+        self.end(term, end);
+        std::mem::replace(&mut self.block, Block::EMPTY)
+    }
+
+    /// The block as it is now.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The operation that computes a value.
+    pub(crate) fn inst(&self, v: Val) -> Option<&Inst> {
+        self.block.insts.get(v.index())
     }
 
     /// Type of a value.
@@ -112,19 +128,33 @@ impl Builder {
         self.op_imm(op, ty, args, 0)
     }
 
-    /// Any operation with an immediate.
+    /// Any operation with an immediate. Mostly the operation is known where this is compiled, and so is what is to be done.
     #[inline(always)]
     pub fn op_imm(&mut self, op: Op, ty: Ty, args: &[Val], imm: u64) -> Val {
         if cfg!(debug_assertions) {
             self.check(op, ty, args);
         }
-        // Mostly the number of operands is known where this is compiled, and so are the copies.
         let mut all = [Val::NONE; 4];
         all.iter_mut().zip(args).for_each(|(to, from)| *to = *from);
-        self.push(Inst { op, ty, args: all, imm })
+        let inst = Inst { op, ty, args: all, imm };
+        match op {
+            Op::Get => self.read_slot(ty, imm),
+            Op::Set => self.write_slot(ty, all[0], imm),
+            Op::SetHi => self.write_high(inst),
+            Op::GetFl => self.read_flags(inst),
+            Op::SetFl => self.write_flags(inst),
+            Op::Cond => self.condition(inst),
+            Op::ExitIf | Op::Bulk => self.leaves(inst),
+            Op::Const => self.push(inst),
+            op if simplifies(op) => self.integers(inst),
+            Op::FlAdd => self.ordered(inst),
+            op if op.effects().changes_state() => self.changes(inst),
+            _ => self.push(inst),
+        }
     }
 
-    fn push(&mut self, inst: Inst) -> Val {
+    #[inline(always)]
+    pub(crate) fn push(&mut self, inst: Inst) -> Val {
         self.block.insts.push(inst);
         Val((self.block.insts.len() - 1) as u16)
     }
@@ -202,6 +232,15 @@ impl Builder {
         self.op_imm(Op::Cond, Ty::Fl, &[fl], u64::from(cc))
     }
 
+    /// Condition code `cc` of the current flags.
+    pub fn condition_of_flags(&mut self, cc: u8) -> Val {
+        let fl = match self.written(crate::passes::flags::cond_reads(u64::from(cc))) {
+            Some(fl) => fl,
+            None => self.getfl(),
+        };
+        self.cond(cc, fl)
+    }
+
     /// Leaves for `pc` when `c` is 1.
     pub fn exitif(&mut self, c: Val, pc: u64) {
         self.op_imm(Op::ExitIf, Ty::I1, &[c], pc);
@@ -212,28 +251,22 @@ impl Builder {
         if n == 0 {
             return a;
         }
-        let ty = self.ty(a);
-        let c = self.c(ty, n as u64);
-        self.add(a, c)
+        self.by_constant(Op::Add, a, n as u64)
     }
 
     /// a & constant.
     pub fn andi(&mut self, a: Val, n: u64) -> Val {
-        let ty = self.ty(a);
-        let c = self.c(ty, n);
-        self.and(a, c)
+        self.by_constant(Op::And, a, n)
     }
 
     /// a >> constant, zeros in.
     pub fn shri(&mut self, a: Val, n: u32) -> Val {
-        let c = self.c(Ty::I8, u64::from(n));
-        self.shift(Op::Shr, a, c)
+        self.by_constant(Op::Shr, a, u64::from(n))
     }
 
     /// a << constant.
     pub fn shli(&mut self, a: Val, n: u32) -> Val {
-        let c = self.c(Ty::I8, u64::from(n));
-        self.shift(Op::Shl, a, c)
+        self.by_constant(Op::Shl, a, u64::from(n))
     }
 
     /// A shift or rotation by an i8 count.

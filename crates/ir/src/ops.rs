@@ -548,11 +548,71 @@ const RESULTS: [TyRule; Op::TABLE.len()] = {
     }
     t
 };
+/// The same as one byte; `None`: the instruction's own type. No operation has an undetermined one.
+const RESULT_TYPES: [Option<Ty>; Op::TABLE.len()] = {
+    let mut t = [None; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        t[i] = match Op::TABLE[i].result {
+            TyRule::T => None,
+            TyRule::Is(ty) => Some(ty),
+            TyRule::Int => Some(Ty::None),
+        };
+        i += 1;
+    }
+    t
+};
 const EFFECTS: [Effects; Op::TABLE.len()] = {
     let mut t = [Effects::PURE; Op::TABLE.len()];
     let mut i = 0;
     while i < t.len() {
         t[i] = Op::TABLE[i].effects;
+        i += 1;
+    }
+    t
+};
+
+/// What the backward traversal asks of every operation: nothing of most.
+pub(crate) mod traits {
+    /// May raise a guest exception.
+    pub(crate) const FAULTS: u8 = 1;
+    /// Stays even when nobody uses its result.
+    pub(crate) const STAYS: u8 = 2;
+    /// Reads, writes or hands on flags.
+    pub(crate) const FLAGS: u8 = 4;
+    /// Reads or writes a slot by number.
+    pub(crate) const SLOT: u8 = 8;
+    /// Shows or changes state besides: all slots count as looked at.
+    pub(crate) const SHOWS: u8 = 16;
+}
+
+const TRAITS: [u8; Op::TABLE.len()] = {
+    let mut t = [0; Op::TABLE.len()];
+    let mut i = 0;
+    while i < t.len() {
+        let effects = EFFECTS[i].0;
+        let stays = effects & !8 != 0;
+        let flags = TAKES_FLAGS[i]
+            || i == Op::Sel as usize
+            || i == Op::GetFl as usize
+            || i == Op::SetFl as usize
+            || i == Op::ExitIf as usize;
+        let slot = i == Op::Get as usize || i == Op::GetHi as usize || i == Op::Set as usize || i == Op::SetHi as usize;
+        if effects & 1 != 0 {
+            t[i] |= traits::FAULTS;
+        }
+        if stays {
+            t[i] |= traits::STAYS;
+        }
+        if flags {
+            t[i] |= traits::FLAGS;
+        }
+        if slot {
+            t[i] |= traits::SLOT;
+        }
+        if stays && !slot && i != Op::SetFl as usize {
+            t[i] |= traits::SHOWS;
+        }
         i += 1;
     }
     t
@@ -579,6 +639,12 @@ impl Op {
     #[inline(always)]
     pub fn takes_flags(self) -> bool {
         TAKES_FLAGS[self as usize] || self == Op::Sel
+    }
+
+    /// What a backward traversal has to look at ([`traits`]).
+    #[inline(always)]
+    pub(crate) fn traits(self) -> u8 {
+        TRAITS[self as usize]
     }
 
     /// Whether it is SSE arithmetic: it reads MXCSR, raises sticky bits there and may raise #XM.
@@ -649,6 +715,12 @@ impl Op {
     #[inline(always)]
     pub fn result(self) -> TyRule {
         RESULTS[self as usize]
+    }
+
+    /// Type of the result of an instruction of type `ty`.
+    #[inline(always)]
+    pub fn result_type(self, ty: Ty) -> Ty {
+        RESULT_TYPES[self as usize].unwrap_or(ty)
     }
 
     /// What it does besides computing its result.

@@ -47,7 +47,7 @@ impl Slot {
     pub const COUNT: u8 = 54;
 
     /// The widest type that may be read or written.
-    pub fn ty(self) -> Ty {
+    pub const fn ty(self) -> Ty {
         match self.0 {
             0..=15 | 32..=37 | 50 | 51 => Ty::I64,
             16..=31 => Ty::V128,

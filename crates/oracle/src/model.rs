@@ -106,7 +106,7 @@ pub fn step(mode: Mode, code: &[u8], mut state: GuestState, data: Vec<u8>) -> Op
         }
         buf.len()
     };
-    let mut block = unit::lift_block(state.rip, mode, &limits, &mut fetch, &[]);
+    let mut block = unit::lift_block(state.rip, mode, &limits, &mut fetch);
     if let Err(e) = demotic_ir::verify::verify_block(&block) {
         panic!("{code:02x?} at {:x}: {e}\n{block}", state.rip);
     }

@@ -63,7 +63,7 @@ impl Shapes {
                 buf.iter_mut().zip(case.bytes.iter().skip(skip)).for_each(|(b, c)| *b = *c);
                 buf.len()
             };
-            let block = lift_block(CODE, mode, &limits, &mut fetch, &[]);
+            let block = lift_block(CODE, mode, &limits, &mut fetch);
             for inst in &block.insts {
                 let Some(shape) = Shape::of(&block, inst) else { continue };
                 let key = (shape.op as u8, shape.ty, shape.imm, shape.args);

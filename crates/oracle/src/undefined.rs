@@ -80,8 +80,9 @@ pub fn whole(insn: &Instruction, real: &Outcome, ours: &Outcome) -> bool {
         M::Ldmxcsr | M::Fxrstor | M::Fxrstor64 => real.fault.is_none() && ours.fault.is_some_and(|f| f.0 == 13),
         // #XM: whether the x87 stack was reset before.
         M::Cvtpi2ps | M::Cvtpi2pd | M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi => real.fault.is_some(),
-        // With both operands inaccessible, a repeated comparison reports either.
-        M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq if insn.has_rep_prefix() || insn.has_repne_prefix() => {
+        // With both operands inaccessible: Intel's processors report the second operand of a comparison that is not repeated, AMD's (family
+        // 1Ah) the first; of repeated ones either reports either.
+        M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq if insn.is_string_instruction() => {
             real.fault.is_some() && ours.fault.is_some()
         }
         // Whether bytes that are not selected can fault.

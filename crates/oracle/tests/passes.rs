@@ -3,8 +3,8 @@
 
 use demotic_ir::interp::Leave;
 use demotic_ir::ops::Op;
-use demotic_ir::passes::flags::{Flow, forward, hands_on};
-use demotic_ir::passes::{Precision, optimise, optimise_unit_with};
+use demotic_ir::passes::flags::{Flow, hands_on};
+use demotic_ir::passes::{Precision, fold, optimise, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
 use demotic_ir::verify::verify;
 use demotic_oracle::generate::{Rng, generate};
@@ -37,6 +37,7 @@ fn edge(program: &Program, pc: u64) -> bool {
 fn failure(program: &Program, precision: Precision) -> Option<String> {
     let before = program::interpret(program);
     let mut after = program.clone();
+    after.unit.blocks.iter_mut().for_each(fold::run);
     optimise_unit_with(&mut after.unit, precision, &mut ahead);
     verify(&after.unit).unwrap_or_else(|e| panic!("{e}\n{}", after.unit));
     let ours = program::interpret(&after);
@@ -107,8 +108,7 @@ fn looking_ahead_is_safe() {
             buf[..n].copy_from_slice(&rest[..n]);
             n
         };
-        let mut block = lift_block(PC, mode, &Limits::default(), &mut fetch, &[]);
-        forward(&mut block);
+        let block = lift_block(PC, mode, &Limits::default(), &mut fetch);
         for precision in [Precision::Exact, Precision::Relaxed] {
             // Behind a conditional branch the scanner goes on; what is there ends in the same return.
             let said = live_flags(PC, mode, precision, &mut fetch);

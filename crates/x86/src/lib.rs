@@ -10,6 +10,7 @@
 pub mod ahead;
 pub mod cpuid;
 pub mod lift;
+mod quick;
 pub mod table;
 pub mod unit;
 pub use demotic_ir::state;

@@ -5,6 +5,7 @@
 //! size limit. Every block can be entered on its own.
 
 use crate::lift::{Flow, Lifter};
+use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
 use demotic_ir::build::{Builder, MAX_INSTS};
 use demotic_ir::state::Mode;
@@ -37,115 +38,211 @@ impl Default for Limits {
 /// Bytes asked for at a time. Longer than an instruction, so that one never ends in the middle unless the mapping does.
 const WINDOW: usize = 128;
 
+/// The longest instruction.
+const LONGEST: usize = 15;
+
 /// Where guest code comes from: copies bytes at a guest address, returns how many are executable there.
 pub type Fetch<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> usize;
 
-/// Translates the region that begins at `pc`. Always gives at least one block; one that cannot be fetched or decoded ends in
-/// the fault that the guest has to see.
-pub fn lift(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Unit {
-    lift_beside(pc, mode, limits, fetch, &mut |_| false)
+/// A piece of guest code as it was fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    base: u64,
+    have: usize,
+    bytes: [u8; WINDOW],
 }
 
-/// The same, leaving out blocks (other than the entry) for which `known` says that there is a translation already.
-pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &mut dyn FnMut(u64) -> bool) -> Unit {
-    let mut unit = Unit { mode, blocks: Vec::with_capacity(limits.blocks) };
-    let mut wanted = vec![pc];
-    let mut next = 0;
-    while next < wanted.len() && unit.blocks.len() < limits.blocks {
-        let at = wanted[next];
-        next += 1;
-        if unit.blocks.iter().any(|b| b.pc == at) || next > 1 && known(at) {
-            continue;
+impl Window {
+    pub(crate) const EMPTY: Window = Window { base: 0, have: 0, bytes: [0; WINDOW] };
+
+    /// The bytes from an address on: as many as anybody looks at for an instruction, unless the mapping ends before.
+    pub(crate) fn at(&mut self, at: u64, fetch: Fetch) -> &[u8] {
+        let from = at.wrapping_sub(self.base);
+        if from < self.have as u64 && self.have - from as usize >= quick::BYTES_SEEN {
+            return &self.bytes[from as usize..self.have];
         }
-        let block = lift_block(at, mode, limits, fetch, &unit.blocks);
-        // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
-        if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
-            continue;
-        }
-        let mut term = block.term;
-        // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are taken.
-        let forward = match term {
-            Term::Branch { taken, fall, .. } if taken.pc > at && taken.pc != fall.pc => Some(taken.pc),
-            Term::Call { target, .. } => Some(target.pc),
-            _ => None,
-        };
-        for edge in term.edges_mut() {
-            if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !wanted.contains(&edge.pc) {
-                wanted.push(edge.pc);
-            }
-        }
-        unit.blocks.push(block);
+        self.base = at;
+        self.have = fetch(at, &mut self.bytes).min(WINDOW);
+        &self.bytes[..self.have]
     }
-    unit.link();
-    unit
 }
 
-/// Translates one block at `pc`, which ends where one of `others` begins.
-pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
-    build(Builder::new(pc), pc, mode, limits, fetch, others)
+/// What code is lifted with: buffers that one unit leaves to the next.
+#[derive(Debug)]
+pub struct Reader {
+    builder: Builder,
+    window: Window,
+    insn: Instruction,
+    /// No instruction, for handlers that take none.
+    none: Instruction,
+    /// Whether the usual instructions take the quick way.
+    quick: bool,
+    wanted: Vec<u64>,
+    spare: Vec<Block>,
 }
 
-/// The same for a block on its own, in the tables of one that is not needed any more.
-pub fn lift_block_in(spare: Option<Block>, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
-    let b = spare.map_or_else(|| Builder::new(pc), |block| Builder::again(block, pc));
-    build(b, pc, mode, limits, fetch, &[])
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader {
+            builder: Builder::simplifying(),
+            window: Window::EMPTY,
+            insn: Instruction::default(),
+            none: Instruction::default(),
+            quick: true,
+            wanted: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
 }
 
-fn build(mut b: Builder, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) -> Block {
-    let mut window = [0u8; WINDOW];
-    let mut at = pc;
-    let mut count = 0;
-    let mut insn = Instruction::default();
-    // One window after the other.
-    loop {
-        let have = fetch(at, &mut window).min(WINDOW);
-        let mut decoder = Decoder::with_ip(mode.bits(), &window[..have], at, DecoderOptions::NONE);
+impl Reader {
+    /// One that takes the general way for every instruction: what the quick way is compared with.
+    pub fn general() -> Reader {
+        Reader { quick: false, ..Reader::default() }
+    }
+
+    /// Translates the region that begins at `pc` into `unit`, whose old blocks give their tables. Always gives at least one block; one that cannot
+    /// be fetched or decoded ends in the fault that the guest has to see. Blocks (other than the entry) are left out for which `known`
+    /// says that there is a translation already.
+    pub fn lift(
+        &mut self,
+        unit: &mut Unit,
+        pc: u64,
+        mode: Mode,
+        limits: &Limits,
+        fetch: Fetch,
+        known: &mut dyn FnMut(u64) -> bool,
+    ) {
+        unit.mode = mode;
+        self.window.have = 0;
+        self.wanted.clear();
+        self.wanted.push(pc);
+        let (mut next, mut count) = (0, 0);
+        while next < self.wanted.len() && count < limits.blocks {
+            let at = self.wanted[next];
+            next += 1;
+            if unit.blocks[..count].iter().any(|b| b.pc == at) || next > 1 && known(at) {
+                continue;
+            }
+            if count == unit.blocks.len() {
+                unit.blocks.push(self.spare.pop().unwrap_or_else(|| Block::new(at)));
+            }
+            // Built in its place.
+            let (others, place) = unit.blocks.split_at_mut(count);
+            self.builder.swap(&mut place[0]);
+            self.build(at, mode, limits, fetch, others);
+            self.builder.swap(&mut place[0]);
+            let block = &mut place[0];
+            // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
+            if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
+                continue;
+            }
+            // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are taken.
+            let forward = match block.term {
+                Term::Branch { taken, fall, .. } if taken.pc > at && taken.pc != fall.pc => Some(taken.pc),
+                Term::Call { target, .. } => Some(target.pc),
+                _ => None,
+            };
+            for edge in block.term.edges_mut() {
+                if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !self.wanted.contains(&edge.pc) {
+                    self.wanted.push(edge.pc);
+                }
+            }
+            count += 1;
+        }
+        self.spare.extend(unit.blocks.drain(count..));
+        unit.link();
+    }
+
+    /// Translates one block at `pc`, in the tables of one that is not needed any more.
+    pub fn block(&mut self, block: &mut Block, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) {
+        self.window.have = 0;
+        self.builder.swap(block);
+        self.build(pc, mode, limits, fetch, &[]);
+        self.builder.swap(block);
+    }
+
+    /// One block in the builder, which ends where one of `others` begins.
+    fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
+        let Reader { builder: b, window, insn, none, quick, .. } = self;
+        b.begin(pc);
+        let quick = *quick && mode != Mode::Compat16;
+        let mut at = pc;
+        let mut count = 0;
+        // The nearest beginning of another block that is not passed yet.
+        let nearest = |from: u64| others.iter().map(|o| o.pc).filter(|pc| *pc >= from).min();
+        let mut stop = nearest(at);
         loop {
-            if count > 0 && (count >= limits.instructions || others.iter().any(|o| o.pc == at))
-                || b.len() > MAX_INSTS - 800
-            {
-                return b.finish(Term::Jump(Edge::to(at)), at);
+            if stop.is_some_and(|s| s < at) {
+                stop = nearest(at);
             }
-            let left = have - decoder.position();
-            if left < 16 && decoder.position() > 0 || decoder.ip() != at {
-                break;
+            if count > 0 && (count >= limits.instructions || stop == Some(at)) || b.len() > MAX_INSTS - 800 {
+                return b.end(Term::Jump(Edge::to(at)), at);
             }
-            decoder.decode_out(&mut insn);
-            if insn.is_invalid() {
-                let term = if decoder.last_error() == DecoderError::NoMoreBytes && left < 15 {
-                    if count > 0 {
-                        return b.finish(Term::Jump(Edge::to(at)), at);
-                    }
-                    Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(left as u64)) }
-                } else {
-                    // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
-                    let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
-                    Term::Fault { vector, code: 0, pc: at }
-                };
-                return b.finish(term, at);
-            }
-            let next = wrap(mode, insn.next_ip());
-            b.mark(at, insn.len() as u8);
+            let code = window.at(at, fetch);
             let before = b.len();
-            let mut lifter = Lifter::new(&mut b, &insn, mode, at, next);
-            match crate::table::dispatch(&mut lifter) {
+            let usual = code.first_chunk().filter(|_| quick).and_then(|c| quick::decode(c, mode == Mode::Long));
+            let (next, flow) = if let Some(usual) = usual {
+                let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
+                b.mark(at, usual.len);
+                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next), &usual))
+            } else {
+                let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
+                decoder.decode_out(insn);
+                if insn.is_invalid() {
+                    let term = if decoder.last_error() == DecoderError::NoMoreBytes && code.len() < LONGEST {
+                        if count > 0 {
+                            return b.end(Term::Jump(Edge::to(at)), at);
+                        }
+                        Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(code.len() as u64)) }
+                    } else {
+                        // Longer than 15 bytes is #GP; everything else that does not decode is #UD.
+                        let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
+                        Term::Fault { vector, code: 0, pc: at }
+                    };
+                    return b.end(term, at);
+                }
+                let next = wrap(mode, insn.next_ip());
+                b.mark(at, insn.len() as u8);
+                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)))
+            };
+            match flow {
                 Flow::Next => at = next,
-                Flow::End(term) => return b.finish(term, next),
+                Flow::End(term) => return b.end(term, next),
                 Flow::Undefined => {
                     b.unmark();
-                    return b.finish(Term::Fault { vector: 6, code: 0, pc: at }, at);
+                    return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
                 }
                 Flow::Unimplemented => {
                     b.unmark();
-                    return b.finish(Term::Unimplemented { pc: at }, at);
+                    return b.end(Term::Unimplemented { pc: at }, at);
                 }
             }
             count += 1;
             if limits.end_at_stores && b.writes_since(before) {
-                return b.finish(Term::Jump(Edge::to(at)), at);
+                return b.end(Term::Jump(Edge::to(at)), at);
             }
         }
     }
+}
+
+/// [`Reader::lift`] of everything in reach, for those who lift one unit.
+pub fn lift(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Unit {
+    lift_beside(pc, mode, limits, fetch, &mut |_| false)
+}
+
+/// [`Reader::lift`] for those who lift one unit.
+pub fn lift_beside(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, known: &mut dyn FnMut(u64) -> bool) -> Unit {
+    let mut unit = Unit { mode, blocks: Vec::new() };
+    Reader::default().lift(&mut unit, pc, mode, limits, fetch, known);
+    unit
+}
+
+/// [`Reader::block`] for those who lift one block.
+pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
+    let mut block = Block::new(pc);
+    Reader::default().block(&mut block, pc, mode, limits, fetch);
+    block
 }
 
 /// An instruction address in the width of the mode.

@@ -1,6 +1,7 @@
 //! Dead flags: most arithmetic instructions set six flags that the next one overwrites.
 //!
-//! Two steps. Forward: a read of the flags behind a write of the same block takes the written value directly. Backward:
+//! A read of the flags behind a write of the same block takes the written value directly already when it is built ([`crate::simplify`]). Here,
+//! for the traversal in [`super::dead`]:
 //! of every write only those flags stay that somebody reads; one that writes nothing any more is taken out of the block. The state must stay exact
 //! where a fault can happen before they are overwritten, so the definition moves to the side table ([`Deferred`]) for that range; it is
 //! evaluated only when somebody looks.
@@ -13,7 +14,6 @@
 
 use crate::block::{Block, Deferred, Inst, Term, Val};
 use crate::ops::{Effects, Op};
-use crate::slot::Slot;
 use crate::state::eflags::{self, ARITH};
 
 /// How exact the flags must be at faults.
@@ -37,18 +37,18 @@ impl Precision {
 }
 
 /// Whether an x86 host computes the flags value `v` together with the result it belongs to.
-fn with_result(block: &Block, v: Val) -> bool {
-    let inst = &block.insts[v.index()];
+pub(super) fn with_result(insts: &[Inst], v: Val) -> bool {
+    let inst = &insts[v.index()];
     match inst.op {
         Op::FlAdd | Op::FlSub | Op::FlAdc | Op::FlSbb | Op::FlLogic => true,
-        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => block.insts[inst.args[1].index()].op == Op::Const,
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => insts[inst.args[1].index()].op == Op::Const,
         Op::FlShlD | Op::FlShrD | Op::FlRcl | Op::FlRcr => true,
         // Products: carry and overflow by a selection between both and none.
         Op::FlFrom => {
-            let sel = &block.insts[inst.args[0].index()];
+            let sel = &insts[inst.args[0].index()];
             let both = u64::from(eflags::CF | eflags::OF);
             sel.op == Op::Sel && {
-                let yes = &block.insts[sel.args[1].index()];
+                let yes = &insts[sel.args[1].index()];
                 yes.op == Op::Const && yes.imm == both
             }
         }
@@ -74,59 +74,6 @@ pub fn cond_reads(cc: u64) -> u32 {
 /// where the flags are dead unless the code that they lead to says otherwise. The definitions in force there cover the terminal.
 pub fn hands_on(block: &Block, precision: Precision) -> bool {
     precision == Precision::Relaxed && matches!(block.term, Term::Indirect { .. })
-}
-
-/// Runs the pass.
-pub fn run(block: &mut Block) {
-    forward(block);
-    backward(block, Precision::Exact, &mut Flow::default());
-}
-
-/// Replaces the operand of conditions on `getfl` by the value that the last `setfl` wrote, when that wrote all that the
-/// condition reads.
-pub fn forward(block: &mut Block) {
-    // All writes; those since the last full one count.
-    let mut writes: Vec<(Val, u32)> = Vec::new();
-    let mut full = 0;
-    // For every `getfl` behind a write: the range of writes that it sees. Its users follow closely.
-    let mut reads: Vec<(Val, usize, usize)> = Vec::new();
-    for i in 0..block.insts.len() {
-        let inst = block.insts[i];
-        match inst.op {
-            Op::SetFl => {
-                let v = seen(&reads, &writes, inst.args[0], inst.imm as u32).unwrap_or(inst.args[0]);
-                block.insts[i].args[0] = v;
-                if inst.imm as u32 & ARITH == ARITH {
-                    full = writes.len();
-                }
-                writes.push((v, inst.imm as u32));
-            }
-            Op::GetFl if !writes.is_empty() => reads.push((Val(i as u16), full, writes.len())),
-            Op::GetFl => {}
-            _ if reads.is_empty() => {}
-            Op::Cond => {
-                if let Some(v) = seen(&reads, &writes, inst.args[0], cond_reads(inst.imm)) {
-                    block.insts[i].args[0] = v;
-                }
-            }
-            // Other users of a whole flags value want one full write.
-            op if op.takes_flags() => {
-                for k in 0..inst.arity() {
-                    if let Some(v) = seen(&reads, &writes, inst.args[k], ARITH) {
-                        block.insts[i].args[k] = v;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The value written that holds the flags `wanted` of the value `v`, when that was read back.
-fn seen(reads: &[(Val, usize, usize)], writes: &[(Val, u32)], v: Val, wanted: u32) -> Option<Val> {
-    let &(_, from, to) = reads.iter().rev().find(|(read, ..)| *read == v)?;
-    let (v, mask) = writes[from..to].iter().rev().find(|(_, mask)| mask & wanted != 0)?;
-    (mask & wanted == wanted).then_some(*v)
 }
 
 /// The flags' way through a block, followed from its end: which are live, and which bits of every flags value somebody wants.
@@ -213,78 +160,21 @@ impl Flow {
     }
 }
 
-/// Takes dead writes out; see the module's header.
-pub fn backward(block: &mut Block, precision: Precision, flow: &mut Flow) {
-    let n = block.insts.len();
-    flow.begin(n, block.live_out);
-    // For every flag, the nearest later write of it.
-    let mut killer = [n as u16; 12];
-    // The nearest later operation that may fault: ranges without one need no entry.
-    let mut fault = u16::MAX;
-    let hands_on = hands_on(block, precision) && block.live_out == 0;
-    if hands_on {
-        fault = n as u16;
-        killer = [n as u16 + 1; 12];
-    }
-    let mut entries: Vec<Deferred> = Vec::new();
-    for i in (0..n).rev() {
-        let inst = block.insts[i];
-        if inst.op == Op::SetFl {
-            let mask = inst.imm as u32 & ARITH;
-            let dead = mask & !flow.live;
-            if dead != 0 {
-                let first = entries.len();
-                if (precision.is_exact() || hands_on) && fault != u16::MAX {
-                    defer(block, i, dead, &killer, fault, &mut entries);
-                }
-                let lazy = rebuilds(block, inst.args[0])
-                    && !(precision == Precision::Kept && with_result(block, inst.args[0]));
-                if !lazy && entries.len() > first {
-                    // Nothing to rebuild it from, or not worth it: it stays, with all that it writes.
-                    entries.truncate(first);
-                    flow.want(inst.args[0], dead);
-                } else {
-                    for d in &entries[first..] {
-                        demands(flow, &d.def, d.mask);
-                    }
-                    block.insts[i].imm = u64::from(mask & !dead);
-                    if mask == dead {
-                        block.insts[i] = Inst::NOP;
-                    }
-                }
-            }
-            bits(mask).for_each(|b| killer[b] = i as u16);
-        } else if inst.op.effects().may_fault() && !hands_on {
-            fault = i as u16;
-        }
-        let inst = block.insts[i];
-        flow.step(&inst, i);
-    }
-    // Entries are applied in order, so the oldest write comes first.
-    entries.reverse();
-    if block.deferred.is_empty() {
-        block.deferred = entries;
-    } else {
-        block.deferred.splice(0..0, entries);
-    }
-}
-
 /// Whether a flags value can be computed later from integers alone. One that hands on old flags would need those kept as a value, which is
 /// dearer than writing the flags.
-fn rebuilds(block: &Block, v: Val) -> bool {
-    let def = &block.insts[v.index()];
-    let old = match def.op {
-        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => def.args[2],
-        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => def.args[3],
-        Op::Sel => return false,
-        op => return op.effects() == Effects::PURE,
-    };
-    let old = &block.insts[old.index()];
-    old.op == Op::FlFrom && block.insts[old.args[0].index()].op == Op::Const
+pub(super) fn rebuilds(insts: &[Inst], v: Val) -> bool {
+    let def = &insts[v.index()];
+    match old_flags(def.op) {
+        Some(k) => {
+            let old = &insts[def.args[k].index()];
+            old.op == Op::FlFrom && insts[old.args[0].index()].op == Op::Const
+        }
+        None => def.op != Op::Sel && def.op.effects() == Effects::PURE,
+    }
 }
 
 /// The numbers of the bits set.
-fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
+pub(super) fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let b = mask.trailing_zeros();
         mask &= mask.wrapping_sub(1);
@@ -292,18 +182,18 @@ fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What a deferred definition wants of the flags values it is made of.
-fn demands(flow: &mut Flow, def: &Inst, mask: u32) {
-    match def.op {
-        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => flow.want(def.args[2], mask),
-        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => flow.want(def.args[3], mask),
-        _ => def.operands().iter().for_each(|v| flow.want(*v, ARITH)),
+/// Which operand of an operation is the old flags that it hands on.
+pub(super) fn old_flags(op: Op) -> Option<usize> {
+    match op {
+        Op::FlShl | Op::FlShr | Op::FlSar | Op::FlRol | Op::FlRor => Some(2),
+        Op::FlRcl | Op::FlRcr | Op::FlShlD | Op::FlShrD => Some(3),
+        _ => None,
     }
 }
 
 /// Entries for the flags `dead` of the write at `i`: each stays known to the side table until it is overwritten, where a fault could show
 /// it. `fault`: the next operation that may.
-fn defer(block: &Block, i: usize, dead: u32, killer: &[u16; 12], fault: u16, entries: &mut Vec<Deferred>) {
+pub(super) fn defer(insts: &[Inst], i: usize, dead: u32, killer: &[u16; 12], fault: u16, entries: &mut Vec<Deferred>) {
     let mut left = dead;
     let mut def = None;
     while left != 0 {
@@ -311,34 +201,32 @@ fn defer(block: &Block, i: usize, dead: u32, killer: &[u16; 12], fault: u16, ent
         let mask = bits(left).filter(|b| killer[*b] == end).fold(0, |m, b| m | 1 << b);
         left &= !mask;
         if fault < end {
-            let def = *def.get_or_insert_with(|| by_result(block, i));
+            let def = *def.get_or_insert_with(|| by_result(insts, i));
             entries.push(Deferred { from: i as u16 + 1, to: end, mask, def });
         }
     }
 }
 
 /// The definition of the flags written at `i`: of an addition or subtraction in place by its result, as the first operand is gone.
-fn by_result(block: &Block, i: usize) -> Inst {
-    let source = block.insts[i].args[0];
-    let def = block.insts[source.index()];
+fn by_result(insts: &[Inst], i: usize) -> Inst {
+    let source = insts[i].args[0];
+    let def = insts[source.index()];
     let [a, b, ..] = def.args;
     let (bare, by) = match def.op {
         Op::FlAdd => (Op::Add, Op::FlAddR),
         Op::FlSub => (Op::Sub, Op::FlSubR),
         _ => return def,
     };
-    let first = block.insts[a.index()];
-    if a == b || first.op != Op::Get {
+    if a == b || insts[a.index()].op == Op::Const {
         return def;
     }
-    let slot = Slot(first.imm as u8);
-    // The result stands a few operations away from the flags; it is what the slot was last set to.
-    let set = block.insts[..i].iter().rposition(|x| matches!(x.op, Op::Set) && x.imm == u64::from(slot.0));
-    let Some(set) = set.filter(|s| *s > a.index()) else { return def };
-    let r = block.insts[set].args[0];
-    let same = block.insts[r.index()];
-    if same.op == bare && same.ty == def.ty && same.args == def.args {
-        return Inst { op: by, args: [r, b, Val::NONE, Val::NONE], ..def };
+    // The result goes into its slot between the definition and the write of the flags.
+    for set in insts[source.index() + 1..i].iter().filter(|x| x.op == Op::Set) {
+        let r = set.args[0];
+        let same = insts[r.index()];
+        if same.op == bare && same.ty == def.ty && same.args == def.args {
+            return Inst { op: by, args: [r, b, Val::NONE, Val::NONE], ..def };
+        }
     }
     def
 }

@@ -14,73 +14,74 @@ use crate::ops::Op;
 use crate::passes::flags::{self, Flow, Precision};
 use crate::state::eflags::ARITH;
 
-/// Sets [`crate::block::Block::live_out`] of all blocks. `ahead`: the flags that are live at a guest address outside.
-pub fn run(unit: &mut Unit, precision: Precision, flow: &mut Flow, ahead: &mut dyn FnMut(u64) -> u32) {
-    let n = unit.blocks.len();
-    // Bits separate: what is live at a block's beginning is what it needs itself and a part of what is live at its end.
-    let mut needs = Vec::with_capacity(n);
-    let mut passes = Vec::with_capacity(n);
-    let mut known: Vec<(u64, u32)> = Vec::new();
-    let mut outside = Vec::with_capacity(n);
-    for block in &unit.blocks {
-        let (need, pass) = quick(block, precision).unwrap_or_else(|| flow.summary(block, precision));
-        needs.push(need);
-        passes.push(pass);
-        let mut live = 0;
-        for edge in successors(&block.term) {
-            match edge {
-                _ if live == ARITH => break,
-                Next::Edge(Edge { block: Some(_), .. }) | Next::None => {}
-                Next::Edge(Edge { pc, .. }) => {
-                    live |= match known.iter().find(|(at, _)| *at == pc) {
-                        Some((_, bits)) => *bits,
-                        None => {
-                            let bits = ahead(pc) & ARITH;
-                            known.push((pc, bits));
-                            bits
-                        }
+/// The analysis with its tables, to be used for many units.
+#[derive(Debug, Default)]
+pub struct Live {
+    flow: Flow,
+    /// What a block needs itself, which of the flags live at its end it hands on, and what is live at its beginning and end.
+    table: Vec<[u32; 4]>,
+    /// What was asked about addresses outside.
+    known: Vec<(u64, u32)>,
+}
+
+impl Live {
+    /// Sets [`crate::block::Block::live_out`] of all blocks. `ahead`: the flags that are live at a guest address outside.
+    pub fn run(&mut self, unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
+        let Live { flow, table, known } = self;
+        table.clear();
+        known.clear();
+        let mut inside = false;
+        for block in &unit.blocks {
+            let (need, pass) = quick(block, precision).unwrap_or_else(|| flow.summary(block, precision));
+            let mut live = 0;
+            for edge in successors(&block.term) {
+                match edge {
+                    Next::Edge(Edge { block: Some(_), .. }) => inside = true,
+                    Next::None => {}
+                    _ if live == ARITH => {}
+                    Next::Edge(Edge { pc, .. }) => live |= asked(known, pc, ahead),
+                    // Whoever leaves for code that reads them rebuilds them first.
+                    Next::Anywhere if flags::hands_on(block, precision) => {}
+                    Next::Anywhere => live = ARITH,
+                }
+            }
+            table.push([need, pass, need | pass & live, live]);
+        }
+        while inside {
+            inside = false;
+            for i in (0..table.len()).rev() {
+                let [need, pass, before, mut out] = table[i];
+                for edge in successors(&unit.blocks[i].term) {
+                    if let Next::Edge(Edge { block: Some(b), .. }) = edge {
+                        out |= table.get(b as usize).map_or(ARITH, |t| t[2]);
                     }
                 }
-                // Whoever leaves for code that reads them rebuilds them first.
-                Next::Anywhere if flags::hands_on(block, precision) => {}
-                Next::Anywhere => live = ARITH,
+                let now = need | pass & out;
+                inside |= now != before || out != table[i][3];
+                table[i] = [need, pass, now, out];
             }
         }
-        outside.push(live);
-    }
-    let mut live_in = needs.clone();
-    let mut live_out = outside;
-    loop {
-        let mut changed = false;
-        for i in (0..n).rev() {
-            let mut out = live_out[i];
-            for edge in successors(&unit.blocks[i].term) {
-                if let Next::Edge(Edge { block: Some(b), .. }) = edge {
-                    out |= live_in.get(b as usize).copied().unwrap_or(ARITH);
-                }
-            }
-            let now = needs[i] | passes[i] & out;
-            changed |= now != live_in[i] || out != live_out[i];
-            live_in[i] = now;
-            live_out[i] = out;
-        }
-        if !changed {
-            break;
+        for (block, t) in unit.blocks.iter_mut().zip(&*table) {
+            block.live_out = t[3];
+            block.reads = t[2] != 0;
+            let Some(ret) = block.term.ret().filter(|_| !precision.is_exact()) else { continue };
+            let live = match ret.block {
+                Some(b) => table.get(b as usize).map_or(ARITH, |t| t[2]),
+                None => asked(known, ret.pc, ahead),
+            };
+            block.landing = live != 0;
         }
     }
-    for (i, (block, out)) in unit.blocks.iter_mut().zip(live_out).enumerate() {
-        block.live_out = out;
-        block.reads = live_in[i] != 0;
-        let Some(ret) = block.term.ret().filter(|_| !precision.is_exact()) else { continue };
-        let live = match ret.block {
-            Some(b) => live_in.get(b as usize).copied().unwrap_or(ARITH),
-            None => match known.iter().find(|(at, _)| *at == ret.pc) {
-                Some((_, bits)) => *bits,
-                None => ahead(ret.pc) & ARITH,
-            },
-        };
-        block.landing = live != 0;
+}
+
+/// The flags that are live at an address outside; every one is asked about once.
+fn asked(known: &mut Vec<(u64, u32)>, pc: u64, ahead: &mut dyn FnMut(u64) -> u32) -> u32 {
+    if let Some((_, bits)) = known.iter().find(|(at, _)| *at == pc) {
+        return *bits;
     }
+    let bits = ahead(pc) & ARITH;
+    known.push((pc, bits));
+    bits
 }
 
 /// What a block needs and what it passes on, looking no further than necessary: most blocks soon come to something that may fault. `None` for

@@ -1,4 +1,5 @@
-//! Passes: one file each, `fn run(&mut Block)`, in the order of [`optimise`].
+//! Passes: one file each, `fn run(&mut Block)`, in the order of [`optimise`]. Most simplification happens before, in the builder
+//! ([`crate::build::Builder::simplifying`]): what is lifted to be translated is traversed once backward, and once to close up.
 //!
 //! A pass may not change what the interpreter computes at any exit or fault of the block; in debug builds the verifier
 //! runs behind each of them. The one exception are flags that nobody can see behind a block ([`liveness`]).
@@ -15,7 +16,7 @@ pub use flags::Precision;
 pub type Pass = fn(&mut Block);
 
 /// The passes in order, with their names.
-pub const PASSES: [(&str, Pass); 3] = [("flags", flags::run), ("fold", fold::run), ("dead", dead::run)];
+pub const PASSES: [(&str, Pass); 2] = [("fold", fold::run), ("dead", dead::run)];
 
 /// Runs all passes on a block whose successors nobody looks at.
 pub fn optimise(block: &mut Block) {
@@ -25,7 +26,7 @@ pub fn optimise(block: &mut Block) {
     }
 }
 
-/// Runs all passes on a unit with [`Precision::Exact`]. `ahead`: the flags that are live at a guest address outside the unit.
+/// The passes that a lifted unit still needs, with [`Precision::Exact`]. `ahead`: the flags that are live at a guest address outside the unit.
 pub fn optimise_unit(unit: &mut Unit, ahead: &mut dyn FnMut(u64) -> u32) {
     Optimiser::default().run(unit, Precision::Exact, ahead);
 }
@@ -35,35 +36,24 @@ pub fn optimise_unit_with(unit: &mut Unit, precision: Precision, ahead: &mut dyn
     Optimiser::default().run(unit, precision, ahead);
 }
 
-/// All passes with their tables: whoever translates many units keeps one.
+/// The passes that units need which a simplifying builder wrote, with their tables: whoever translates many units keeps one.
 #[derive(Debug, Default)]
 pub struct Optimiser {
-    flow: flags::Flow,
-    fold: fold::Fold,
+    live: liveness::Live,
     dead: dead::Dead,
 }
 
 impl Optimiser {
-    /// Runs all passes on a unit. `ahead`: the flags that are live at a guest address outside the unit.
+    /// Runs the passes on a unit. `ahead`: the flags that are live at a guest address outside the unit.
     pub fn run(&mut self, unit: &mut Unit, precision: Precision, ahead: &mut dyn FnMut(u64) -> u32) {
-        unit.blocks.iter_mut().for_each(flags::forward);
-        liveness::run(unit, precision, &mut self.flow, ahead);
-        self.rest(unit, precision);
+        self.live.run(unit, precision, ahead);
+        self.again(unit, precision);
     }
 
     /// The same where [`Block::live_out`] is known already, from an earlier run.
     pub fn again(&mut self, unit: &mut Unit, precision: Precision) {
-        unit.blocks.iter_mut().for_each(flags::forward);
-        self.rest(unit, precision);
-    }
-
-    fn rest(&mut self, unit: &mut Unit, precision: Precision) {
         for block in &mut unit.blocks {
-            flags::backward(block, precision, &mut self.flow);
-            check("flags", block);
-            self.fold.run(block);
-            check("fold", block);
-            self.dead.run(block);
+            self.dead.run(block, precision);
             check("dead", block);
         }
     }

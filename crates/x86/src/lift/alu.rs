@@ -62,8 +62,8 @@ fn compute(l: &mut Lifter, kind: Kind, ty: Ty, a: Val, b: Val, c: Option<Val>) -
 pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
     let dst = if matches!(kind, Kind::Cmp | Kind::Test) { l.place(0) } else { l.place_rw(0) };
     let ty = l.ty(0);
-    let c = matches!(kind, Kind::Adc | Kind::Sbb).then(|| l.carry());
     if l.insn.has_lock_prefix() {
+        let c = matches!(kind, Kind::Adc | Kind::Sbb).then(|| l.carry());
         let Place::Mem(addr, ..) = dst else { return Flow::Undefined };
         let b = l.read_as(1, ty);
         // The carry is part of what is added; the flags are rebuilt from the parts.
@@ -89,8 +89,15 @@ pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
         l.b.setfl(ALL, fl);
         return Flow::Next;
     }
+    plain(l, kind, ty, dst, |l| l.read_as(1, ty))
+}
+
+/// The same without a lock, by the place of the first operand and how the second one is read.
+#[inline]
+pub fn plain(l: &mut Lifter, kind: Kind, ty: Ty, dst: Place, second: impl FnOnce(&mut Lifter) -> Val) -> Flow {
+    let c = matches!(kind, Kind::Adc | Kind::Sbb).then(|| l.carry());
     let a = l.load(dst);
-    let b = l.read_as(1, ty);
+    let b = second(l);
     let (r, fl) = compute(l, kind, ty, a, b, c);
     if !matches!(kind, Kind::Cmp | Kind::Test) {
         l.store(dst, r);
@@ -103,16 +110,23 @@ pub fn binary(l: &mut Lifter, kind: Kind) -> Flow {
 pub fn inc_dec(l: &mut Lifter, dec: bool) -> Flow {
     let dst = l.place_rw(0);
     let ty = l.ty(0);
-    let one = l.b.c(ty, 1);
-    let kind = if dec { Kind::Sub } else { Kind::Add };
     if l.insn.has_lock_prefix() {
         let Place::Mem(addr, ..) = dst else { return Flow::Undefined };
+        let one = l.b.c(ty, 1);
+        let kind = if dec { Kind::Sub } else { Kind::Add };
         let d = l.b.c(ty, if dec { u64::MAX } else { 1 });
         let old = l.atomic(Op::AAdd, ty, &[addr, d]);
         let (_, fl) = compute(l, kind, ty, old, one, None);
         l.b.setfl(NO_CF, fl);
         return Flow::Next;
     }
+    step(l, dec, dst, ty)
+}
+
+/// The same without a lock.
+pub fn step(l: &mut Lifter, dec: bool, dst: Place, ty: Ty) -> Flow {
+    let one = l.b.c(ty, 1);
+    let kind = if dec { Kind::Sub } else { Kind::Add };
     let a = l.load(dst);
     let (r, fl) = compute(l, kind, ty, a, one, None);
     l.store(dst, r);
@@ -175,8 +189,7 @@ pub fn carry(l: &mut Lifter, how: char) -> Flow {
             l.b.setfl(CF, f);
         }
         _ => {
-            let f = l.b.getfl();
-            let c = l.b.cond(CC_B | 1, f);
+            let c = l.b.condition_of_flags(CC_B | 1);
             l.set_flag_if(c, CF);
         }
     }

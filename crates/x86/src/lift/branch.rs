@@ -22,8 +22,30 @@ pub fn jcc(l: &mut Lifter) -> Flow {
     if narrow(l) {
         return Flow::Unimplemented;
     }
-    let cond = l.condition();
-    Flow::End(Term::Branch { cond, taken: Edge::to(target(l)), fall: Edge::to(l.next) })
+    conditional(l, l.condition_code(), target(l))
+}
+
+/// jcc by its condition and target.
+pub fn conditional(l: &mut Lifter, cc: u8, target: u64) -> Flow {
+    let cond = l.b.condition_of_flags(cc);
+    Flow::End(Term::Branch { cond, taken: Edge::to(target), fall: Edge::to(l.next) })
+}
+
+/// jmp to a known address.
+pub fn jump_to(target: u64) -> Term {
+    Term::Jump(Edge::to(target))
+}
+
+/// call of a known address.
+pub fn call_to(l: &mut Lifter, target: u64) -> Flow {
+    push_return(l);
+    Flow::End(Term::Call { target: Edge::to(target), ret: Edge::to(l.next) })
+}
+
+/// call of a computed address.
+pub fn call_through(l: &mut Lifter, target: Val) -> Flow {
+    push_return(l);
+    Flow::End(Term::Indirect { target, kind: Indirect::Call, ret: Some(Edge::to(l.next)) })
 }
 
 /// jcxz jecxz jrcxz.
@@ -49,8 +71,7 @@ pub fn looping(l: &mut Lifter, zf: Option<bool>) -> Flow {
     let zero = l.b.is_zero(left);
     let mut cond = l.b.not(zero);
     if let Some(want) = zf {
-        let f = l.b.getfl();
-        let z = l.b.cond(if want { 4 } else { 5 }, f);
+        let z = l.b.condition_of_flags(if want { 4 } else { 5 });
         cond = l.b.and(cond, z);
     }
     Flow::End(Term::Branch { cond, taken: Edge::to(target(l)), fall: Edge::to(l.next) })
@@ -75,7 +96,7 @@ pub fn jmp(l: &mut Lifter) -> Flow {
             if narrow(l) {
                 return Flow::Unimplemented;
             }
-            Flow::End(Term::Jump(Edge::to(target(l))))
+            Flow::End(jump_to(target(l)))
         }
         OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, false),
         _ if l.insn.is_jmp_far_indirect() => far_indirect(l, false),
@@ -93,16 +114,12 @@ pub fn call(l: &mut Lifter) -> Flow {
             if narrow(l) {
                 return Flow::Unimplemented;
             }
-            push_return(l);
-            Flow::End(Term::Call { target: Edge::to(target(l)), ret: Edge::to(l.next) })
+            call_to(l, target(l))
         }
         OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, true),
         _ if l.insn.is_call_far_indirect() => far_indirect(l, true),
         _ => match address(l) {
-            Some(target) => {
-                push_return(l);
-                Flow::End(Term::Indirect { target, kind: Indirect::Call, ret: Some(Edge::to(l.next)) })
-            }
+            Some(target) => call_through(l, target),
             None => Flow::Undefined,
         },
     }
@@ -116,8 +133,13 @@ fn push_return(l: &mut Lifter) {
 
 /// ret, ret imm16.
 pub fn ret(l: &mut Lifter) -> Flow {
-    let ty = l.word();
     let extra = if l.count() > 0 { i64::from(l.insn.immediate16()) } else { 0 };
+    return_beyond(l, extra)
+}
+
+/// ret, by how much the stack pointer moves beyond the return address.
+pub fn return_beyond(l: &mut Lifter, extra: i64) -> Flow {
+    let ty = l.word();
     let (_, addr) = stack::stack_at(l, 0);
     let v = l.b.ld(ty, addr, ATTR_STACK);
     let (new, _) = stack::stack_at(l, i64::from(ty.bytes()) + extra);

@@ -73,6 +73,21 @@ pub enum Place {
     Seg(usize),
 }
 
+/// What a memory operand says: `base + index << scale + disp`, computed in `ty`, or a fixed address (relative to the instruction).
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Address size.
+    pub ty: Ty,
+    /// The whole of it, when no register goes in.
+    pub fixed: Option<u64>,
+    /// General register.
+    pub base: Option<usize>,
+    /// General register and the logarithm of what it is multiplied by.
+    pub index: Option<(usize, u32)>,
+    /// Displacement, sign-extended.
+    pub disp: u64,
+}
+
 /// The lifter of one instruction.
 #[derive(Debug)]
 pub struct Lifter<'a> {
@@ -224,18 +239,31 @@ impl<'a> Lifter<'a> {
     /// Offset of the memory operand within its segment, zero-extended to 64 bits (what `lea` gives).
     pub fn ea_offset(&mut self) -> Val {
         let insn = self.insn;
-        if insn.is_ip_rel_memory_operand() {
-            return self.b.c(Ty::I64, insn.ip_rel_memory_address());
+        let present = |r: Register| (r != Register::None).then(|| r.number());
+        let scale = insn.memory_index_scale().trailing_zeros();
+        let fixed = insn.is_ip_rel_memory_operand().then(|| insn.ip_rel_memory_address());
+        let m = match fixed {
+            Some(_) => Memory { ty: Ty::I64, fixed, base: None, index: None, disp: 0 },
+            None => Memory {
+                ty: self.address_ty(),
+                fixed,
+                base: present(insn.memory_base()),
+                index: present(insn.memory_index()).map(|n| (n, scale)),
+                disp: insn.memory_displacement64(),
+            },
+        };
+        self.offset(m)
+    }
+
+    /// The offset that a memory operand says, zero-extended to 64 bits.
+    #[inline]
+    pub fn offset(&mut self, m: Memory) -> Val {
+        if let Some(address) = m.fixed {
+            return self.b.c(Ty::I64, address);
         }
-        let (base, index) = (insn.memory_base(), insn.memory_index());
-        let ty = self.address_ty();
-        let mut sum: Option<Val> = None;
-        if base != Register::None {
-            sum = Some(self.b.get(ty, Slot::gpr(base.number())));
-        }
-        if index != Register::None {
-            let mut x = self.b.get(ty, Slot::gpr(index.number()));
-            let scale = insn.memory_index_scale().trailing_zeros();
+        let mut sum = m.base.map(|n| self.b.get(m.ty, Slot::gpr(n)));
+        if let Some((n, scale)) = m.index {
+            let mut x = self.b.get(m.ty, Slot::gpr(n));
             if scale > 0 {
                 x = self.b.shli(x, scale);
             }
@@ -244,10 +272,9 @@ impl<'a> Lifter<'a> {
                 None => x,
             });
         }
-        let disp = insn.memory_displacement64();
         let v = match sum {
-            Some(s) => self.b.addi(s, disp as i64 & ty.mask() as i64),
-            None => self.b.c(ty, disp),
+            Some(s) => self.b.addi(s, m.disp as i64 & m.ty.mask() as i64),
+            None => self.b.c(m.ty, m.disp),
         };
         self.b.zext(Ty::I64, v)
     }
@@ -257,8 +284,16 @@ impl<'a> Lifter<'a> {
         let n = match segment {
             Register::FS => seg::FS,
             Register::GS => seg::GS,
-            _ => return offset,
+            _ => 0,
         };
+        self.based(n, offset)
+    }
+
+    /// The same by the number of the segment; all but FS and GS begin at 0.
+    pub fn based(&mut self, n: usize, offset: Val) -> Val {
+        if n != seg::FS && n != seg::GS {
+            return offset;
+        }
         let base = self.b.get(Ty::I64, Slot::seg_base(n));
         let sum = self.b.add(base, offset);
         if self.long() {
@@ -346,16 +381,17 @@ impl<'a> Lifter<'a> {
 
     /// The carry flag as a truth value.
     pub fn carry(&mut self) -> Val {
-        let f = self.b.getfl();
-        self.b.cond(CC_B, f)
+        self.b.condition_of_flags(CC_B)
     }
 
-    /// Condition code of a Jcc, SETcc or CMOVcc.
+    /// Condition code of a Jcc, SETcc or CMOVcc. iced numbers them from 1 in the order of the opcode nibble.
+    pub fn condition_code(&self) -> u8 {
+        (self.insn.condition_code() as u8).wrapping_sub(1) & 15
+    }
+
+    /// The condition of a Jcc, SETcc or CMOVcc.
     pub fn condition(&mut self) -> Val {
-        let cc = self.insn.condition_code() as u8;
-        // iced numbers them from 1 in the order of the opcode nibble.
-        let f = self.b.getfl();
-        self.b.cond(cc.wrapping_sub(1) & 15, f)
+        self.b.condition_of_flags(self.condition_code())
     }
 
     /// Flags from a carry-like truth value in `flag`s.

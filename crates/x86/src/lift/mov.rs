@@ -109,8 +109,13 @@ pub fn xchg(l: &mut Lifter) -> Flow {
 pub fn cmov(l: &mut Lifter) -> Flow {
     let src = l.read(1);
     let dst = l.place(0);
+    move_if(l, l.condition_code(), dst, src)
+}
+
+/// The same by the condition and the operands.
+pub fn move_if(l: &mut Lifter, cc: u8, dst: Place, src: Val) -> Flow {
     let old = l.load(dst);
-    let c = l.condition();
+    let c = l.b.condition_of_flags(cc);
     let v = l.b.sel(c, src, old);
     l.store(dst, v);
     Flow::Next
@@ -119,7 +124,12 @@ pub fn cmov(l: &mut Lifter) -> Flow {
 /// setcc.
 pub fn setcc(l: &mut Lifter) -> Flow {
     let dst = l.place(0);
-    let c = l.condition();
+    set_if(l, l.condition_code(), dst)
+}
+
+/// The same by the condition and the operand.
+pub fn set_if(l: &mut Lifter, cc: u8, dst: Place) -> Flow {
+    let c = l.b.condition_of_flags(cc);
     let v = l.b.zext(Ty::I8, c);
     l.store(dst, v);
     Flow::Next

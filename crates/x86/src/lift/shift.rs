@@ -9,12 +9,18 @@ use demotic_ir::ty::Ty;
 fn count(l: &mut Lifter, i: u32, ty: Ty) -> (Val, Option<u64>) {
     let mask = if ty == Ty::I64 { 63 } else { 31 };
     match l.place(i) {
-        Place::Imm(n, _) => (l.b.c(Ty::I8, n & mask), Some(n & mask)),
+        Place::Imm(n, _) => constant(l, ty, n),
         p => {
             let n = l.load(p);
             (l.b.andi(n, mask), None)
         }
     }
+}
+
+/// The same of a count that is known.
+pub fn constant(l: &mut Lifter, ty: Ty, n: u64) -> (Val, Option<u64>) {
+    let n = n & if ty == Ty::I64 { 63 } else { 31 };
+    (l.b.c(Ty::I8, n), Some(n))
 }
 
 /// Old flags for the case of a zero count; a constant when the count is known not to be zero.
@@ -26,8 +32,20 @@ fn old_flags(l: &mut Lifter, known: Option<u64>) -> Val {
 pub fn shift(l: &mut Lifter, op: Op, fl_op: Op) -> Flow {
     let dst = l.place_rw(0);
     let ty = l.ty(0);
+    plain(l, op, fl_op, dst, ty, |l| count(l, 1, ty))
+}
+
+/// The same by the place of the operand and how the count is read: a value, and the number itself when it is known.
+pub fn plain(
+    l: &mut Lifter,
+    op: Op,
+    fl_op: Op,
+    dst: Place,
+    ty: Ty,
+    count: impl FnOnce(&mut Lifter) -> (Val, Option<u64>),
+) -> Flow {
     let a = l.load(dst);
-    let (n, known) = count(l, 1, ty);
+    let (n, known) = count(l);
     let r = l.b.shift(op, a, n);
     l.store(dst, r);
     if known != Some(0) {

@@ -7,7 +7,7 @@ use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::{eflags, reg};
 use demotic_ir::ty::Ty;
-use iced_x86::Register;
+use iced_x86::{OpKind, Register};
 
 /// The stack pointer's type and the linear address of an offset from it.
 pub fn stack_at(l: &mut Lifter, delta: i64) -> (Val, Val) {
@@ -45,9 +45,22 @@ pub fn push(l: &mut Lifter) -> Flow {
     Flow::Next
 }
 
+/// pop of a general register.
+pub fn pop_register(l: &mut Lifter, ty: Ty, n: usize) -> Flow {
+    let (_, addr) = stack_at(l, 0);
+    let v = l.b.ld(ty, addr, ATTR_STACK);
+    let (new, _) = stack_at(l, i64::from(ty.bytes()));
+    l.set_gpr(reg::RSP, new);
+    l.set_gpr(n, v);
+    Flow::Next
+}
+
 /// pop. A destination in memory addressed by rSP uses the incremented pointer (SDM vol. 2, POP).
 pub fn pop(l: &mut Lifter) -> Flow {
     let ty = slot_ty(l);
+    if l.insn.op_kind(0) == OpKind::Register && l.insn.op_register(0).is_gpr() {
+        return pop_register(l, ty, l.insn.op_register(0).number());
+    }
     let bytes = i64::from(ty.bytes());
     let (_, addr) = stack_at(l, 0);
     let v = l.b.ld(ty, addr, ATTR_STACK);
