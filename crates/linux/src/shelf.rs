@@ -195,6 +195,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn folder() -> PathBuf {
+        crate::exec::remember_own_binary();
         let dir = std::env::temp_dir().join(format!(
             "demotic-shelf-{}-{:?}",
             std::process::id(),
