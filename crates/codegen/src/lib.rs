@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arm64;
+pub mod class;
 pub mod frame;
 pub mod plan;
 pub mod target;

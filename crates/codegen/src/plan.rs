@@ -3,6 +3,7 @@
 //!
 //! All of it is derived from the IR, so a second emission derives the same.
 
+use crate::class;
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::ops::{Effects, Op};
 use demotic_ir::slot::Slot;
@@ -27,11 +28,19 @@ pub struct Plan {
     pub flags_home: Vec<u32>,
     /// The same with only reads counted.
     pub flags_read: Vec<u32>,
+    /// Index of the first operation that writes the value to a slot, whole; [`NEVER`] when none does.
+    pub first_set: Vec<u16>,
+    /// [`class`] bits of all operations together.
+    pub seen: u16,
 }
 
+/// No operation.
+pub const NEVER: u16 = u16::MAX;
+
 /// Whether an operation, when it faults or leaves, shows the state to the guest.
+#[inline(always)]
 pub fn shows_state(inst: &Inst) -> bool {
-    inst.op.effects().may_fault() || inst.op == Op::ExitIf
+    class::of(inst.op) & class::SHOWS != 0
 }
 
 /// Whether a write of this type leaves nothing of the slot's old value.
@@ -65,12 +74,27 @@ impl Plan {
         self.last_use.clear();
         self.last_use.extend(0..n as u16);
         reset(&mut self.uses, n, 0);
+        reset(&mut self.first_set, n, NEVER);
+        let (last_use, uses, first_set) = (&mut self.last_use[..n], &mut self.uses[..n], &mut self.first_set[..n]);
+        let mut seen = 0;
         for (i, inst) in block.insts.iter().enumerate() {
+            let class = class::of(inst.op);
+            seen |= class;
             for v in inst.operands() {
-                self.last_use[v.index()] = i as u16;
-                self.uses[v.index()] += 1;
+                last_use[v.index()] = i as u16;
+                uses[v.index()] += 1;
+            }
+            if class & class::SLOT != 0 {
+                if inst.imm > 31 {
+                    seen |= class::FAR_SLOT;
+                }
+                if inst.op == Op::Set && replaces(inst.ty, Slot(inst.imm as u8)) {
+                    let first = &mut first_set[inst.args[0].index()];
+                    *first = (*first).min(i as u16);
+                }
             }
         }
+        self.seen = seen;
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
             self.last_use[v.index()] = n as u16;
             self.uses[v.index()] += 1;
@@ -98,46 +122,58 @@ impl Plan {
         reset(&mut self.flags_read, n + 1, block.live_out);
         self.flags_home[n] = block.live_out;
         let (mut home, mut read) = (block.live_out, block.live_out);
-        for i in (0..n).rev() {
-            let inst = &block.insts[i];
+        let (flags_home, flags_read, uses) = (&mut self.flags_home[..n], &mut self.flags_read[..n], &self.uses[..n]);
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            let class = class::of(inst.op);
+            if class & (class::SHOWS | class::FLAGS) == 0 {
+                flags_home[i] = home;
+                flags_read[i] = read;
+                continue;
+            }
             if inst.op == Op::SetFl {
                 home &= !(inst.imm as u32);
                 read &= !(inst.imm as u32);
             }
-            if inst.op == Op::GetFl && self.uses[i] > 0 {
+            if inst.op == Op::GetFl && uses[i] > 0 {
                 home |= ARITH;
                 read |= ARITH;
             }
-            if shows_state(inst) {
-                home |= ARITH & !self.flags_home[i];
+            if class & class::SHOWS != 0 {
+                home |= ARITH & !flags_home[i];
             }
             if inst.op == Op::ExitIf {
                 read |= ARITH;
             }
-            self.flags_home[i] = home;
-            self.flags_read[i] = read;
+            flags_home[i] = home;
+            flags_read[i] = read;
         }
     }
 
     fn homes(&mut self, block: &Block) {
         let n = block.insts.len();
         reset(&mut self.into, n, None);
-        reset(&mut self.set_at, n, 0);
+        // Only looked at where `into` says so.
+        self.set_at.resize(n.max(self.set_at.len()), 0);
         // The last operation so far that needs the slot's current value (values read from it included), and the last that writes it.
-        let mut busy = [0usize; Slot::COUNT as usize];
-        let mut written = [0usize; Slot::COUNT as usize];
+        let mut busy = [0u16; Slot::COUNT as usize];
+        let mut written = [0u16; Slot::COUNT as usize];
         // Last operation so far at which the state must be exact.
-        let mut shown = 0usize;
+        let mut shown = 0u16;
         for (i, inst) in block.insts.iter().enumerate() {
+            let class = class::of(inst.op);
+            if class & (class::SHOWS | class::SLOT) == 0 {
+                continue;
+            }
+            let at = i as u16;
             let slot = usize::from(inst.imm as u8 % Slot::COUNT);
             match inst.op {
                 Op::Get | Op::GetHi => {
-                    let last = usize::from(self.last_use[i]);
-                    busy[slot] = busy[slot].max(last).max(i);
+                    busy[slot] = busy[slot].max(self.last_use[i]).max(at);
                 }
                 Op::Set => {
                     let v = inst.args[0];
                     let def = v.index();
+                    let made = v.0;
                     let producer = &block.insts[def];
                     let ok = replaces(inst.ty, Slot(slot as u8))
                         && slot < 32
@@ -145,24 +181,24 @@ impl Plan {
                         && producer.result() == inst.ty
                         && self.into[def].is_none()
                         // An operation may use the old value itself: it reads its operands first.
-                        && busy[slot] <= def
-                        && written[slot] <= def
-                        && shown <= def
+                        && busy[slot] <= made
+                        && written[slot] <= made
+                        && shown <= made
                         // One that faults behind its effect on the register does not exist, but helpers write late.
                         && producer.op.effects().0 & Effects::EXIT.0 == 0;
                     if ok {
                         self.into[def] = Some(Slot(slot as u8));
-                        self.set_at[def] = i as u16;
+                        self.set_at[def] = at;
                     }
-                    written[slot] = i;
+                    written[slot] = at;
                     // The home may be the only place of the value from now on.
-                    busy[slot] = busy[slot].max(usize::from(self.last_use[def]));
+                    busy[slot] = busy[slot].max(self.last_use[def]);
                 }
-                Op::SetHi => written[slot] = i,
+                Op::SetHi => written[slot] = at,
                 _ => {}
             }
-            if shows_state(inst) {
-                shown = i;
+            if class & class::SHOWS != 0 {
+                shown = at;
             }
         }
     }

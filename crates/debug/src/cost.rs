@@ -8,6 +8,7 @@ use demotic_x86::ahead;
 use demotic_x86::unit::{self, Limits};
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Times and sizes of one run.
@@ -33,6 +34,8 @@ pub struct Cost {
     pub code: usize,
     /// Units that the emitter refused.
     pub refused: usize,
+    /// Of all the host code: what changes nothing leaves it as it is.
+    pub digest: u64,
 }
 
 /// Units that go through one stage before the clock is read.
@@ -77,13 +80,16 @@ fn now() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
-/// Translates everything reachable from the entry, at most `limit` instructions, many units at a time through each stage.
+/// Translates everything reachable from the entry, at most `limit` instructions, many units at a time through each stage. `check`: for the digest of
+/// the code, not for the time it takes.
 pub fn measure(
     program: &Program,
     precision: Precision,
     emitter: Option<(&dyn Emitter, &Request)>,
     limit: usize,
+    check: bool,
 ) -> Cost {
+    let mut digest = DefaultHasher::new();
     let mut cost = Cost::default();
     let mut optimiser = passes::Optimiser::default();
     let mut compiled = Compiled::default();
@@ -108,7 +114,12 @@ pub fn measure(
         for unit in &*units {
             let Some((emitter, request)) = emitter else { break };
             match emitter.emit_into(unit, request, &mut compiled) {
-                Ok(()) => cost.code += compiled.code.len(),
+                Ok(()) => {
+                    cost.code += compiled.code.len();
+                    if check {
+                        compiled.code.hash(&mut digest);
+                    }
+                }
                 Err(_) => cost.refused += 1,
             }
         }
@@ -123,6 +134,7 @@ pub fn measure(
             cost.bytes += block.end.wrapping_sub(block.pc) as usize;
         }
     }
+    cost.digest = digest.finish();
     cost
 }
 
@@ -159,10 +171,11 @@ impl fmt::Display for Cost {
         )?;
         writeln!(
             f,
-            "{} bytes of host code: {:.2} for a guest byte; {} units refused",
+            "{} bytes of host code: {:.2} for a guest byte; {} units refused; digest {:016x}",
             self.code,
             self.code as f64 / self.bytes.max(1) as f64,
-            self.refused
+            self.refused,
+            self.digest
         )
     }
 }

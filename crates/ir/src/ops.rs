@@ -37,7 +37,7 @@ impl Effects {
     pub const EXIT: Effects = Effects(64);
 
     /// Whether the operation may raise a guest exception.
-    pub fn may_fault(self) -> bool {
+    pub const fn may_fault(self) -> bool {
         self.0 & 1 != 0
     }
     /// Whether it may be dropped when its result is not used. Reads of slots may; reads of memory may not, they fault.

@@ -63,7 +63,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
                 setfl = Some(k);
                 break;
             }
-            _ if shape.lazy[k] || x.op == Op::Nop => {}
+            _ if shape.lazy(k) || x.op == Op::Nop => {}
             _ => return,
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     if !values || plan.flags_home[end + 1] & !mask != 0 || host(block, i, f).is_none() {
         return;
     }
-    [new, fl, setfl].into_iter().flatten().for_each(|k| shape.member[k] = true);
+    [new, fl, setfl].into_iter().flatten().for_each(|k| shape.set_member(k, true));
     // The operand of a subtraction is what the flags see.
     let src = block.insts[f].args[1];
     if inst.op == Op::AAdd {

@@ -48,8 +48,11 @@ impl Flags {
             if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);
             }
+            if !inst.op.takes_flags() {
+                continue;
+            }
             // A lazy user reads its operands when somebody reads it.
-            let at = if shape.lazy[i] && inst.op != Op::Cond { image_last[i].max(i as u16) } else { i as u16 };
+            let at = if shape.lazy(i) && inst.op != Op::Cond { image_last[i].max(i as u16) } else { i as u16 };
             for v in inst.operands() {
                 if block.insts[v.index()].result() == Ty::Fl {
                     image_last[v.index()] = image_last[v.index()].max(at);
@@ -183,7 +186,7 @@ impl Emit<'_> {
     }
 
     fn pure_source(&self, f: Val) -> bool {
-        !self.shape.member[f.index()] && self.shape.group(f.index()).is_none()
+        !self.shape.member(f.index()) && self.shape.group(f.index()).is_none()
     }
 
     /// An instruction has changed those bits; they are part of `f` now.

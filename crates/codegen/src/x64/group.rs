@@ -642,7 +642,7 @@ impl Emit<'_> {
             self.sync();
         }
         for k in i..=g.end {
-            if k != i && !self.shape.member[k] {
+            if k != i && !self.shape.member(k) {
                 continue;
             }
             self.locked = 0;
@@ -652,7 +652,7 @@ impl Emit<'_> {
             let inst = self.b.insts[k];
             match inst.op {
                 Op::Set | Op::SetFl | Op::St => self.single(k),
-                _ if self.shape.lazy[k] && inst.result() != Ty::Fl => self.single(k),
+                _ if self.shape.lazy(k) && inst.result() != Ty::Fl => self.single(k),
                 _ => self.helper(k),
             }
             self.index = k + 1;

@@ -23,7 +23,7 @@ impl Emit<'_> {
             self.at[i] = At::Const(inst.imm & inst.ty.mask());
             return;
         }
-        if self.shape.lazy[i] {
+        if self.shape.lazy(i) {
             self.at[i] = At::Lazy;
             return;
         }

@@ -5,10 +5,11 @@
 //! members is free of code. A lazy operation is pure and has no code of its own: its users compute it (addresses, conditions, flags that
 //! nothing has computed on the way). What it needs lives as long as it does ([`Shape::last`]).
 
+use crate::class as of_all;
 use crate::plan::{self, Plan};
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
-use demotic_ir::ops::{Effects, Op};
+use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::{ARITH, CF, DF, OF};
 use demotic_ir::ty::Ty;
@@ -38,27 +39,125 @@ pub(super) struct Group {
 /// The result.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    /// Computed where it is used.
-    pub lazy: Vec<bool>,
+    /// What is known of each operation: [`bit`].
+    bits: Vec<u8>,
     /// Index of the last operation that needs the value; the number of operations for the terminal.
     pub last: Vec<u16>,
     /// One more than the number of the group anchored here in `groups`; 0: none.
     anchors: Vec<u16>,
     groups: Vec<Group>,
-    /// A load that is part of a group.
-    pub folded: Vec<bool>,
-    /// A member of a group other than its anchor and load.
-    pub member: Vec<bool>,
+    /// Where each of `groups` is anchored.
+    anchored: Vec<u16>,
     /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
     pub steps: Vec<(usize, u8)>,
     /// x87 instructions, by increasing end.
     pub x87: Vec<super::x87::Group>,
     // ---- scratch of the analysis
-    bad: Vec<bool>,
-    used: Vec<bool>,
-    forced: Vec<bool>,
     until: Vec<u16>,
     done: Vec<u16>,
+}
+
+/// Bits of [`Shape::bits`].
+mod bit {
+    /// Computed where it is used.
+    pub const LAZY: u8 = 1;
+    /// A load that is part of a group.
+    pub const FOLDED: u8 = 2;
+    /// A member of a group other than its anchor and load.
+    pub const MEMBER: u8 = 4;
+    /// Some user does not take the value lazily.
+    pub const BAD: u8 = 8;
+    /// Something that is executed uses the value; the rest is for deferred flags.
+    pub const USED: u8 = 16;
+    /// Lazy whatever its users want.
+    pub const FORCED: u8 = 32;
+}
+
+/// What the analysis asks of an operation.
+mod class {
+    use demotic_ir::ops::Op;
+
+    /// Always lazy when it is pure: constants, flags, conditions.
+    pub const ALWAYS: u8 = 1;
+    /// A comparison of two values.
+    pub const TRUTH: u8 = 2;
+    /// May be a part of an address.
+    pub const LINEAR: u8 = 4;
+    /// Operand 0 is an address.
+    pub const ADDRESS: u8 = 8;
+    /// A group may be anchored there.
+    pub const ANCHOR: u8 = 16;
+
+    const TABLE: [u8; Op::TABLE.len()] = {
+        let mut t = [0; Op::TABLE.len()];
+        let lists: [(u8, &[Op]); 5] = [
+            (ALWAYS, &[Op::Const, Op::Cond]),
+            (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
+            (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
+            (
+                ADDRESS,
+                &[
+                    Op::Ld,
+                    Op::St,
+                    Op::StUnless,
+                    Op::ProbeW,
+                    Op::AXchg,
+                    Op::AAdd,
+                    Op::AAnd,
+                    Op::AOr,
+                    Op::AXor,
+                    Op::ACas,
+                ],
+            ),
+            (
+                ANCHOR,
+                &[
+                    Op::DivU,
+                    Op::DivS,
+                    Op::ACas,
+                    Op::AAdd,
+                    Op::AAnd,
+                    Op::AOr,
+                    Op::AXor,
+                    Op::ShlD,
+                    Op::ShrD,
+                    Op::Rcl,
+                    Op::Rcr,
+                    Op::Add,
+                    Op::Sub,
+                    Op::And,
+                    Op::Or,
+                    Op::Xor,
+                    Op::Not,
+                    Op::Shl,
+                    Op::Shr,
+                    Op::Sar,
+                    Op::Rol,
+                    Op::Ror,
+                    Op::Mul,
+                    Op::FlSub,
+                    Op::FlAdd,
+                    Op::FlLogic,
+                ],
+            ),
+        ];
+        let mut k = 0;
+        while k < lists.len() {
+            let mut i = 0;
+            while i < lists[k].1.len() {
+                t[lists[k].1[i] as usize] |= lists[k].0;
+                i += 1;
+            }
+            k += 1;
+        }
+        t
+    };
+
+    /// The bits of an operation.
+    #[inline(always)]
+    pub fn of(op: Op) -> u8 {
+        TABLE[op as usize]
+    }
 }
 
 /// Makes a table of `n` equal entries.
@@ -71,14 +170,6 @@ fn reset<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
 pub(super) fn constant(block: &Block, v: Val) -> Option<u64> {
     let inst = block.insts.get(v.index())?;
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
-}
-
-/// Whether operand 0 is an address.
-pub(super) fn addresses(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Ld | Op::St | Op::StUnless | Op::ProbeW | Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas
-    )
 }
 
 /// An addition or subtraction with carry whose flags are computed, too.
@@ -165,23 +256,51 @@ impl Shape {
     /// Looks at a block.
     pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool) {
         let n = block.insts.len();
-        reset(&mut self.lazy, n, false);
+        reset(&mut self.bits, n, 0);
         reset(&mut self.anchors, n, 0);
-        reset(&mut self.folded, n, false);
-        reset(&mut self.member, n, false);
         self.last.clone_from(&plan.last_use);
         self.groups.clear();
+        self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
         self.laziness(block, plan, long);
-        super::shift::counts(self, block, plan);
-        super::x87::find(block, plan, self);
-        for i in 0..n {
-            if !self.member[i] {
+        if plan.seen & of_all::SHIFT != 0 {
+            super::shift::counts(self, block, plan);
+        }
+        if plan.seen & (of_all::X87 | of_all::FAR_SLOT) != 0 {
+            super::x87::find(block, plan, self);
+        }
+        for (i, inst) in block.insts.iter().enumerate() {
+            if class::of(inst.op) & class::ANCHOR != 0 && self.bits[i] & bit::MEMBER == 0 {
                 self.find(block, plan, i);
             }
         }
-        self.lifetimes(block);
+        self.lifetimes(block, plan);
+    }
+
+    /// Whether the operation is computed where it is used.
+    #[inline(always)]
+    pub(super) fn lazy(&self, i: usize) -> bool {
+        self.bits[i] & bit::LAZY != 0
+    }
+    pub(super) fn set_lazy(&mut self, i: usize) {
+        self.bits[i] |= bit::LAZY;
+    }
+    /// Whether it is a load that is part of a group.
+    #[inline(always)]
+    pub(super) fn folded(&self, i: usize) -> bool {
+        self.bits[i] & bit::FOLDED != 0
+    }
+    pub(super) fn set_folded(&mut self, i: usize) {
+        self.bits[i] |= bit::FOLDED;
+    }
+    /// Whether it is a member of a group other than its anchor and load.
+    #[inline(always)]
+    pub(super) fn member(&self, i: usize) -> bool {
+        self.bits[i] & bit::MEMBER != 0
+    }
+    pub(super) fn set_member(&mut self, i: usize, is: bool) {
+        if is { self.bits[i] |= bit::MEMBER } else { self.bits[i] &= !bit::MEMBER }
     }
 
     /// The group anchored at `i`.
@@ -191,96 +310,96 @@ impl Shape {
 
     pub(super) fn anchor(&mut self, i: usize, group: Group) {
         self.groups.push(group);
+        self.anchored.push(i as u16);
         self.anchors[i] = self.groups.len() as u16;
     }
 
     fn laziness(&mut self, block: &Block, plan: &Plan, long: bool) {
-        let n = block.insts.len();
-        // Whether all users so far (scanning backwards) would take the value lazily.
-        let (mut bad, mut used, mut forced) = (take(&mut self.bad), take(&mut self.used), take(&mut self.forced));
-        reset(&mut bad, n, false);
-        // Whether anything that is executed uses the value; the rest is for deferred flags.
-        reset(&mut used, n, false);
-        reset(&mut forced, n, false);
-        block.term.operands().into_iter().filter(|v| *v != Val::NONE).for_each(|v| used[v.index()] = true);
+        // Scanning backwards, so that all users of a value are known.
+        let mut bits = take(&mut self.bits);
+        let known = &mut bits[..block.insts.len()];
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
+            known[v.index()] |= bit::USED;
             if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
-                bad[v.index()] = true;
+                known[v.index()] |= bit::BAD;
             }
         }
-        for i in (0..n).rev() {
-            let inst = block.insts[i];
-            let unused = !used[i];
-            let pure = inst.op.effects() == Effects::PURE;
-            let one = plan.uses[i] == 1;
-            if forced[i] {
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            let own = known[i];
+            if own & bit::FORCED != 0 {
                 continue;
             }
-            self.lazy[i] = pure
-                && match inst.op {
-                    Op::Const => true,
-                    op if op.is_flags_of_integers() => true,
-                    Op::Cond => true,
-                    _ if unused => true,
-                    Op::Eq | Op::LtU | Op::LtS => one && !bad[i],
-                    Op::Not if inst.ty == Ty::I1 => one && !bad[i],
-                    _ => !bad[i] && linear(block, &inst, long) && !has_flags(block, i),
+            let class = class::of(inst.op);
+            let (unused, bad) = (own & bit::USED == 0, own & bit::BAD != 0);
+            let pure = of_all::of(inst.op) & of_all::PURE != 0;
+            let lazy = pure
+                && if class & class::ALWAYS != 0 || unused || inst.op.is_flags_of_integers() {
+                    true
+                } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
+                    !bad && plan.uses[i] == 1
+                } else {
+                    class & class::LINEAR != 0 && !bad && linear(block, inst, long) && !has_flags(block, i)
                 };
+            if lazy {
+                known[i] |= bit::LAZY;
+            }
             if unused && pure {
                 continue;
             }
-            if let Some((eq, and, size)) = step(block, plan, i) {
-                for k in [eq, and] {
-                    self.lazy[k] = true;
-                    forced[k] = true;
+            if inst.op == Op::Sel {
+                if let Some((eq, and, size)) = step(block, plan, i) {
+                    for k in [eq, and] {
+                        known[k] |= bit::LAZY | bit::FORCED;
+                    }
+                    self.steps.push((i, size));
+                    continue;
                 }
-                self.steps.push((i, size));
-                continue;
             }
             // What an instruction with carry computes on the way is not computed apart.
             if let Some(carry) = with_carry(block, i) {
                 let z = inst.args[1].index();
                 let inner = carry.inner.filter(|x| plan.uses[*x] == 1);
                 if plan.uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
-                    self.lazy[z] = true;
-                    forced[z] = true;
+                    known[z] |= bit::LAZY | bit::FORCED;
                     if let Some(x) = inner {
-                        self.lazy[x] = true;
-                        forced[x] = true;
+                        known[x] |= bit::LAZY | bit::FORCED;
                     }
                     let [a, b, c] = carry.parts;
-                    [a, b, c].iter().for_each(|v| used[v.index()] = true);
-                    [a, b].iter().for_each(|v| bad[v.index()] = true);
+                    [a, b, c].iter().for_each(|v| known[v.index()] |= bit::USED);
+                    [a, b].iter().for_each(|v| known[v.index()] |= bit::BAD);
                     continue;
                 }
             }
+            // Whether users like this one take a value lazily; the operand's own kind is looked at below.
+            let linears = lazy && class & class::LINEAR != 0 && linear(block, inst, long);
             for (k, v) in inst.operands().iter().enumerate() {
-                used[v.index()] = true;
-                let def = &block.insts[v.index()];
-                let fine = match inst.op {
-                    op if addresses(op) => k == 0,
-                    Op::ExitIf => true,
-                    Op::Sel => k == 0,
-                    Op::Set => inst.imm < 16 && inst.ty >= Ty::I32 && linear(block, def, long),
-                    Op::Not if inst.ty == Ty::I1 => self.lazy[i],
-                    Op::Zext if def.result() == Ty::I1 => true,
-                    _ => self.lazy[i] && linear(block, &inst, long) && linear(block, def, long),
+                let is_linear = || linear(block, &block.insts[v.index()], long);
+                let fine = if class & class::ADDRESS != 0 {
+                    k == 0
+                } else {
+                    match inst.op {
+                        Op::ExitIf => true,
+                        Op::Sel => k == 0,
+                        Op::Set => inst.imm < 16 && inst.ty >= Ty::I32 && is_linear(),
+                        Op::Not if inst.ty == Ty::I1 => lazy,
+                        Op::Zext if block.insts[v.index()].result() == Ty::I1 => true,
+                        _ => linears && is_linear(),
+                    }
                 };
-                if !fine && !set_before(block, *v, i) {
-                    bad[v.index()] = true;
-                }
+                let ok = fine || plan.set_before(block, *v, i);
+                known[v.index()] |= if ok { bit::USED } else { bit::USED | bit::BAD };
             }
         }
-        (self.bad, self.used, self.forced) = (bad, used, forced);
+        self.bits = bits;
     }
 
     /// No code of its own.
     fn free(&self, block: &Block, k: usize) -> bool {
-        self.lazy[k] || matches!(block.insts[k].op, Op::Get | Op::GetFl | Op::Nop)
+        self.lazy(k) || matches!(block.insts[k].op, Op::Get | Op::GetFl | Op::Nop)
     }
 
     fn find(&mut self, block: &Block, plan: &Plan, i: usize) {
-        let inst = block.insts[i];
+        let inst = &block.insts[i];
         if inst.op == Op::Mul && self.product(block, plan, i) {
             return;
         }
@@ -295,21 +414,22 @@ impl Shape {
             _ if compare => {}
             _ => return,
         }
-        if inst.ty == Ty::I1 || self.lazy[i] && !compare {
+        if inst.ty == Ty::I1 || self.lazy(i) && !compare {
             return;
         }
         let mut g = Group { end: i, ..Group::default() };
-        let mut read = [false; Slot::COUNT as usize];
+        // The general registers read so far.
+        let mut read = 0u16;
         let shifts = matches!(inst.op, Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror);
         let mut fl = compare.then_some(i);
         let carry = with_carry(block, i);
         let first = carry.map_or(inst.args[0], |c| c.parts[0]);
         for k in i + 1..block.insts.len().min(i + 16) {
-            let x = block.insts[k];
+            let x = &block.insts[k];
             match x.op {
-                _ if fl.is_none() && same_operands(block, i, &x) => fl = Some(k),
+                _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
                 Op::Set if x.args[0].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
-                    if x.imm >= 16 || read[x.imm as usize] || x.ty != inst.ty {
+                    if x.imm >= 16 || read >> x.imm & 1 != 0 || x.ty != inst.ty {
                         break;
                     }
                     g.set = Some(k);
@@ -338,7 +458,8 @@ impl Shape {
                 }
                 // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
                 Op::GetFl if plan.uses[k] > 1 || plan.uses[k] == 1 && !shifts => break,
-                Op::Get => read[x.imm as usize % read.len()] = true,
+                Op::Get if x.imm < 16 => read |= 1 << x.imm,
+                Op::Get => {}
                 _ if self.free(block, k) => {}
                 _ => break,
             }
@@ -375,9 +496,9 @@ impl Shape {
             }
         }
         if let Some(l) = g.load {
-            self.folded[l] = true;
+            self.set_folded(l);
         }
-        [g.fl, g.setfl, g.set, g.store].into_iter().flatten().filter(|k| *k != i).for_each(|k| self.member[k] = true);
+        [g.fl, g.setfl, g.set, g.store].into_iter().flatten().filter(|k| *k != i).for_each(|k| self.set_member(k, true));
         self.anchor(i, g);
     }
 
@@ -385,7 +506,7 @@ impl Shape {
     fn memory_operand(&self, block: &Block, plan: &Plan, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
         let l = v.index();
         let load = block.insts.get(l).filter(|x| x.op == Op::Ld && x.imm & ATTR_ALIGN16 == 0)?;
-        if load.ty == Ty::V128 || load.ty == Ty::F80 || l >= i || self.folded[l] {
+        if load.ty == Ty::V128 || load.ty == Ty::F80 || l >= i || self.folded(l) {
             return None;
         }
         let times = |k: usize| block.insts[k].operands().iter().filter(|o| **o == v).count() as u16;
@@ -401,7 +522,7 @@ impl Shape {
     /// `mul`, `imul`: the product with its high half, or with the flags that tell whether there is one.
     fn product(&mut self, block: &Block, plan: &Plan, i: usize) -> bool {
         let inst = block.insts[i];
-        if inst.ty < Ty::I16 || self.lazy[i] || i + 1 >= block.insts.len() {
+        if inst.ty < Ty::I16 || self.lazy(i) || i + 1 >= block.insts.len() {
             return false;
         }
         let next = block.insts[i + 1];
@@ -458,7 +579,7 @@ impl Shape {
         let Some(set) = g.set else { return false };
         // The parts of the flags must all be in, or none of them be there.
         let parts = [sign, eq, not, sel, g.fl];
-        if g.setfl.is_none() && parts.iter().any(|p| p.is_some_and(|p| p <= g.end && !self.lazy[p])) {
+        if g.setfl.is_none() && parts.iter().any(|p| p.is_some_and(|p| p <= g.end && !self.lazy(p))) {
             return false;
         }
         if g.setfl.is_none() {
@@ -490,19 +611,19 @@ impl Shape {
                 && plan.uses[l] == 2
                 && usize::from(self.last[l]) <= hi
                 && inst.args[0] != inst.args[1]
-                && !self.folded[l]
+                && !self.folded(l)
                 && (l + 1..i).all(|k| self.free(block, k))
             {
                 g.load = Some(l);
-                self.folded[l] = true;
+                self.set_folded(l);
             }
         }
         let members = [g.setfl, g.set, hi_set].into_iter().flatten();
-        members.for_each(|k| self.member[k] = true);
+        members.for_each(|k| self.set_member(k, true));
         if g.setfl.is_some() {
-            parts.iter().flatten().for_each(|k| self.member[*k] = true);
+            parts.iter().flatten().for_each(|k| self.set_member(*k, true));
         }
-        self.member[hi] = true;
+        self.set_member(hi, true);
         self.anchor(i, g);
         true
     }
@@ -572,7 +693,7 @@ impl Shape {
             return;
         }
         g.other = Some((sel, sel));
-        [Some(eq), wide, Some(sel), g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| self.member[k] = true);
+        [Some(eq), wide, Some(sel), g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| self.set_member(k, true));
         self.anchor(i, g);
     }
 
@@ -609,61 +730,64 @@ impl Shape {
             && usize::from(self.last[l]) <= i + 1
             && (l + 1..i).all(|k| self.free(block, k));
         if load {
-            self.folded[l] = true;
+            self.set_folded(l);
         }
-        (i + 1..=end).for_each(|k| self.member[k] = true);
+        (i + 1..=end).for_each(|k| self.set_member(k, true));
         let load = load.then_some(l);
         self.anchor(i, Group { end, set: Some(end), other: Some((i + 1, end)), load, ..Group::default() });
     }
 
-    fn lifetimes(&mut self, block: &Block) {
+    fn lifetimes(&mut self, block: &Block, plan: &Plan) {
         let n = block.insts.len();
         // Where every operation is done: a load that is part of a group at its anchor.
         let mut done = take(&mut self.done);
         done.clear();
-        done.extend(0..n as u16);
-        for (i, a) in self.anchors.iter().enumerate().filter(|(_, a)| **a != 0) {
-            if let Some(l) = self.groups[usize::from(*a) - 1].load {
-                done[l] = i as u16;
+        if self.groups.iter().any(|g| g.load.is_some()) {
+            done.extend(0..n as u16);
+            for (g, at) in self.groups.iter().zip(&self.anchored) {
+                if let Some(l) = g.load {
+                    done[l] = *at;
+                }
             }
         }
+        let done_at = |i: usize| done.get(i).copied().unwrap_or(i as u16);
         // A fault of a load that is done later shows flags that are defined by values from before.
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
             let Some(shown) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
             for v in d.def.operands() {
-                self.last[v.index()] = self.last[v.index()].max(done[shown]);
+                self.last[v.index()] = self.last[v.index()].max(done_at(shown));
             }
         }
         // What a lazy value needs, it needs until the value itself is somewhere.
-        let mut until = take(&mut self.until);
-        until.clone_from(&self.last);
+        let (bits, anchors, last) = (&self.bits[..n], &self.anchors[..n], &mut self.last[..n]);
+        self.until.clear();
+        self.until.extend(last.iter().zip(&plan.first_set).zip(bits).map(|((last, set), bits)| {
+            if bits & bit::LAZY != 0 && *set != plan::NEVER { *set } else { *last }
+        }));
+        let until = &mut self.until[..n];
         for (i, inst) in block.insts.iter().enumerate().rev() {
-            if inst.op == Op::Set {
-                let v = inst.args[0].index();
-                if self.lazy[v] && plan::replaces(inst.ty, Slot(inst.imm as u8)) {
-                    until[v] = i as u16;
-                }
+            let own = bits[i];
+            if own & (bit::FOLDED | bit::LAZY) == 0 {
+                continue;
             }
-        }
-        for i in (0..n).rev() {
-            let end = if self.folded[i] {
-                done[i]
-            } else if self.lazy[i] && !self.member[i] && self.anchors[i] == 0 {
-                until[i].min(self.last[i].max(i as u16))
+            let end = if own & bit::FOLDED != 0 {
+                done_at(i)
+            } else if own & bit::MEMBER == 0 && anchors[i] == 0 {
+                until[i].min(last[i].max(i as u16))
             } else {
                 continue;
             };
-            for v in block.insts[i].operands() {
+            for v in inst.operands() {
                 let k = v.index();
-                let set_first = until[k] < self.last[k];
-                self.last[k] = self.last[k].max(end);
+                let set_first = until[k] < last[k];
+                last[k] = last[k].max(end);
                 if !set_first {
                     until[k] = until[k].max(end);
                 }
             }
         }
-        (self.until, self.done) = (until, done);
+        self.done = done;
     }
 }
 
@@ -688,10 +812,18 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
     }
 }
 
-/// Whether the value goes to a register soon (`lea`, `push`), where the user at `i` finds it.
-fn set_before(block: &Block, v: Val, i: usize) -> bool {
-    let wrote = |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
-    block.insts[v.index() + 1..i].iter().take(6).any(wrote)
+impl Plan {
+    /// Whether the value goes to a register soon (`lea`, `push`), where the user at `i` finds it.
+    fn set_before(&self, block: &Block, v: Val, i: usize) -> bool {
+        let first = self.first_set[v.index()];
+        let end = i.min(v.index() + 7) as u16;
+        if first >= end {
+            return false;
+        }
+        // The first write is nearly always the one to a general register.
+        let wrote = |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
+        block.insts[usize::from(first)..usize::from(end)].iter().any(wrote)
+    }
 }
 
 /// Whether flags of the same operands follow closely.

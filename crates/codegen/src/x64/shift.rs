@@ -47,13 +47,13 @@ pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
         };
         let c = count.index();
         let def = &block.insts[c];
-        if shape.lazy[c] || def.op != Op::And || constant(block, def.args[1]).is_none() {
+        if shape.lazy(c) || def.op != Op::And || constant(block, def.args[1]).is_none() {
             continue;
         }
         let near = block.insts[i..].iter().take(6);
         let uses: usize = near.map(|x| x.operands().iter().filter(|v| **v == count).count()).sum();
         if uses == usize::from(plan.uses[c]) && in_cl(block, i, def.args[0]) {
-            shape.lazy[c] = true;
+            shape.set_lazy(c);
         }
     }
 }
@@ -61,7 +61,7 @@ pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
 /// Looks for a group at the operation at `i`.
 pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     let inst = block.insts[i];
-    if !matches!(inst.ty, Ty::I32 | Ty::I64) || shape.lazy[i] {
+    if !matches!(inst.ty, Ty::I32 | Ty::I64) || shape.lazy(i) {
         return;
     }
     let mut g = Group { end: i, ..Group::default() };
@@ -89,7 +89,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
             // The old flags, for this operation alone.
             Op::GetFl if plan.uses[k] <= 1 => {}
             Op::Const | Op::Nop => {}
-            _ if shape.lazy[k] => {}
+            _ if shape.lazy(k) => {}
             _ => break,
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     if (i..g.end).any(stale) {
         return;
     }
-    [g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| shape.member[k] = true);
+    [g.fl, g.setfl, g.set].into_iter().flatten().for_each(|k| shape.set_member(k, true));
     shape.anchor(i, g);
 }
 

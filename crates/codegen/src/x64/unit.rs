@@ -391,7 +391,7 @@ impl<'a> Emit<'a> {
             return self.repeat(op, size, next);
         }
         for i in 0..self.b.insts.len() {
-            if self.shape.member[i] {
+            if self.shape.member(i) {
                 continue;
             }
             self.index = i;
@@ -481,7 +481,7 @@ impl<'a> Emit<'a> {
 
     fn operation(&mut self, i: usize) {
         let inst = self.b.insts[i];
-        if self.shape.folded[i] {
+        if self.shape.folded(i) {
             self.pending = self.pending.or(Some(i));
             return;
         }
@@ -524,7 +524,7 @@ impl<'a> Emit<'a> {
             self.index = end + 1;
         }
         self.release(end);
-        if !self.shape.lazy[i] && !matches!(inst.op, Op::Get) {
+        if !self.shape.lazy(i) && !matches!(inst.op, Op::Get) {
             self.sync();
         }
     }

@@ -470,7 +470,7 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
         let Some((host, addr, fl)) = s.recognise() else { continue };
         let lone = |k: usize| usize::from(plan.last_use[k]) <= end || fl == Some(k) || matches!(host, Host::StatusToAx);
         let members = || s.at[..s.len].iter().chain(&s.extra[..s.extras]).copied();
-        if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy[k]) {
+        if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy(k)) {
             continue;
         }
         for k in members() {
@@ -478,10 +478,10 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
                 let last = &mut shape.last[v.index()];
                 *last = (*last).max(end as u16);
             }
-            shape.member[k] = k != end && k != first;
+            shape.set_member(k, k != end && k != first);
         }
         if first != end {
-            shape.folded[first] = true;
+            shape.set_folded(first);
         }
         shape.x87.push(Group { first, end, host, addr, fl });
     }
