@@ -11,6 +11,8 @@ use crate::unit::wrap;
 use demotic_ir::block::{Indirect, Term};
 use demotic_ir::interp::ATTR_RMW;
 use demotic_ir::ops::Op;
+use demotic_ir::passes::flags::cond_reads;
+use demotic_ir::state::eflags::{ARITH, CF};
 use demotic_ir::state::{reg, seg};
 use demotic_ir::ty::Ty;
 
@@ -117,6 +119,7 @@ const FIELDS: [u8; 32] = {
     let mut t = [0xff; 32];
     t[Class::None as usize] = 0;
     t[Class::MovStoreImm as usize] = 1;
+    t[Class::NopModrm as usize] = 1;
     t[Class::Group3 as usize] = 1;
     t[Class::Group4 as usize] = 0b11;
     t[Class::Group5 as usize] = 0b101_0111;
@@ -522,6 +525,75 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
         }
         Class::Nop | Class::NopModrm => Flow::Next,
     }
+}
+
+/// Where control goes behind an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Next,
+    Jump,
+    /// To the target or straight on.
+    Either,
+    Call,
+    Return,
+    /// To a computed address.
+    Indirect,
+}
+
+/// What [`crate::ahead`] asks of an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Look {
+    /// Flags that it reads, and that it always overwrites.
+    pub reads: u32,
+    pub writes: u32,
+    /// Whether it accesses memory.
+    pub memory: bool,
+    pub way: Way,
+    /// What is added to the address behind it.
+    pub distance: u64,
+}
+
+/// What an instruction does to the flags, and where it goes.
+pub(crate) fn look(insn: &Insn) -> Look {
+    let all = (0, ARITH);
+    let kind = |kind: Kind| match kind {
+        Kind::Adc | Kind::Sbb => (CF, ARITH),
+        _ => all,
+    };
+    let condition = (cond_reads(u64::from(insn.opcode & 15)), 0);
+    let stack = true;
+    let (memory, way, (reads, writes)) = match insn.class {
+        Class::AluStore | Class::AluLoad | Class::AluAcc => {
+            (insn.memory, Way::Next, kind(KINDS[usize::from(insn.opcode >> 3 & 7)]))
+        }
+        Class::AluImm => (insn.memory, Way::Next, kind(KINDS[usize::from(insn.reg & 7)])),
+        Class::Test | Class::TestAcc | Class::Group3 => (insn.memory, Way::Next, all),
+        Class::Shift => {
+            let count = insn.imm as u64 & if insn.ty == Ty::I64 { 63 } else { 31 };
+            (insn.memory, Way::Next, if count == 0 { (0, 0) } else { all })
+        }
+        Class::Inc => (false, Way::Next, (0, ARITH & !CF)),
+        Class::Group4 | Class::Group5 => match insn.reg & 7 {
+            0 | 1 => (insn.memory, Way::Next, (0, ARITH & !CF)),
+            6 => (stack, Way::Next, (0, 0)),
+            n => (insn.memory | (n == 2), Way::Indirect, (0, 0)),
+        },
+        Class::Push | Class::Pop | Class::PushImm => (stack, Way::Next, (0, 0)),
+        Class::Call => (stack, Way::Call, (0, 0)),
+        Class::Ret => (stack, Way::Return, (0, 0)),
+        Class::Jcc => (false, Way::Either, condition),
+        Class::Jmp => (false, Way::Jump, (0, 0)),
+        Class::Cmov | Class::Setcc => (insn.memory, Way::Next, condition),
+        Class::None | Class::Lea | Class::Nop | Class::NopModrm => (false, Way::Next, (0, 0)),
+        Class::MovStore
+        | Class::MovLoad
+        | Class::MovImm
+        | Class::MovStoreImm
+        | Class::Movsxd
+        | Class::Movzx
+        | Class::Movsx => (insn.memory, Way::Next, (0, 0)),
+    };
+    Look { reads, writes, memory, way, distance: insn.imm as u64 }
 }
 
 #[cfg(test)]
