@@ -318,7 +318,9 @@ impl Builder {
             }
         }
         let c = self.c(count, n);
-        self.pure(Inst { op, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 })
+        let inst = Inst { op, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 };
+        // Of the rest only masks may still be nothing.
+        if op == Op::And { self.pure(inst) } else { self.push(inst) }
     }
 
     /// Whether an operation may name `x`, an operand of `a`, instead of `a`; see the module's header.

@@ -8,10 +8,11 @@
 use crate::lift::alu::{self, Kind};
 use crate::lift::{Flow, Lifter, Memory, Place, branch, mov, shift, stack};
 use crate::unit::wrap;
-use demotic_ir::block::{Indirect, Term};
+use demotic_ir::block::{Indirect, Term, Val};
 use demotic_ir::interp::ATTR_RMW;
 use demotic_ir::ops::Op;
 use demotic_ir::passes::flags::cond_reads;
+use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::{ARITH, CF};
 use demotic_ir::state::{reg, seg};
 use demotic_ir::ty::Ty;
@@ -350,6 +351,35 @@ fn register(insn: &Insn, n: u8, ty: Ty) -> Place {
     if ty == Ty::I8 && !insn.rex && n >= 4 { Place::High(usize::from(n & 3)) } else { Place::Gpr(usize::from(n), ty) }
 }
 
+/// Reads a register.
+#[inline]
+fn get(l: &mut Lifter, insn: &Insn, n: u8, ty: Ty) -> Val {
+    match ty {
+        Ty::I8 => l.load(register(insn, n, ty)),
+        _ => l.gpr(usize::from(n), ty),
+    }
+}
+
+/// Reads the operand that may be in memory.
+#[inline]
+fn read(l: &mut Lifter, insn: &Insn, ty: Ty) -> Val {
+    if !insn.memory {
+        return get(l, insn, insn.rm, ty);
+    }
+    let p = place(l, insn, ty);
+    l.load(p)
+}
+
+/// Writes a register.
+#[inline]
+fn put(l: &mut Lifter, insn: &Insn, n: u8, v: Val) -> Flow {
+    match insn.ty {
+        Ty::I8 => l.store(register(insn, n, Ty::I8), v),
+        ty => l.b.set_as(ty, Slot::gpr(usize::from(n)), v),
+    }
+    Flow::Next
+}
+
 /// The memory operand.
 #[inline]
 fn memory(l: &Lifter, insn: &Insn) -> Memory {
@@ -397,12 +427,9 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
         Class::None => Flow::Unimplemented,
         Class::AluStore => {
             let dst = if kind == Kind::Cmp { place(l, insn, ty) } else { place_rw(l, insn) };
-            alu::plain(l, kind, ty, dst, |l| l.load(register(insn, insn.reg, ty)))
+            alu::plain(l, kind, ty, dst, |l| get(l, insn, insn.reg, ty))
         }
-        Class::AluLoad => alu::plain(l, kind, ty, register(insn, insn.reg, ty), |l| {
-            let p = place(l, insn, ty);
-            l.load(p)
-        }),
+        Class::AluLoad => alu::plain(l, kind, ty, register(insn, insn.reg, ty), |l| read(l, insn, ty)),
         Class::AluAcc => alu::plain(l, kind, ty, Place::Gpr(reg::RAX, ty), |l| l.b.c(ty, imm)),
         Class::AluImm => {
             let kind = KINDS[usize::from(insn.reg & 7)];
@@ -411,7 +438,7 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
         }
         Class::Test => {
             let dst = place(l, insn, ty);
-            alu::plain(l, Kind::Test, ty, dst, |l| l.load(register(insn, insn.reg, ty)))
+            alu::plain(l, Kind::Test, ty, dst, |l| get(l, insn, insn.reg, ty))
         }
         Class::TestAcc => alu::plain(l, Kind::Test, ty, Place::Gpr(reg::RAX, ty), |l| l.b.c(ty, imm)),
         Class::Group3 => {
@@ -419,21 +446,22 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             alu::plain(l, Kind::Test, ty, dst, |l| l.b.c(ty, imm))
         }
         Class::MovStore => {
+            if !insn.memory {
+                let v = get(l, insn, insn.reg, ty);
+                return put(l, insn, insn.rm, v);
+            }
             let dst = place(l, insn, ty);
-            let v = l.load(register(insn, insn.reg, ty));
+            let v = get(l, insn, insn.reg, ty);
             l.store(dst, v);
             Flow::Next
         }
         Class::MovLoad => {
-            let src = place(l, insn, ty);
-            let v = l.load(src);
-            l.store(register(insn, insn.reg, ty), v);
-            Flow::Next
+            let v = read(l, insn, ty);
+            put(l, insn, insn.reg, v)
         }
         Class::MovImm => {
             let v = l.b.c(ty, imm);
-            l.store(register(insn, insn.reg, ty), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::MovStoreImm => {
             let dst = place(l, insn, ty);
@@ -445,8 +473,7 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             let m = memory(l, insn);
             let v = l.offset(m);
             let v = l.b.zext(ty, v);
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Push => {
             let v = l.gpr(usize::from(insn.reg), l.word());
@@ -501,22 +528,17 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             shift::plain(l, op, fl, dst, ty, |l| shift::constant(l, ty, imm))
         }
         Class::Movsxd => {
-            let src = place(l, insn, Ty::I32);
-            let v = l.load(src);
+            let v = read(l, insn, Ty::I32);
             let v = l.b.sext(ty, v);
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Movzx | Class::Movsx => {
-            let src = place(l, insn, if insn.opcode & 1 == 0 { Ty::I8 } else { Ty::I16 });
-            let v = l.load(src);
+            let v = read(l, insn, if insn.opcode & 1 == 0 { Ty::I8 } else { Ty::I16 });
             let v = if insn.class == Class::Movzx { l.b.zext(ty, v) } else { l.b.sext(ty, v) };
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Cmov => {
-            let src = place(l, insn, ty);
-            let src = l.load(src);
+            let src = read(l, insn, ty);
             mov::move_if(l, insn.opcode & 15, Place::Gpr(usize::from(insn.reg), ty), src)
         }
         Class::Setcc => {

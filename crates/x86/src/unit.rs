@@ -118,6 +118,7 @@ impl Reader {
         self.wanted.clear();
         self.wanted.push(pc);
         let (mut next, mut count) = (0, 0);
+        let mut inside = false;
         while next < self.wanted.len() && count < limits.blocks {
             let at = self.wanted[next];
             next += 1;
@@ -129,9 +130,9 @@ impl Reader {
             }
             // Built in its place.
             let (others, place) = unit.blocks.split_at_mut(count);
-            self.builder.swap(&mut place[0]);
+            self.builder.take(&mut place[0], at);
             self.build(at, mode, limits, fetch, others);
-            self.builder.swap(&mut place[0]);
+            self.builder.give(&mut place[0]);
             let block = &mut place[0];
             // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
             if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
@@ -144,6 +145,7 @@ impl Reader {
                 _ => None,
             };
             for edge in block.term.edges_mut() {
+                inside |= edge.pc == at;
                 if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !self.wanted.contains(&edge.pc) {
                     self.wanted.push(edge.pc);
                 }
@@ -151,21 +153,23 @@ impl Reader {
             count += 1;
         }
         self.spare.extend(unit.blocks.drain(count..));
-        unit.link();
+        // Edges lead outside until they are linked.
+        if inside || count > 1 {
+            unit.link();
+        }
     }
 
     /// Translates one block at `pc`, in the tables of one that is not needed any more.
     pub fn block(&mut self, block: &mut Block, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) {
         self.window.have = 0;
-        self.builder.swap(block);
+        self.builder.take(block, pc);
         self.build(pc, mode, limits, fetch, &[]);
-        self.builder.swap(block);
+        self.builder.give(block);
     }
 
     /// One block in the builder, which ends where one of `others` begins.
     fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
         let Reader { builder: b, window, insn, none, quick, .. } = self;
-        b.begin(pc);
         let quick = *quick && mode != Mode::Compat16;
         let mut at = pc;
         let mut count = 0;

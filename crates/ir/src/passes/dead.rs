@@ -61,27 +61,26 @@ impl Dead {
         for d in &block.deferred {
             want.mark(&d.def.args, USED);
         }
-        want.backward(block, precision);
-        self.close(block);
+        let first = want.backward(block, precision);
+        if first < n {
+            self.close(block, first);
+        }
     }
 
-    /// Moves what is wanted together.
-    fn close(&mut self, block: &mut Block) {
+    /// Moves what is wanted together; `first` is the first operation that is not.
+    fn close(&mut self, block: &mut Block, first: usize) {
         let Dead { want: Want(want), number } = self;
         let n = block.insts.len();
-        let stays = |inst: &Inst, want: u16| want != 0 && inst.op != Op::Nop;
-        let Some(first) = block.insts.iter().zip(&want[..]).position(|(inst, want)| !stays(inst, *want)) else {
-            return;
-        };
-        // New number of every position (of a removed one: of what follows it), and what is no operand.
-        (0..first).for_each(|i| number[i % TABLE] = i as u16);
+        // New number of every position from there on (of a removed one: of what follows it), and what is no operand.
         number[NOBODY] = Val::NONE.0;
-        let rename = |number: &[u16; TABLE], v: Val| Val(number[v.index() % TABLE]);
+        let renamed =
+            |number: &[u16; TABLE], v: u16| if usize::from(v) < first { v } else { number[usize::from(v) % TABLE] };
+        let rename = |number: &[u16; TABLE], v: Val| Val(renamed(number, v.0));
         let mut next = first;
         for i in first..n {
             number[i % TABLE] = next as u16;
             let mut inst = block.insts[i];
-            if !stays(&inst, want[i % TABLE]) {
+            if want[i % TABLE] == 0 {
                 continue;
             }
             let [a, b, c, d] = inst.args;
@@ -95,15 +94,15 @@ impl Dead {
         number[n] = next as u16;
         number[n + 1] = next as u16 + 1;
         block.insts.truncate(next);
-        let rename = |v: &mut Val| v.0 = number[v.index()];
+        let rename = |v: &mut Val| v.0 = renamed(number, v.0);
         block.term.operands_mut().filter(|v| **v != Val::NONE).for_each(rename);
         if !block.deferred.is_empty() {
             for d in &mut block.deferred {
                 let arity = d.def.arity();
                 d.def.args[..arity].iter_mut().for_each(rename);
                 // One behind the operations is the terminal, two behind them its end.
-                d.from = number[usize::from(d.from)];
-                d.to = number[usize::from(d.to)];
+                d.from = renamed(number, d.from);
+                d.to = renamed(number, d.to);
             }
             block.deferred.retain(|d| d.from < d.to);
         }
@@ -149,7 +148,8 @@ impl Want {
         }
     }
 
-    fn backward(&mut self, block: &mut Block, precision: Precision) {
+    /// Finds out what is wanted, and gives the first operation that is not (or the number of all).
+    fn backward(&mut self, block: &mut Block, precision: Precision) -> usize {
         let n = block.insts.len();
         let hands_on = flags::hands_on(block, precision) && block.live_out == 0;
         let mut live = block.live_out & ARITH;
@@ -159,6 +159,7 @@ impl Want {
         let defers = precision.is_exact() || hands_on;
         // Slots that are overwritten as a whole before anybody looks.
         let mut gone = 0u64;
+        let mut first = n;
         let given = block.deferred.len();
         let Block { insts, deferred, .. } = block;
         for i in (0..n).rev() {
@@ -167,6 +168,8 @@ impl Want {
             if is & !traits::MANY == 0 {
                 if self.of(i) != 0 {
                     self.used(inst, is);
+                } else {
+                    first = i;
                 }
                 continue;
             }
@@ -175,12 +178,14 @@ impl Want {
                 let widest = Slot(inst.imm as u8).ty();
                 let writes = is & traits::STAYS != 0;
                 if !writes {
+                    first = if self.of(i) == 0 { i } else { first };
                     gone &= !(bit & u64::from(self.of(i) != 0).wrapping_neg());
                     continue;
                 }
                 let value = inst.args[0];
                 // A value that is read meanwhile is best where it was to go.
                 if gone & bit != 0 && self.of(value.index()) & READ == 0 {
+                    first = i;
                     continue;
                 }
                 self.set(i, USED);
@@ -217,6 +222,8 @@ impl Want {
                     self.set(i, USED);
                     self.mark(&[source], USED | READ);
                     self.demand(source, stays);
+                } else {
+                    first = i;
                 }
                 continue;
             }
@@ -230,6 +237,7 @@ impl Want {
                 }
             }
             if self.of(i) == 0 {
+                first = i;
                 continue;
             }
             if is & traits::FLAGS != 0 {
@@ -244,8 +252,11 @@ impl Want {
             self.used(inst, is);
         }
         // Entries are applied in order, so the oldest write comes first.
-        deferred[given..].reverse();
-        deferred.rotate_left(given);
+        if deferred.len() > given {
+            deferred[given..].reverse();
+            deferred.rotate_left(given);
+        }
+        first
     }
 
     /// What an operation of which `mask` is wanted wants of the flags values it is made of.
