@@ -50,6 +50,7 @@ impl Scan {
     /// Those of `open` that are live at `pc`.
     fn live(&mut self, pc: u64, open: u32, fetch: Fetch) -> u32 {
         let (mut at, mut open, mut live) = (pc, open, 0);
+        let mut insn = quick::Insn::NONE;
         while open != 0 {
             if self.budget == 0 {
                 return live | open;
@@ -57,10 +58,9 @@ impl Scan {
             self.budget -= 1;
             let code = self.window.at(at, fetch);
             let usual = code.first_chunk().filter(|_| self.quick);
-            let usual = usual.and_then(|c| quick::decode(c, self.mode == Mode::Long));
-            let (look, len) = match usual {
-                Some(insn) => (quick::look(&insn), u64::from(insn.len)),
-                None => match general(code, at, self.mode) {
+            let (look, len) = match usual.map(|c| quick::decode(&mut insn, c, self.mode == Mode::Long)) {
+                Some(true) => (quick::look(&insn), u64::from(insn.len)),
+                _ => match general(code, at, self.mode) {
                     Some(known) => known,
                     None => return live | open,
                 },

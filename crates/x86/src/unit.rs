@@ -75,6 +75,7 @@ pub struct Reader {
     insn: Instruction,
     /// No instruction, for handlers that take none.
     none: Instruction,
+    usual: quick::Insn,
     /// Whether the usual instructions take the quick way.
     quick: bool,
     wanted: Vec<u64>,
@@ -88,6 +89,7 @@ impl Default for Reader {
             window: Window::EMPTY,
             insn: Instruction::default(),
             none: Instruction::default(),
+            usual: quick::Insn::NONE,
             quick: true,
             wanted: Vec::new(),
             spare: Vec::new(),
@@ -169,7 +171,7 @@ impl Reader {
 
     /// One block in the builder, which ends where one of `others` begins.
     fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
-        let Reader { builder: b, window, insn, none, quick, .. } = self;
+        let Reader { builder: b, window, insn, none, usual, quick, .. } = self;
         let quick = *quick && mode != Mode::Compat16;
         let mut at = pc;
         let mut count = 0;
@@ -185,11 +187,13 @@ impl Reader {
             }
             let code = window.at(at, fetch);
             let before = b.len();
-            let usual = code.first_chunk().filter(|_| quick).and_then(|c| quick::decode(c, mode == Mode::Long));
-            let (next, flow) = if let Some(usual) = usual {
+            if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next), &usual))
+                if !quick::lift(&mut Lifter::new(b, none, mode, at, next), usual) {
+                    return;
+                }
+                at = next;
             } else {
                 let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
                 decoder.decode_out(insn);
@@ -208,18 +212,17 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)))
-            };
-            match flow {
-                Flow::Next => at = next,
-                Flow::End(term) => return b.end(term, next),
-                Flow::Undefined => {
-                    b.unmark();
-                    return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
-                }
-                Flow::Unimplemented => {
-                    b.unmark();
-                    return b.end(Term::Unimplemented { pc: at }, at);
+                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)) {
+                    Flow::Next => at = next,
+                    Flow::End(term) => return b.end(term, next),
+                    Flow::Undefined => {
+                        b.unmark();
+                        return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
+                    }
+                    Flow::Unimplemented => {
+                        b.unmark();
+                        return b.end(Term::Unimplemented { pc: at }, at);
+                    }
                 }
             }
             count += 1;
