@@ -309,12 +309,20 @@ impl Unit {
     /// Resolves the edges that lead to blocks of this unit.
     pub fn link(&mut self) {
         // A handful of blocks: a scan is quicker than any map.
-        for i in 0..self.blocks.len() {
-            let mut term = self.blocks[i].term;
-            for edge in term.edges_mut() {
-                edge.block = self.blocks.iter().position(|b| b.pc == edge.pc).map(|n| n as u32);
+        let mut few = [0; 16];
+        let many: Vec<u64>;
+        let n = self.blocks.len();
+        let pcs = if n <= few.len() {
+            few.iter_mut().zip(&self.blocks).for_each(|(pc, block)| *pc = block.pc);
+            &few[..n]
+        } else {
+            many = self.blocks.iter().map(|b| b.pc).collect();
+            &many
+        };
+        for block in &mut self.blocks {
+            for edge in block.term.edges_mut() {
+                edge.block = pcs.iter().position(|pc| *pc == edge.pc).map(|n| n as u32);
             }
-            self.blocks[i].term = term;
         }
     }
 }

@@ -51,9 +51,19 @@ impl Builder {
         Builder { block: Block::new(0), known: Some(Known::default()) }
     }
 
-    /// Exchanges the block, with all its tables, for another one: to build in the place where one is to stand.
-    pub fn swap(&mut self, block: &mut Block) {
-        std::mem::swap(&mut self.block, block);
+    /// Begins anew, with a block at `pc`, in the tables of one that is not needed any more. [`Builder::give`] gives them back.
+    pub fn take(&mut self, block: &mut Block, pc: u64) {
+        std::mem::swap(&mut self.block.insts, &mut block.insts);
+        std::mem::swap(&mut self.block.marks, &mut block.marks);
+        self.begin(pc);
+    }
+
+    /// Makes a block, the one whose tables were taken, what was built.
+    pub fn give(&mut self, block: &mut Block) {
+        block.reset(self.block.pc);
+        std::mem::swap(&mut self.block.insts, &mut block.insts);
+        std::mem::swap(&mut self.block.marks, &mut block.marks);
+        (block.end, block.term) = (self.block.end, self.block.term);
     }
 
     /// Begins anew, with a block at `pc`.
@@ -186,6 +196,13 @@ impl Builder {
     /// Writes a slot with the width of the value.
     pub fn set(&mut self, slot: Slot, v: Val) {
         let ty = self.ty(v);
+        self.op_imm(Op::Set, ty, &[v], u64::from(slot.0));
+    }
+
+    /// The same where the type of the value is known.
+    #[inline]
+    pub fn set_as(&mut self, ty: Ty, slot: Slot, v: Val) {
+        debug_assert_eq!(ty, self.ty(v));
         self.op_imm(Op::Set, ty, &[v], u64::from(slot.0));
     }
 

@@ -584,6 +584,8 @@ pub(crate) mod traits {
     pub(crate) const SLOT: u8 = 8;
     /// Shows or changes state besides: all slots count as looked at.
     pub(crate) const SHOWS: u8 = 16;
+    /// Has more than two operands.
+    pub(crate) const MANY: u8 = 32;
 }
 
 const TRAITS: [u8; Op::TABLE.len()] = {
@@ -609,6 +611,9 @@ const TRAITS: [u8; Op::TABLE.len()] = {
         }
         if slot {
             t[i] |= traits::SLOT;
+        }
+        if ARITY[i] > 2 {
+            t[i] |= traits::MANY;
         }
         if stays && !slot && i != Op::SetFl as usize {
             t[i] |= traits::SHOWS;

@@ -74,17 +74,6 @@ impl Known {
     }
 }
 
-/// The widest type of every slot.
-const WIDEST: [Ty; SLOTS] = {
-    let mut t = [Ty::I16; SLOTS];
-    let mut n = 0;
-    while n < SLOTS {
-        t[n] = Slot(n as u8).ty();
-        n += 1;
-    }
-    t
-};
-
 /// Operations on integers, and those that take integers out of vectors.
 pub(crate) const fn simplifies(op: Op) -> bool {
     op as u8 >= Op::Add as u8 && op as u8 <= Op::Sel as u8 || matches!(op, Op::VExt | Op::VLow | Op::FlFrom)
@@ -133,7 +122,7 @@ impl Builder {
             }
         } else {
             known.valid |= 1 << n;
-            *slot = Content { whole: this, ty: ty, ..UNKNOWN };
+            *slot = Content { whole: this, ty, ..UNKNOWN };
         }
         self.push(inst)
     }
@@ -143,7 +132,8 @@ impl Builder {
     pub(crate) fn write_slot(&mut self, ty: Ty, v: Val, imm: u64) -> Val {
         if let Some(known) = &mut self.known {
             let n = imm as usize % SLOTS;
-            let full = ty == WIDEST[n] || ty == Ty::I32 && WIDEST[n] == Ty::I64;
+            let widest = Slot(imm as u8).ty();
+            let full = ty == widest || ty == Ty::I32 && widest == Ty::I64;
             // What was moved from another register is read from this one: that one may change.
             let from = &self.block.insts[v.index()];
             let moved = from.op == Op::Get && from.imm != imm;
@@ -328,7 +318,9 @@ impl Builder {
             }
         }
         let c = self.c(count, n);
-        self.pure(Inst { op, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 })
+        let inst = Inst { op, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 };
+        // Of the rest only masks may still be nothing.
+        if op == Op::And { self.pure(inst) } else { self.push(inst) }
     }
 
     /// Whether an operation may name `x`, an operand of `a`, instead of `a`; see the module's header.

@@ -6,6 +6,23 @@ use crate::ty::Ty;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Slot(pub u8);
 
+/// [`Slot::ty`], up to a power of two.
+const TYPES: [Ty; 64] = {
+    let mut t = [Ty::I16; 64];
+    let mut n = 0;
+    while n < 64 {
+        t[n] = match n {
+            0..=15 | 32..=37 | 50 | 51 => Ty::I64,
+            16..=31 => Ty::V128,
+            44 | 45 => Ty::I32,
+            48 => Ty::I8,
+            _ => Ty::I16,
+        };
+        n += 1;
+    }
+    t
+};
+
 impl Slot {
     /// General register `n` (0..16), 64 bits.
     pub const fn gpr(n: usize) -> Slot {
@@ -47,14 +64,9 @@ impl Slot {
     pub const COUNT: u8 = 54;
 
     /// The widest type that may be read or written.
+    #[inline(always)]
     pub const fn ty(self) -> Ty {
-        match self.0 {
-            0..=15 | 32..=37 | 50 | 51 => Ty::I64,
-            16..=31 => Ty::V128,
-            44 | 45 => Ty::I32,
-            48 => Ty::I8,
-            _ => Ty::I16,
-        }
+        TYPES[self.0 as usize % TYPES.len()]
     }
 
     /// Name in the text form.

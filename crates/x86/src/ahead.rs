@@ -8,7 +8,8 @@
 //! The answer must not be less than what lifting and analysing the same code gives: an instruction overwrites a flag here only when its
 //! handler in [`crate::lift`] always writes it.
 
-use crate::unit::{Fetch, wrap};
+use crate::quick::{self, Look, Way};
+use crate::unit::{Fetch, Window, wrap};
 use demotic_ir::passes::Precision;
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::state::Mode;
@@ -31,74 +32,95 @@ const ALL: Effect = Effect { reads: 0, writes: ARITH };
 
 /// The arithmetic flags (EFLAGS bits) that may be read at `pc` before they are written.
 pub fn live_flags(pc: u64, mode: Mode, precision: Precision, fetch: Fetch) -> u32 {
-    let mut budget = BUDGET;
-    scan(pc, mode, precision, fetch, ARITH, &mut budget)
+    let mut scan = Scan { mode, precision, quick: mode != Mode::Compat16, budget: BUDGET, window: Window::EMPTY };
+    scan.live(pc, ARITH, fetch)
 }
 
-/// Those of `open` that are live at `pc`.
-fn scan(pc: u64, mode: Mode, precision: Precision, fetch: Fetch, open: u32, budget: &mut u32) -> u32 {
-    let (mut at, mut open, mut live) = (pc, open, 0);
-    let mut insn = Instruction::default();
-    'fetch: while open != 0 {
-        let mut window = [0u8; 64];
-        let (base, have) = (at, fetch(at, &mut window).min(64));
-        let mut decoder = Decoder::with_ip(mode.bits(), &window[..have], at, DecoderOptions::NONE);
+/// One answer in the making.
+struct Scan {
+    mode: Mode,
+    precision: Precision,
+    /// Whether the usual instructions are looked at in the quick way.
+    quick: bool,
+    budget: u32,
+    window: Window,
+}
+
+impl Scan {
+    /// Those of `open` that are live at `pc`.
+    fn live(&mut self, pc: u64, open: u32, fetch: Fetch) -> u32 {
+        let (mut at, mut open, mut live) = (pc, open, 0);
+        let mut insn = quick::Insn::NONE;
         while open != 0 {
-            if *budget == 0 {
+            if self.budget == 0 {
                 return live | open;
             }
-            *budget -= 1;
-            let used = at.wrapping_sub(base);
-            // A whole instruction, as far as the mapping goes.
-            if at != base && used.saturating_add(15) > have as u64 {
-                *budget += 1;
-                continue 'fetch;
-            }
-            if decoder.position() as u64 != used {
-                // The checks above keep it inside.
-                if decoder.set_position(used as usize).is_err() {
+            self.budget -= 1;
+            let code = self.window.at(at, fetch);
+            let usual = code.first_chunk().filter(|_| self.quick);
+            let (look, len) = match usual.map(|c| quick::decode(&mut insn, c, self.mode == Mode::Long)) {
+                Some(true) => (quick::look(&insn), u64::from(insn.len)),
+                _ => match general(code, at, self.mode) {
+                    Some(known) => known,
+                    None => return live | open,
+                },
+            };
+            if self.precision.is_exact() {
+                if look.memory {
                     return live | open;
                 }
-                decoder.set_ip(at);
+            } else if matches!(look.way, Way::Return | Way::Indirect) {
+                // Flags are not handed on there: see `flags::hands_on`.
+                return live;
             }
-            decoder.decode_out(&mut insn);
-            if insn.is_invalid() || insn.has_lock_prefix() {
-                return live | open;
-            }
-            if precision.is_exact() && touches_memory(&insn) {
-                return live | open;
-            }
-            if precision == Precision::Relaxed {
-                match insn.code() {
-                    // Flags are not handed on there: see `flags::hands_on`.
-                    Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16 => return live,
-                    Code::Jmp_rm64 | Code::Jmp_rm32 | Code::Call_rm64 | Code::Call_rm32 => return live,
-                    Code::Call_rel32_64 | Code::Call_rel32_32 => {
-                        at = wrap(mode, insn.near_branch_target());
-                        continue;
-                    }
-                    _ => {}
-                }
-            }
-            let Some(effect) = effect(&insn) else { return live | open };
-            live |= open & effect.reads;
-            open &= !(effect.reads | effect.writes);
-            let near = matches!(insn.op_kind(0), OpKind::NearBranch32 | OpKind::NearBranch64);
-            match insn.flow_control() {
-                FlowControl::Next => at = wrap(mode, insn.next_ip()),
-                FlowControl::UnconditionalBranch if near => at = wrap(mode, insn.near_branch_target()),
-                FlowControl::ConditionalBranch if near => {
+            live |= open & look.reads;
+            open &= !(look.reads | look.writes);
+            let next = wrap(self.mode, at.wrapping_add(len));
+            let target = wrap(self.mode, next.wrapping_add(look.distance));
+            at = match look.way {
+                Way::Next => next,
+                Way::Jump | Way::Call => target,
+                Way::Either => {
                     if open != 0 {
-                        live |= scan(wrap(mode, insn.near_branch_target()), mode, precision, fetch, open, budget);
+                        live |= self.live(target, open, fetch);
                         open &= !live;
                     }
-                    at = wrap(mode, insn.next_ip());
+                    next
                 }
-                _ => return live | open,
-            }
+                Way::Return | Way::Indirect => return live | open,
+            };
         }
+        live
     }
-    live
+}
+
+/// The same for any instruction of the table below, and its length; `None` where flags count as read.
+fn general(code: &[u8], at: u64, mode: Mode) -> Option<(Look, u64)> {
+    let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
+    let mut insn = Instruction::default();
+    decoder.decode_out(&mut insn);
+    if insn.is_invalid() || insn.has_lock_prefix() {
+        return None;
+    }
+    let near = matches!(insn.op_kind(0), OpKind::NearBranch32 | OpKind::NearBranch64);
+    let distance = if near { insn.near_branch_target().wrapping_sub(insn.next_ip()) } else { 0 };
+    let look = |way, effect: Effect| {
+        let Effect { reads, writes } = effect;
+        Some((Look { reads, writes, memory: touches_memory(&insn), way, distance }, insn.len() as u64))
+    };
+    match insn.code() {
+        Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16 => return look(Way::Return, NONE),
+        Code::Jmp_rm64 | Code::Jmp_rm32 | Code::Call_rm64 | Code::Call_rm32 => return look(Way::Indirect, NONE),
+        Code::Call_rel32_64 | Code::Call_rel32_32 => return look(Way::Call, NONE),
+        _ => {}
+    }
+    let effect = effect(&insn)?;
+    match insn.flow_control() {
+        FlowControl::Next => look(Way::Next, effect),
+        FlowControl::UnconditionalBranch if near => look(Way::Jump, effect),
+        FlowControl::ConditionalBranch if near => look(Way::Either, effect),
+        _ => None,
+    }
 }
 
 /// Whether an instruction of the table below accesses memory, which may fault.
@@ -173,6 +195,40 @@ mod tests {
             n
         };
         live_flags(0x1000, Mode::Long, precision, &mut fetch)
+    }
+
+    /// The quick way and the general one, behind each of which comes the same code.
+    #[test]
+    fn both_ways_say_the_same() {
+        let mut seed = 1u64;
+        let mut differing = [0; 2];
+        for n in 0..400_000u32 {
+            let mut code = [0u8; 64];
+            for byte in &mut code {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                *byte = (seed >> 33) as u8;
+            }
+            // Every opcode, two instructions deep where the first one is short.
+            code[0] = n as u8;
+            code[1 + (n >> 16) as usize % 3] = (n >> 8) as u8;
+            for mode in [Mode::Long, Mode::Compat32] {
+                for precision in [Precision::Exact, Precision::Relaxed] {
+                    let says = [true, false].map(|quick| {
+                        let mut fetch = |at: u64, buf: &mut [u8]| {
+                            let rest = code.get(at.wrapping_sub(0x1000) as usize..).unwrap_or_default();
+                            let n = rest.len().min(buf.len());
+                            buf[..n].copy_from_slice(&rest[..n]);
+                            n
+                        };
+                        let mut scan = Scan { mode, precision, quick, budget: BUDGET, window: Window::EMPTY };
+                        scan.live(0x1000, ARITH, &mut fetch)
+                    });
+                    assert_eq!(says[0], says[1], "{mode:?} {precision:?} {code:02x?}");
+                    differing[usize::from(says[0] != ARITH)] += 1;
+                }
+            }
+        }
+        assert!(differing.iter().all(|n| *n > 100_000), "{differing:?}");
     }
 
     #[test]

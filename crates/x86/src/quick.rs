@@ -6,11 +6,14 @@
 //! mapping. Both ways give the same IR, which a test compares.
 
 use crate::lift::alu::{self, Kind};
-use crate::lift::{Flow, Lifter, Memory, Place, branch, mov, shift, stack};
+use crate::lift::{Flow, Lifter, Memory, Place, branch, mov, shift, sse_int, stack};
 use crate::unit::wrap;
-use demotic_ir::block::{Indirect, Term};
+use demotic_ir::block::{Indirect, Term, Val};
 use demotic_ir::interp::ATTR_RMW;
 use demotic_ir::ops::Op;
+use demotic_ir::passes::flags::cond_reads;
+use demotic_ir::slot::Slot;
+use demotic_ir::state::eflags::{ARITH, CF};
 use demotic_ir::state::{reg, seg};
 use demotic_ir::ty::Ty;
 
@@ -58,23 +61,29 @@ enum Class {
     Setcc,
     Nop,
     NopModrm,
+    /// What linkers fill gaps with.
+    Int3,
+    /// movups, movaps.
+    VectorLoad,
+    VectorStore,
 }
 
 /// More of an entry: what follows the opcode, and whether operands are bytes.
-const CLASS: u16 = 0x1f;
-const BYTES: u16 = 0x20;
+const CLASS: u16 = 0x3f;
 /// One byte.
 const IMM8: u16 = 0x40;
 /// Four bytes; eight for a move to a 64-bit register.
 const IMM32: u16 = 0x100;
 const MODRM: u16 = 0x200;
+/// The operands are bytes.
+const BYTES: u16 = 0x2000;
 /// Only with a memory operand.
 const MEMORY: u16 = 0x400;
 /// Only in 64-bit code, and only in 32-bit code.
 const LONG: u16 = 0x800;
 const SHORT: u16 = 0x1000;
 
-const CLASSES: [Class; 32] = {
+const CLASSES: [Class; 64] = {
     use Class::*;
     [
         None,
@@ -108,15 +117,49 @@ const CLASSES: [Class; 32] = {
         Setcc,
         Nop,
         NopModrm,
+        Int3,
+        VectorLoad,
+        VectorStore,
+        // Up to a power of two.
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
         None,
     ]
 };
 
 /// The values of ModRM's middle field that a class has, one bit for each.
-const FIELDS: [u8; 32] = {
-    let mut t = [0xff; 32];
+const FIELDS: [u8; 64] = {
+    let mut t = [0xff; 64];
     t[Class::None as usize] = 0;
     t[Class::MovStoreImm as usize] = 1;
+    t[Class::NopModrm as usize] = 1;
     t[Class::Group3 as usize] = 1;
     t[Class::Group4 as usize] = 0b11;
     t[Class::Group5 as usize] = 0b101_0111;
@@ -165,6 +208,7 @@ const ONE: [u16; 256] = {
     t[0xc0] = Shift as u16 | MODRM | IMM8 | BYTES;
     t[0xc1] = Shift as u16 | MODRM | IMM8;
     t[0xc3] = Ret as u16;
+    t[0xcc] = Int3 as u16;
     t[0xc6] = MovStoreImm as u16 | MODRM | IMM8 | BYTES;
     t[0xc7] = MovStoreImm as u16 | MODRM | IMM32;
     t[0xe8] = Call as u16 | IMM32;
@@ -188,7 +232,11 @@ const TWO: [u16; 256] = {
         t[0x90 + n] = Setcc as u16 | MODRM | BYTES;
         n += 1;
     }
+    t[0x10] = VectorLoad as u16 | MODRM;
+    t[0x11] = VectorStore as u16 | MODRM;
     t[0x1f] = NopModrm as u16 | MODRM;
+    t[0x28] = VectorLoad as u16 | MODRM;
+    t[0x29] = VectorStore as u16 | MODRM;
     t[0xb6] = Movzx as u16 | MODRM;
     t[0xb7] = Movzx as u16 | MODRM;
     t[0xbe] = Movsx as u16 | MODRM;
@@ -216,7 +264,7 @@ const ABSENT: u8 = 0xff;
 const RIP: u8 = 0xfe;
 
 /// A decoded instruction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Insn {
     class: Class,
     opcode: u8,
@@ -242,9 +290,30 @@ pub(crate) struct Insn {
 /// Bytes looked at: no instruction of the tables is longer.
 pub(crate) const BYTES_SEEN: usize = 16;
 
-/// The instruction at the beginning of `code`, when it is one of the usual ones; of 64-bit or else 32-bit code.
+impl Insn {
+    /// None yet.
+    pub(crate) const NONE: Insn = Insn {
+        class: Class::None,
+        opcode: 0,
+        ty: Ty::I8,
+        len: 0,
+        rex: false,
+        reg: 0,
+        rm: 0,
+        memory: false,
+        base: ABSENT,
+        index: ABSENT,
+        scale: 0,
+        segment: 0,
+        disp: 0,
+        imm: 0,
+    };
+}
+
+/// Whether the instruction at the beginning of `code` is one of the usual ones of 64-bit or else 32-bit code; then it is in `insn`, where what it
+/// does not have is left from others.
 #[inline]
-pub(crate) fn decode(code: &[u8; BYTES_SEEN], long: bool) -> Option<Insn> {
+pub(crate) fn decode(insn: &mut Insn, code: &[u8; BYTES_SEEN], long: bool) -> bool {
     let byte = |i: usize| code[i & (BYTES_SEEN - 1)];
     let word = |i: usize| i32::from_le_bytes([byte(i), byte(i + 1), byte(i + 2), byte(i + 3)]);
     let mut at = 0;
@@ -273,22 +342,10 @@ pub(crate) fn decode(code: &[u8; BYTES_SEEN], long: bool) -> Option<Insn> {
     let wide = rex & 8 != 0;
     let ty = if wide { Ty::I64 } else { Ty::I32 };
     let ty = if entry & BYTES != 0 { Ty::I8 } else { ty };
-    let mut insn = Insn {
-        class,
-        opcode,
-        ty,
-        len: 0,
-        rex: rex != 0,
-        reg: opcode & 7 | (rex & 1) << 3,
-        rm: 0,
-        memory: false,
-        base: ABSENT,
-        index: ABSENT,
-        scale: 0,
-        segment,
-        disp: 0,
-        imm: 0,
-    };
+    (insn.class, insn.opcode, insn.ty, insn.segment) = (class, opcode, ty, segment);
+    insn.rex = rex != 0;
+    insn.reg = opcode & 7 | (rex & 1) << 3;
+    insn.memory = false;
     // What an entry has beside the forms that are lifted here.
     let mut fields = FIELDS[usize::from(entry & CLASS)];
     if entry & MODRM != 0 {
@@ -300,6 +357,7 @@ pub(crate) fn decode(code: &[u8; BYTES_SEEN], long: bool) -> Option<Insn> {
         insn.rm = low | (rex & 1) << 3;
         if modrm < 0xc0 {
             insn.memory = true;
+            (insn.index, insn.disp) = (ABSENT, 0);
             let mut base = low;
             if low == 4 {
                 let sib = byte(at);
@@ -338,13 +396,42 @@ pub(crate) fn decode(code: &[u8; BYTES_SEEN], long: bool) -> Option<Insn> {
     let mode = entry & if long { SHORT } else { LONG } == 0;
     let operand = insn.memory | (entry & MEMORY == 0);
     let nop = (class != Class::Nop) | ((rex & 1 == 0) & (segment == 0));
-    ((fields != 0) & mode & operand & nop).then_some(insn)
+    (fields != 0) & mode & operand & nop
 }
 
 /// The place of a register by its number in the encoding.
 #[inline]
 fn register(insn: &Insn, n: u8, ty: Ty) -> Place {
     if ty == Ty::I8 && !insn.rex && n >= 4 { Place::High(usize::from(n & 3)) } else { Place::Gpr(usize::from(n), ty) }
+}
+
+/// Reads a register.
+#[inline]
+fn get(l: &mut Lifter, insn: &Insn, n: u8, ty: Ty) -> Val {
+    match ty {
+        Ty::I8 => l.load(register(insn, n, ty)),
+        _ => l.gpr(usize::from(n), ty),
+    }
+}
+
+/// Reads the operand that may be in memory.
+#[inline]
+fn read(l: &mut Lifter, insn: &Insn, ty: Ty) -> Val {
+    if !insn.memory {
+        return get(l, insn, insn.rm, ty);
+    }
+    let p = place(l, insn, ty);
+    l.load(p)
+}
+
+/// Writes a register.
+#[inline]
+fn put(l: &mut Lifter, insn: &Insn, n: u8, v: Val) -> Flow {
+    match insn.ty {
+        Ty::I8 => l.store(register(insn, n, Ty::I8), v),
+        ty => l.b.set_as(ty, Slot::gpr(usize::from(n)), v),
+    }
+    Flow::Next
 }
 
 /// The memory operand.
@@ -384,8 +471,25 @@ fn place_rw(l: &mut Lifter, insn: &Insn) -> Place {
     }
 }
 
-/// Lifts it; the lifter's `next` is the address behind it.
-pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
+/// Lifts it; the lifter's `next` is the address behind it. Whether the block goes on there; it is ended otherwise.
+pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> bool {
+    match meaning(l, insn) {
+        Flow::Next => true,
+        Flow::End(term) => {
+            l.b.end(term, l.next);
+            false
+        }
+        // None of the tables' instructions comes here; it would be one that is not known.
+        Flow::Undefined | Flow::Unimplemented => {
+            l.b.unmark();
+            l.b.end(Term::Unimplemented { pc: l.pc }, l.pc);
+            false
+        }
+    }
+}
+
+#[inline(always)]
+fn meaning(l: &mut Lifter, insn: &Insn) -> Flow {
     let ty = insn.ty;
     let imm = insn.imm as u64;
     let kind = KINDS[usize::from(insn.opcode >> 3 & 7)];
@@ -394,12 +498,9 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
         Class::None => Flow::Unimplemented,
         Class::AluStore => {
             let dst = if kind == Kind::Cmp { place(l, insn, ty) } else { place_rw(l, insn) };
-            alu::plain(l, kind, ty, dst, |l| l.load(register(insn, insn.reg, ty)))
+            alu::plain(l, kind, ty, dst, |l| get(l, insn, insn.reg, ty))
         }
-        Class::AluLoad => alu::plain(l, kind, ty, register(insn, insn.reg, ty), |l| {
-            let p = place(l, insn, ty);
-            l.load(p)
-        }),
+        Class::AluLoad => alu::plain(l, kind, ty, register(insn, insn.reg, ty), |l| read(l, insn, ty)),
         Class::AluAcc => alu::plain(l, kind, ty, Place::Gpr(reg::RAX, ty), |l| l.b.c(ty, imm)),
         Class::AluImm => {
             let kind = KINDS[usize::from(insn.reg & 7)];
@@ -408,7 +509,7 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
         }
         Class::Test => {
             let dst = place(l, insn, ty);
-            alu::plain(l, Kind::Test, ty, dst, |l| l.load(register(insn, insn.reg, ty)))
+            alu::plain(l, Kind::Test, ty, dst, |l| get(l, insn, insn.reg, ty))
         }
         Class::TestAcc => alu::plain(l, Kind::Test, ty, Place::Gpr(reg::RAX, ty), |l| l.b.c(ty, imm)),
         Class::Group3 => {
@@ -416,21 +517,22 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             alu::plain(l, Kind::Test, ty, dst, |l| l.b.c(ty, imm))
         }
         Class::MovStore => {
+            if !insn.memory {
+                let v = get(l, insn, insn.reg, ty);
+                return put(l, insn, insn.rm, v);
+            }
             let dst = place(l, insn, ty);
-            let v = l.load(register(insn, insn.reg, ty));
+            let v = get(l, insn, insn.reg, ty);
             l.store(dst, v);
             Flow::Next
         }
         Class::MovLoad => {
-            let src = place(l, insn, ty);
-            let v = l.load(src);
-            l.store(register(insn, insn.reg, ty), v);
-            Flow::Next
+            let v = read(l, insn, ty);
+            put(l, insn, insn.reg, v)
         }
         Class::MovImm => {
             let v = l.b.c(ty, imm);
-            l.store(register(insn, insn.reg, ty), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::MovStoreImm => {
             let dst = place(l, insn, ty);
@@ -442,8 +544,7 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             let m = memory(l, insn);
             let v = l.offset(m);
             let v = l.b.zext(ty, v);
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Push => {
             let v = l.gpr(usize::from(insn.reg), l.word());
@@ -498,22 +599,17 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             shift::plain(l, op, fl, dst, ty, |l| shift::constant(l, ty, imm))
         }
         Class::Movsxd => {
-            let src = place(l, insn, Ty::I32);
-            let v = l.load(src);
+            let v = read(l, insn, Ty::I32);
             let v = l.b.sext(ty, v);
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Movzx | Class::Movsx => {
-            let src = place(l, insn, if insn.opcode & 1 == 0 { Ty::I8 } else { Ty::I16 });
-            let v = l.load(src);
+            let v = read(l, insn, if insn.opcode & 1 == 0 { Ty::I8 } else { Ty::I16 });
             let v = if insn.class == Class::Movzx { l.b.zext(ty, v) } else { l.b.sext(ty, v) };
-            l.set_gpr(usize::from(insn.reg), v);
-            Flow::Next
+            put(l, insn, insn.reg, v)
         }
         Class::Cmov => {
-            let src = place(l, insn, ty);
-            let src = l.load(src);
+            let src = read(l, insn, ty);
             mov::move_if(l, insn.opcode & 15, Place::Gpr(usize::from(insn.reg), ty), src)
         }
         Class::Setcc => {
@@ -521,7 +617,88 @@ pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> Flow {
             mov::set_if(l, insn.opcode & 15, dst)
         }
         Class::Nop | Class::NopModrm => Flow::Next,
+        Class::Int3 => branch::int(l, 3),
+        Class::VectorLoad | Class::VectorStore => {
+            let other = if insn.memory { place(l, insn, Ty::V128) } else { Place::Xmm(usize::from(insn.rm)) };
+            let register = Place::Xmm(usize::from(insn.reg));
+            let aligned = insn.opcode & 0xf0 == 0x20;
+            let (to, from) = if insn.class == Class::VectorLoad { (register, other) } else { (other, register) };
+            sse_int::copy(l, to, from, aligned)
+        }
     }
+}
+
+/// Where control goes behind an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Next,
+    Jump,
+    /// To the target or straight on.
+    Either,
+    Call,
+    Return,
+    /// To a computed address.
+    Indirect,
+}
+
+/// What [`crate::ahead`] asks of an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Look {
+    /// Flags that it reads, and that it always overwrites.
+    pub reads: u32,
+    pub writes: u32,
+    /// Whether it accesses memory.
+    pub memory: bool,
+    pub way: Way,
+    /// What is added to the address behind it.
+    pub distance: u64,
+}
+
+/// What an instruction does to the flags, and where it goes.
+pub(crate) fn look(insn: &Insn) -> Look {
+    let all = (0, ARITH);
+    let kind = |kind: Kind| match kind {
+        Kind::Adc | Kind::Sbb => (CF, ARITH),
+        _ => all,
+    };
+    let condition = (cond_reads(u64::from(insn.opcode & 15)), 0);
+    let stack = true;
+    let (memory, way, (reads, writes)) = match insn.class {
+        Class::AluStore | Class::AluLoad | Class::AluAcc => {
+            (insn.memory, Way::Next, kind(KINDS[usize::from(insn.opcode >> 3 & 7)]))
+        }
+        Class::AluImm => (insn.memory, Way::Next, kind(KINDS[usize::from(insn.reg & 7)])),
+        Class::Test | Class::TestAcc | Class::Group3 => (insn.memory, Way::Next, all),
+        Class::Shift => {
+            let count = insn.imm as u64 & if insn.ty == Ty::I64 { 63 } else { 31 };
+            (insn.memory, Way::Next, if count == 0 { (0, 0) } else { all })
+        }
+        Class::Inc => (false, Way::Next, (0, ARITH & !CF)),
+        Class::Group4 | Class::Group5 => match insn.reg & 7 {
+            0 | 1 => (insn.memory, Way::Next, (0, ARITH & !CF)),
+            6 => (stack, Way::Next, (0, 0)),
+            n => (insn.memory | (n == 2), Way::Indirect, (0, 0)),
+        },
+        Class::Push | Class::Pop | Class::PushImm => (stack, Way::Next, (0, 0)),
+        Class::Call => (stack, Way::Call, (0, 0)),
+        Class::Ret => (stack, Way::Return, (0, 0)),
+        Class::Jcc => (false, Way::Either, condition),
+        Class::Jmp => (false, Way::Jump, (0, 0)),
+        Class::Cmov | Class::Setcc => (insn.memory, Way::Next, condition),
+        Class::None | Class::Lea | Class::Nop | Class::NopModrm => (false, Way::Next, (0, 0)),
+        Class::MovStore
+        | Class::MovLoad
+        | Class::MovImm
+        | Class::MovStoreImm
+        | Class::Movsxd
+        | Class::Movzx
+        | Class::Movsx
+        | Class::VectorLoad
+        | Class::VectorStore => (insn.memory, Way::Next, (0, 0)),
+        // Everything may be looked at there.
+        Class::Int3 => (false, Way::Next, (ARITH, 0)),
+    };
+    Look { reads, writes, memory, way, distance: insn.imm as u64 }
 }
 
 #[cfg(test)]
@@ -548,6 +725,7 @@ mod tests {
     fn both_ways_give_the_same() {
         let (mut quick, mut general) = (Reader::default(), Reader::general());
         let (mut a, mut b) = (Block::new(0), Block::new(0));
+        let mut insn = super::Insn::NONE;
         let mut seed = 1u64;
         let mut usual = 0;
         let rex: Vec<Vec<u8>> = (0x40..0x50).map(|n| vec![n]).collect();
@@ -574,7 +752,7 @@ mod tests {
                         lift(&mut general, &mut b, mode, &code);
                         assert_eq!(a, b, "{mode:?} {code:02x?}");
                         let head = code.first_chunk().expect("long enough");
-                        usual += u32::from(super::decode(head, mode == Mode::Long).is_some());
+                        usual += u32::from(super::decode(&mut insn, head, mode == Mode::Long));
                     }
                 }
             }

@@ -75,6 +75,7 @@ pub struct Reader {
     insn: Instruction,
     /// No instruction, for handlers that take none.
     none: Instruction,
+    usual: quick::Insn,
     /// Whether the usual instructions take the quick way.
     quick: bool,
     wanted: Vec<u64>,
@@ -88,6 +89,7 @@ impl Default for Reader {
             window: Window::EMPTY,
             insn: Instruction::default(),
             none: Instruction::default(),
+            usual: quick::Insn::NONE,
             quick: true,
             wanted: Vec::new(),
             spare: Vec::new(),
@@ -118,6 +120,7 @@ impl Reader {
         self.wanted.clear();
         self.wanted.push(pc);
         let (mut next, mut count) = (0, 0);
+        let mut inside = false;
         while next < self.wanted.len() && count < limits.blocks {
             let at = self.wanted[next];
             next += 1;
@@ -129,9 +132,9 @@ impl Reader {
             }
             // Built in its place.
             let (others, place) = unit.blocks.split_at_mut(count);
-            self.builder.swap(&mut place[0]);
+            self.builder.take(&mut place[0], at);
             self.build(at, mode, limits, fetch, others);
-            self.builder.swap(&mut place[0]);
+            self.builder.give(&mut place[0]);
             let block = &mut place[0];
             // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
             if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
@@ -144,6 +147,7 @@ impl Reader {
                 _ => None,
             };
             for edge in block.term.edges_mut() {
+                inside |= edge.pc == at;
                 if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !self.wanted.contains(&edge.pc) {
                     self.wanted.push(edge.pc);
                 }
@@ -151,21 +155,23 @@ impl Reader {
             count += 1;
         }
         self.spare.extend(unit.blocks.drain(count..));
-        unit.link();
+        // Edges lead outside until they are linked.
+        if inside || count > 1 {
+            unit.link();
+        }
     }
 
     /// Translates one block at `pc`, in the tables of one that is not needed any more.
     pub fn block(&mut self, block: &mut Block, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) {
         self.window.have = 0;
-        self.builder.swap(block);
+        self.builder.take(block, pc);
         self.build(pc, mode, limits, fetch, &[]);
-        self.builder.swap(block);
+        self.builder.give(block);
     }
 
     /// One block in the builder, which ends where one of `others` begins.
     fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
-        let Reader { builder: b, window, insn, none, quick, .. } = self;
-        b.begin(pc);
+        let Reader { builder: b, window, insn, none, usual, quick, .. } = self;
         let quick = *quick && mode != Mode::Compat16;
         let mut at = pc;
         let mut count = 0;
@@ -181,11 +187,13 @@ impl Reader {
             }
             let code = window.at(at, fetch);
             let before = b.len();
-            let usual = code.first_chunk().filter(|_| quick).and_then(|c| quick::decode(c, mode == Mode::Long));
-            let (next, flow) = if let Some(usual) = usual {
+            if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next), &usual))
+                if !quick::lift(&mut Lifter::new(b, none, mode, at, next), usual) {
+                    return;
+                }
+                at = next;
             } else {
                 let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
                 decoder.decode_out(insn);
@@ -204,18 +212,17 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)))
-            };
-            match flow {
-                Flow::Next => at = next,
-                Flow::End(term) => return b.end(term, next),
-                Flow::Undefined => {
-                    b.unmark();
-                    return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
-                }
-                Flow::Unimplemented => {
-                    b.unmark();
-                    return b.end(Term::Unimplemented { pc: at }, at);
+                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)) {
+                    Flow::Next => at = next,
+                    Flow::End(term) => return b.end(term, next),
+                    Flow::Undefined => {
+                        b.unmark();
+                        return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
+                    }
+                    Flow::Unimplemented => {
+                        b.unmark();
+                        return b.end(Term::Unimplemented { pc: at }, at);
+                    }
                 }
             }
             count += 1;

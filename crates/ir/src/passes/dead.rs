@@ -9,8 +9,8 @@
 //!
 //! Operands of deferred flags count as uses. Marks and side tables are renumbered together with the operations.
 
-use super::flags::{self, Precision};
-use crate::block::{Block, Inst, Val};
+use super::flags::{self, Killers, Precision};
+use crate::block::{Block, Deferred, Inst, Val};
 use crate::ops::{Op, traits};
 use crate::slot::Slot;
 use crate::state::eflags::ARITH;
@@ -27,140 +27,236 @@ const USED: u16 = 1 << 15;
 /// The same, and that is an operation, not a definition in the side table.
 const READ: u16 = 1 << 14;
 
+/// Length of the tables: a power of two above the number of operations of any block ([`crate::build::MAX_INSTS`]). Indices are cut to it instead
+/// of being checked, and [`Val::NONE`] is the last one.
+const TABLE: usize = 4096;
+
+/// The entry of operands that are not there.
+const NOBODY: usize = Val::NONE.0 as usize % TABLE;
+
 /// The pass with its tables, to be used for many blocks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dead {
-    /// What is wanted of every operation; one more for operands that are not there.
-    want: Vec<u16>,
-    number: Vec<u16>,
+    want: Want,
+    number: Box<[u16; TABLE]>,
+}
+
+impl Default for Dead {
+    fn default() -> Dead {
+        Dead { want: Want(Box::new([0; TABLE])), number: Box::new([0; TABLE]) }
+    }
 }
 
 impl Dead {
     /// Runs the pass.
     pub fn run(&mut self, block: &mut Block, precision: Precision) {
         let n = block.insts.len();
-        self.want.clear();
-        self.want.resize(n + 1, 0);
-        self.mark(&block.term.operands(), USED | READ);
-        for d in &block.deferred {
-            self.mark(&d.def.args, USED);
+        // No lifter makes such a block, and everything in it may stay.
+        if n + 2 > NOBODY {
+            return;
         }
-        self.backward(block, precision);
-        self.close(block);
+        let want = &mut self.want;
+        want.0[..n].fill(0);
+        want.mark(&block.term.operands(), USED | READ);
+        for d in &block.deferred {
+            want.mark(&d.def.args, USED);
+        }
+        let first = want.backward(block, precision);
+        if first < n {
+            self.close(block, first);
+        }
+    }
+
+    /// Moves what is wanted together; `first` is the first operation that is not.
+    fn close(&mut self, block: &mut Block, first: usize) {
+        let Dead { want: Want(want), number } = self;
+        let n = block.insts.len();
+        // New number of every position from there on (of a removed one: of what follows it), and what is no operand.
+        number[NOBODY] = Val::NONE.0;
+        let renamed =
+            |number: &[u16; TABLE], v: u16| if usize::from(v) < first { v } else { number[usize::from(v) % TABLE] };
+        let rename = |number: &[u16; TABLE], v: Val| Val(renamed(number, v.0));
+        let mut next = first;
+        for i in first..n {
+            number[i % TABLE] = next as u16;
+            let mut inst = block.insts[i];
+            if want[i % TABLE] == 0 {
+                continue;
+            }
+            let [a, b, c, d] = inst.args;
+            inst.args[..2].copy_from_slice(&[rename(number, a), rename(number, b)]);
+            if inst.op.traits() & traits::MANY != 0 {
+                inst.args[2..].copy_from_slice(&[rename(number, c), rename(number, d)]);
+            }
+            block.insts[next] = inst;
+            next += 1;
+        }
+        number[n] = next as u16;
+        number[n + 1] = next as u16 + 1;
+        block.insts.truncate(next);
+        let rename = |v: &mut Val| v.0 = renamed(number, v.0);
+        block.term.operands_mut().filter(|v| **v != Val::NONE).for_each(rename);
+        if !block.deferred.is_empty() {
+            for d in &mut block.deferred {
+                let arity = d.def.arity();
+                d.def.args[..arity].iter_mut().for_each(rename);
+                // One behind the operations is the terminal, two behind them its end.
+                d.from = renamed(number, d.from);
+                d.to = renamed(number, d.to);
+            }
+            block.deferred.retain(|d| d.from < d.to);
+        }
+        for m in block.marks.iter_mut().rev().take_while(|m| usize::from(m.first) > first) {
+            m.first = number[usize::from(m.first).min(n)];
+        }
+    }
+}
+
+/// What is wanted of every operation.
+#[derive(Debug)]
+struct Want(Box<[u16; TABLE]>);
+
+impl Want {
+    #[inline(always)]
+    fn of(&self, i: usize) -> u16 {
+        self.0[i % TABLE]
+    }
+
+    #[inline(always)]
+    fn set(&mut self, i: usize, want: u16) {
+        self.0[i % TABLE] = want;
     }
 
     #[inline(always)]
     fn mark(&mut self, args: &[Val], how: u16) {
-        let none = self.want.len() - 1;
         for v in args {
-            self.want[v.index().min(none)] |= how;
+            self.0[v.index() % TABLE] |= how;
         }
     }
 
     #[inline(always)]
     fn demand(&mut self, v: Val, bits: u32) {
-        self.want[v.index()] |= bits as u16;
+        self.mark(&[v], bits as u16);
     }
 
-    fn backward(&mut self, block: &mut Block, precision: Precision) {
+    /// The operation is used: so are its operands.
+    #[inline(always)]
+    fn used(&mut self, inst: &Inst, is: u8) {
+        self.mark(&inst.args[..2], USED | READ);
+        if is & traits::MANY != 0 {
+            self.mark(&inst.args[2..], USED | READ);
+        }
+    }
+
+    /// Finds out what is wanted, and gives the first operation that is not (or the number of all).
+    fn backward(&mut self, block: &mut Block, precision: Precision) -> usize {
         let n = block.insts.len();
         let hands_on = flags::hands_on(block, precision) && block.live_out == 0;
         let mut live = block.live_out & ARITH;
-        // For every flag, the nearest later write of it.
-        let mut killer = [n as u16; 12];
+        let mut killers = Killers::new(n as u16 + u16::from(hands_on));
         // The nearest later operation that may fault: ranges without one need no entry.
-        let mut fault = u16::MAX;
-        if hands_on {
-            fault = n as u16;
-            killer = [n as u16 + 1; 12];
-        }
+        let mut fault = if hands_on { n as u16 } else { u16::MAX };
         let defers = precision.is_exact() || hands_on;
         // Slots that are overwritten as a whole before anybody looks.
         let mut gone = 0u64;
+        let mut first = n;
         let given = block.deferred.len();
         let Block { insts, deferred, .. } = block;
         for i in (0..n).rev() {
-            let inst = insts[i];
+            let inst = &insts[i];
             let is = inst.op.traits();
-            if is & traits::STAYS != 0 {
-                self.want[i] |= USED;
-            }
-            if is & traits::FAULTS != 0 && !hands_on {
-                fault = i as u16;
-            }
-            if is & traits::SHOWS != 0 {
-                gone = 0;
+            if is & !traits::MANY == 0 {
+                if self.of(i) != 0 {
+                    self.used(inst, is);
+                } else {
+                    first = i;
+                }
+                continue;
             }
             if is & traits::SLOT != 0 {
                 let bit = 1u64 << (inst.imm & 63);
                 let widest = Slot(inst.imm as u8).ty();
-                let writes = matches!(inst.op, Op::Set | Op::SetHi);
+                let writes = is & traits::STAYS != 0;
+                if !writes {
+                    first = if self.of(i) == 0 { i } else { first };
+                    gone &= !(bit & u64::from(self.of(i) != 0).wrapping_neg());
+                    continue;
+                }
+                let value = inst.args[0];
                 // A value that is read meanwhile is best where it was to go.
-                if writes && gone & bit != 0 && self.want[inst.args[0].index()] & READ == 0 {
-                    self.want[i] = 0;
+                if gone & bit != 0 && self.of(value.index()) & READ == 0 {
+                    first = i;
                     continue;
                 }
-                if !writes && self.want[i] == 0 {
-                    continue;
-                }
+                self.set(i, USED);
+                self.mark(&[value], USED | READ);
                 // A narrow write keeps the rest.
                 let whole = inst.op == Op::Set && (inst.ty == widest || inst.ty == Ty::I32 && widest == Ty::I64);
                 gone = if whole { gone | bit } else { gone & !bit };
+                continue;
             }
             if inst.op == Op::SetFl {
+                let source = inst.args[0];
                 let mask = inst.imm as u32 & ARITH;
                 let mut stays = mask & live;
                 let dead = mask & !live;
-                if dead != 0 {
-                    let first = deferred.len();
-                    if defers && fault != u16::MAX {
-                        flags::defer(insts, i, dead, &killer, fault, deferred);
-                    }
-                    if deferred.len() > first {
-                        let source = inst.args[0];
-                        let lazy = flags::rebuilds(insts, source)
-                            && !(precision == Precision::Kept && flags::with_result(insts, source));
-                        if lazy {
-                            for k in first..deferred.len() {
-                                let d = deferred[k];
-                                self.mark(&d.def.args, USED);
-                                self.demands(&d.def, d.mask);
-                            }
-                        } else {
-                            // Nothing to rebuild it from, or not worth it: it stays, with all that it writes.
-                            deferred.truncate(first);
-                            stays = mask;
+                if dead != 0 && defers && killers.shown(dead, fault).next().is_some() {
+                    let lazy = flags::rebuilds(insts, source)
+                        && !(precision == Precision::Kept && flags::with_result(insts, source));
+                    if lazy {
+                        let def = flags::by_result(insts, i);
+                        for (mask, to) in killers.shown(dead, fault) {
+                            deferred.push(Deferred { from: i as u16 + 1, to, mask, def });
+                            self.mark(&def.args, USED);
+                            self.demands(&def, mask);
                         }
+                    } else {
+                        // Nothing to rebuild it from, or not worth it: it stays, with all that it writes.
+                        stays = mask;
                     }
                 }
-                flags::bits(mask).for_each(|b| killer[b] = i as u16);
+                killers.write(mask, i as u16);
                 live &= !mask;
                 insts[i].imm = u64::from(stays);
-                if stays == 0 {
-                    self.want[i] = 0;
+                if stays != 0 {
+                    self.set(i, USED);
+                    self.mark(&[source], USED | READ);
+                    self.demand(source, stays);
                 } else {
-                    self.mark(&inst.args[..1], USED | READ);
-                    self.demand(inst.args[0], stays);
+                    first = i;
                 }
                 continue;
             }
-            if self.want[i] == 0 {
+            if is & traits::STAYS != 0 {
+                self.mark(&[Val(i as u16)], USED);
+                if is & traits::FAULTS != 0 && !hands_on {
+                    fault = i as u16;
+                }
+                if is & traits::SHOWS != 0 {
+                    gone = 0;
+                }
+            }
+            if self.of(i) == 0 {
+                first = i;
                 continue;
             }
             if is & traits::FLAGS != 0 {
                 match inst.op {
-                    Op::GetFl => live |= u32::from(self.want[i]) & ARITH,
+                    Op::GetFl => live |= u32::from(self.of(i)) & ARITH,
                     Op::Cond => self.demand(inst.args[0], flags::cond_reads(inst.imm)),
                     // Leaves the block with whatever the flags are then.
                     Op::ExitIf => live = ARITH,
-                    _ => self.demands(&inst, u32::from(self.want[i])),
+                    _ => self.demands(inst, u32::from(self.of(i))),
                 }
             }
-            self.mark(&inst.args, USED | READ);
+            self.used(inst, is);
         }
         // Entries are applied in order, so the oldest write comes first.
-        deferred[given..].reverse();
-        deferred.rotate_left(given);
+        if deferred.len() > given {
+            deferred[given..].reverse();
+            deferred.rotate_left(given);
+        }
+        first
     }
 
     /// What an operation of which `mask` is wanted wants of the flags values it is made of.
@@ -168,50 +264,6 @@ impl Dead {
         match flags::old_flags(inst.op) {
             Some(k) => self.demand(inst.args[k], mask & ARITH),
             None => inst.operands().iter().for_each(|v| self.demand(*v, ARITH)),
-        }
-    }
-
-    /// Moves what is wanted together.
-    fn close(&mut self, block: &mut Block) {
-        let Dead { want, number } = self;
-        let n = block.insts.len();
-        // New number of every position (of a removed one: of what follows it), and what is no operand.
-        number.clear();
-        number.resize(n + 2, 0);
-        let mut next = 0;
-        while next < n && want[next] != 0 && block.insts[next].op != Op::Nop {
-            number[next] = next as u16;
-            next += 1;
-        }
-        if next == n {
-            return;
-        }
-        let first = next;
-        for i in first..n {
-            number[i] = next as u16;
-            let mut inst = block.insts[i];
-            let arity = inst.op.arity();
-            inst.args[..arity].iter_mut().for_each(|v| v.0 = number[v.index()]);
-            block.insts[next] = inst;
-            next += usize::from(want[i] != 0 && inst.op != Op::Nop);
-        }
-        number[n] = next as u16;
-        number[n + 1] = next as u16 + 1;
-        block.insts.truncate(next);
-        let rename = |v: &mut Val| v.0 = number[v.index()];
-        block.term.operands_mut().filter(|v| **v != Val::NONE).for_each(rename);
-        if !block.deferred.is_empty() {
-            for d in &mut block.deferred {
-                let arity = d.def.arity();
-                d.def.args[..arity].iter_mut().for_each(rename);
-                // One behind the operations is the terminal, two behind them its end.
-                d.from = number[usize::from(d.from)];
-                d.to = number[usize::from(d.to)];
-            }
-            block.deferred.retain(|d| d.from < d.to);
-        }
-        for m in &mut block.marks {
-            m.first = number[usize::from(m.first).min(n)];
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A read of the flags behind a write of the same block takes the written value directly already when it is built ([`crate::simplify`]). Here,
 //! for the traversal in [`super::dead`]:
 //! of every write only those flags stay that somebody reads; one that writes nothing any more is taken out of the block. The state must stay exact
-//! where a fault can happen before they are overwritten, so the definition moves to the side table ([`Deferred`]) for that range; it is
+//! where a fault can happen before they are overwritten, so the definition moves to the side table ([`crate::block::Deferred`]) for that range; it is
 //! evaluated only when somebody looks.
 //!
 //! What "somebody reads" means goes bit by bit: a condition demands the flags it depends on, a shift by a variable count hands on those old
@@ -12,7 +12,7 @@
 //! A deferred definition keeps its operands alive. After `add rax, rbx` the sum is in RAX and the old RAX is nowhere: the definition is
 //! rewritten to one by result and second operand (`fl.addr`, `fl.subr`), both of which are at hand.
 
-use crate::block::{Block, Deferred, Inst, Term, Val};
+use crate::block::{Block, Inst, Term, Val};
 use crate::ops::{Effects, Op};
 use crate::state::eflags::{self, ARITH};
 
@@ -173,13 +173,44 @@ pub(super) fn rebuilds(insts: &[Inst], v: Val) -> bool {
     }
 }
 
-/// The numbers of the bits set.
-pub(super) fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let b = mask.trailing_zeros();
-        mask &= mask.wrapping_sub(1);
-        (b < 32).then_some(b as usize)
-    })
+/// For every flag, the nearest later write of it: flags with the same one together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Killers {
+    groups: [(u32, u16); 6],
+    count: usize,
+}
+
+impl Killers {
+    /// Nothing is written before position `end`.
+    pub(super) fn new(end: u16) -> Killers {
+        Killers { groups: [(ARITH, end); 6], count: 1 }
+    }
+
+    /// The flags of `mask` are written at `i`.
+    pub(super) fn write(&mut self, mask: u32, i: u16) {
+        let mut kept = 0;
+        if mask != ARITH {
+            for k in 0..self.count {
+                let (flags, at) = self.groups[k];
+                if flags & !mask != 0 {
+                    self.groups[kept] = (flags & !mask, at);
+                    kept += 1;
+                }
+            }
+        }
+        // The groups have no flag in common, so there is room for one of these.
+        if let Some(group) = self.groups.get_mut(kept).filter(|_| mask != 0) {
+            *group = (mask, i);
+            kept += 1;
+        }
+        self.count = kept;
+    }
+
+    /// Those of the flags `dead` that something at `fault` may show before they are written, by where they are.
+    pub(super) fn shown(&self, dead: u32, fault: u16) -> impl Iterator<Item = (u32, u16)> + '_ {
+        let groups = &self.groups[..self.count];
+        groups.iter().map(move |(flags, at)| (flags & dead, *at)).filter(move |(flags, at)| *flags != 0 && fault < *at)
+    }
 }
 
 /// Which operand of an operation is the old flags that it hands on.
@@ -191,24 +222,8 @@ pub(super) fn old_flags(op: Op) -> Option<usize> {
     }
 }
 
-/// Entries for the flags `dead` of the write at `i`: each stays known to the side table until it is overwritten, where a fault could show
-/// it. `fault`: the next operation that may.
-pub(super) fn defer(insts: &[Inst], i: usize, dead: u32, killer: &[u16; 12], fault: u16, entries: &mut Vec<Deferred>) {
-    let mut left = dead;
-    let mut def = None;
-    while left != 0 {
-        let end = killer[left.trailing_zeros() as usize];
-        let mask = bits(left).filter(|b| killer[*b] == end).fold(0, |m, b| m | 1 << b);
-        left &= !mask;
-        if fault < end {
-            let def = *def.get_or_insert_with(|| by_result(insts, i));
-            entries.push(Deferred { from: i as u16 + 1, to: end, mask, def });
-        }
-    }
-}
-
 /// The definition of the flags written at `i`: of an addition or subtraction in place by its result, as the first operand is gone.
-fn by_result(insts: &[Inst], i: usize) -> Inst {
+pub(super) fn by_result(insts: &[Inst], i: usize) -> Inst {
     let source = insts[i].args[0];
     let def = insts[source.index()];
     let [a, b, ..] = def.args;

@@ -136,18 +136,27 @@ pub fn shift_bytes(l: &mut Lifter, op: Op) -> Flow {
 
 /// A move of the whole operand between registers and memory: movaps movups movdqa movdqu and so on.
 pub fn move_all(l: &mut Lifter, align: bool) -> Flow {
-    match l.place(0) {
+    let dst = l.place(0);
+    if is_mmx(l) {
+        if let Place::Mem(addr, ..) = dst {
+            return store_mm(l, addr);
+        }
+        let v = source(l, 1, align);
+        l.store(dst, v);
+        return Flow::Next;
+    }
+    let src = l.place(1);
+    copy(l, dst, src, align)
+}
+
+/// The same of vector registers, by the operands.
+pub fn copy(l: &mut Lifter, dst: Place, src: Place, align: bool) -> Flow {
+    let v = load_vector(l, src, align);
+    match dst {
         Place::Mem(addr, ty, attr) => {
-            if is_mmx(l) {
-                return store_mm(l, addr);
-            }
-            let v = l.read(1);
             l.b.st(addr, v, if align && ty == Ty::V128 { attr | ATTR_ALIGN16 } else { attr });
         }
-        dst => {
-            let v = source(l, 1, align);
-            l.store(dst, v);
-        }
+        dst => l.store(dst, v),
     }
     Flow::Next
 }
