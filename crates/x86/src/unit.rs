@@ -4,6 +4,7 @@
 //! the limits are reached. A block ends at a branch, at the address where another block of the unit begins, or at the
 //! size limit. Every block can be entered on its own.
 
+use crate::features::Features;
 use crate::lift::{Flow, Lifter};
 use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
@@ -22,16 +23,19 @@ pub struct Limits {
     pub reach: u64,
     /// Whether a block ends behind an instruction that writes memory: it may have written what follows.
     pub end_at_stores: bool,
+    /// What the guest's processor can do.
+    pub features: Features,
 }
 
 impl Limits {
     /// One instruction.
-    pub const SINGLE: Limits = Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false };
+    pub const SINGLE: Limits =
+        Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false, features: Features::DEFAULT };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false }
+        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false, features: Features::DEFAULT }
     }
 }
 
@@ -185,7 +189,7 @@ impl Reader {
             let (next, flow) = if let Some(usual) = usual {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next), &usual))
+                (next, quick::lift(&mut Lifter::new(b, none, mode, at, next, limits.features), &usual))
             } else {
                 let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
                 decoder.decode_out(insn);
@@ -204,7 +208,7 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)))
+                (next, crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next, limits.features)))
             };
             match flow {
                 Flow::Next => at = next,

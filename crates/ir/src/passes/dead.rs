@@ -76,7 +76,7 @@ impl Dead {
         }
         let defers = precision.is_exact() || hands_on;
         // Slots that are overwritten as a whole before anybody looks.
-        let mut gone = 0u64;
+        let mut gone = 0u128;
         let given = block.deferred.len();
         let Block { insts, deferred, .. } = block;
         for i in (0..n).rev() {
@@ -92,7 +92,7 @@ impl Dead {
                 gone = 0;
             }
             if is & traits::SLOT != 0 {
-                let bit = 1u64 << (inst.imm & 63);
+                let bit = 1u128 << (inst.imm & 127);
                 let widest = Slot(inst.imm as u8).ty();
                 let writes = matches!(inst.op, Op::Set | Op::SetHi);
                 // A value that is read meanwhile is best where it was to go.
