@@ -70,7 +70,9 @@ fn prebuilt_guests_match() -> Result<(), Failed> {
 /// Runs `./NAME` in its own folder, so that its name is the same everywhere.
 fn run_here(host: Host, program: &Path, arguments: &[&str], stdin: &[u8]) -> Result<Outcome, String> {
     let name = program.file_name().ok_or("a program has a name")?;
-    let mut command = host.command(&Path::new(".").join(name));
+    // Those that are about what only some processors have.
+    let options: &[&str] = if name.to_string_lossy().starts_with("avx") { &["--cpu", "max"] } else { &[] };
+    let mut command = host.command_with(options, &Path::new(".").join(name));
     command.current_dir(program.parent().ok_or("a program has a folder")?).args(arguments);
     run(command, stdin, limit(host)).map_err(|e| format!("{e:#}"))
 }

@@ -39,8 +39,7 @@ const TABLE: [u16; Op::TABLE.len()] = {
     t[Op::ExitIf as usize] |= SHOWS | FLAGS;
     t[Op::GetFl as usize] |= FLAGS;
     t[Op::SetFl as usize] |= FLAGS;
-    let shifts =
-        [Op::Shl, Op::Shr, Op::Sar, Op::Rol, Op::Ror, Op::Rcl, Op::Rcr, Op::ShlD, Op::ShrD];
+    let shifts = [Op::Shl, Op::Shr, Op::Sar, Op::Rol, Op::Ror, Op::Rcl, Op::Rcr, Op::ShlD, Op::ShrD];
     let mut i = 0;
     while i < shifts.len() {
         t[shifts[i] as usize] |= SHIFT;

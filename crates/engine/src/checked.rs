@@ -13,7 +13,7 @@ use demotic_x86::unit::Limits;
 pub(crate) const MANY_WRITES: u32 = 16;
 
 /// How much is translated at a time there.
-pub(crate) const LIMITS: Limits = Limits { blocks: 1, instructions: 16, reach: 0, end_at_stores: true };
+pub(crate) const LIMITS: Limits = Limits { instructions: 16, end_at_stores: true, ..Limits::SINGLE };
 
 /// No such block is longer in bytes.
 pub(crate) const REACH: usize = 16 * 15;

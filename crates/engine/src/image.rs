@@ -23,6 +23,7 @@ use demotic_codegen::{EdgeKind, EdgeSite, Precision, Request, Runtime};
 use demotic_host::map::Room;
 use demotic_ir::block::{Service, Term, Val};
 use demotic_ir::state::Mode;
+use demotic_x86::features::Features;
 use demotic_x86::unit::Limits;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
@@ -491,6 +492,7 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
     word(meta.limits.blocks)?;
     word(meta.limits.instructions)?;
     word(meta.limits.reach as usize)?;
+    word(usize::try_from(meta.limits.features.bits()).ok()?)?;
     word(meta.blocks.len())?;
     word(meta.edges.len())?;
     word(meta.terms.len())?;
@@ -563,6 +565,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target) -> Option<Meta> 
         instructions: r.u32()? as usize,
         reach: u64::from(r.u32()?),
         end_at_stores: false,
+        features: Features::from_bits(u64::from(r.u32()?)),
     };
     let (blocks, edges, terms, source) = (r.u32()?, r.u32()?, r.u32()?, r.u32()? as usize);
     let block = |r: &mut Reader| {

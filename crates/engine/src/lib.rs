@@ -25,6 +25,7 @@ mod targets;
 #[cfg(target_arch = "x86_64")]
 mod x87;
 
+pub use demotic_x86::features::Features;
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;
 pub use image::Shelf;
@@ -101,11 +102,20 @@ pub struct Config {
     /// Whether the guest sees the flags at faults. If not, flags that the program overwrites before it reads them need not be right there, which saves
     /// instructions on some hosts, until [`Engine::show_faults`] is called.
     pub faults_shown: bool,
+    /// What the guest's processor can do.
+    pub features: Features,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { executor: Executor::Jit, region: 32 << 20, mapping: None, patience: PATIENCE, faults_shown: true }
+        Config {
+            executor: Executor::Jit,
+            region: 32 << 20,
+            mapping: None,
+            patience: PATIENCE,
+            faults_shown: true,
+            features: Features::DEFAULT,
+        }
     }
 }
 
@@ -187,7 +197,8 @@ impl Engine {
             interrupt::install();
             Store::new(emitter, target, config)
         });
-        let (cache, limits, patience) = (Cache::default(), Limits::default(), config.patience);
+        let (cache, limits, patience) =
+            (Cache::default(), Limits { features: config.features, ..Limits::default() }, config.patience);
         let engine = Engine { space, cache, store, shelf, limits, patience };
         engine.restore();
         Arc::new(engine)
@@ -273,7 +284,7 @@ impl Engine {
                 precision: store.precision(),
             };
             let checked = store.is_checked(key.pc);
-            let limits = if checked { checked::LIMITS } else { wanted };
+            let limits = if checked { Limits { features: wanted.features, ..checked::LIMITS } } else { wanted };
             seen.clear();
             pages.begin(generation);
             let mut fetch = |at: u64, buf: &mut [u8]| {
@@ -368,6 +379,16 @@ impl Engine {
                 return Entry { unit, block: 0 };
             }
         }
+    }
+
+    /// One instruction.
+    fn one(&self) -> Limits {
+        Limits { features: self.limits.features, ..Limits::SINGLE }
+    }
+
+    /// What the guest's processor can do.
+    pub fn features(&self) -> Features {
+        self.limits.features
     }
 
     /// Translates the region at `pc`. With `keep`, pages are protected against writes before their bytes are read.
@@ -525,7 +546,7 @@ impl Cpu {
         self.settled = true;
         let mut open = eflags::ARITH;
         for _ in 0..SETTLE {
-            let limits = Limits::SINGLE;
+            let limits = self.engine.one();
             let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
             for inst in unit.blocks[0].insts.iter().filter(|i| i.op == demotic_ir::ops::Op::SetFl) {
                 open &= !(inst.imm as u32);
@@ -591,7 +612,7 @@ impl Cpu {
 
     /// Runs one instruction, translated for this one time.
     fn single(&mut self) -> Option<Exit> {
-        let limits = Limits::SINGLE;
+        let limits = self.engine.one();
         let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
         let block = &unit.blocks[0];
         let mut mem = self.memory();
@@ -651,15 +672,16 @@ impl Cpu {
                 self.report(pc);
                 Some(Exit::Exception(Exception::new(6, 0)))
             }
-            Leave::Service(what, args, next) => {
-                match service::run(what, args, next, &mut self.state, &*self.engine.space) {
-                    Ok(()) => None,
-                    Err(trap) => {
-                        self.state.rip = at;
-                        Some(exception(trap))
+            Leave::Service(what, args, next) => match service::run(what, args, next, &mut self.state, &self.engine) {
+                Ok(()) => None,
+                Err(trap) => {
+                    self.state.rip = at;
+                    if trap.vector == 14 && trap.code & 2 != 0 && self.code_write(trap.address) {
+                        return self.single();
                     }
+                    Some(exception(trap))
                 }
-            }
+            },
         }
     }
 

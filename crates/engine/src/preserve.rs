@@ -3,7 +3,7 @@
 use crate::cache::PAGE;
 use crate::image::{self, Group, Image, Maker, State};
 use crate::store::{Meta, Region, RegionCode, Store};
-use crate::{Engine, GuestSpace};
+use crate::{Engine, Features, GuestSpace};
 use demotic_codegen::target::Order;
 use demotic_codegen::{EdgeKind, Stub};
 use demotic_host::map::Room;
@@ -28,14 +28,14 @@ impl Engine {
     pub fn preserve(&self) {
         let (Some(store), Some(shelf)) = (&self.store, &self.shelf) else { return };
         if let Some(bytes) = store.image(&*self.space, shelf.identity()) {
-            shelf.save(store.variant(), &bytes);
+            shelf.save(store.variant(self.limits.features), &bytes);
         }
     }
 
     /// Takes in what an earlier process has left for the translations that are made now.
     pub(crate) fn restore(&self) {
         let (Some(store), Some(shelf)) = (&self.store, &self.shelf) else { return };
-        if let Some(bytes) = shelf.load(store.variant()) {
+        if let Some(bytes) = shelf.load(store.variant(self.limits.features)) {
             store.restore(bytes, shelf.identity());
         }
     }
@@ -58,14 +58,14 @@ impl Engine {
 
 impl Store {
     /// What translations made now have in common: images of other variants are of no use.
-    pub fn variant(&self) -> u64 {
+    pub fn variant(&self, features: Features) -> u64 {
         let mut target = self.target();
         // The order makes no difference there.
         if cfg!(target_arch = "x86_64") {
             target.order = Order::Single;
         }
         let mut hasher = FxHasher::default();
-        (target, self.precision()).hash(&mut hasher);
+        (target, self.precision(), features).hash(&mut hasher);
         hasher.finish()
     }
 

@@ -1,9 +1,11 @@
 //! What the executor answers between two instructions: processor identification, clocks, segment descriptors.
 
-use crate::GuestSpace;
+use crate::memory::GuestMemory;
+use crate::{Engine, Features, GuestSpace};
 use demotic_ir::block::Service;
 use demotic_ir::interp::Trap;
-use demotic_ir::state::{Descriptor, GuestState, Mode, reg, seg};
+use demotic_ir::state::{Descriptor, GuestState, Mode, eflags, reg, seg};
+use demotic_ir::xstate;
 use demotic_x86::cpuid;
 use std::sync::OnceLock;
 
@@ -39,6 +41,15 @@ fn tsc() -> u64 {
     (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)
 }
 
+/// Bits from the kernel's generator.
+fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the call fills at most as many bytes as there are.
+    let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    debug_assert_eq!(n, 8);
+    u64::from_ne_bytes(bytes)
+}
+
 fn current_cpu() -> u32 {
     // SAFETY: no arguments; -1 on failure.
     u32::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
@@ -54,12 +65,13 @@ pub(crate) fn run(
     args: [u64; 2],
     next: u64,
     state: &mut GuestState,
-    space: &dyn GuestSpace,
+    engine: &Engine,
 ) -> Result<(), Trap> {
+    let (features, space) = (engine.features(), &*engine.space);
     match what {
         Service::Cpuid => {
             let (leaf, sub) = (state.gpr[reg::RAX] as u32, state.gpr[reg::RCX] as u32);
-            let r = cpuid::cpuid(leaf, sub, current_cpu(), processors());
+            let r = cpuid::cpuid(features, leaf, sub, current_cpu(), processors());
             for (n, v) in [reg::RAX, reg::RBX, reg::RCX, reg::RDX].into_iter().zip(r) {
                 set32(state, n, v);
             }
@@ -72,8 +84,31 @@ pub(crate) fn run(
                 set32(state, reg::RCX, current_cpu());
             }
         }
-        // Not advertised: the lifter gives #UD.
-        Service::Xgetbv | Service::Rdpid => return Err(Trap::new(6)),
+        Service::Xgetbv => {
+            let value = match state.gpr[reg::RCX] as u32 {
+                0 => features.xcr0(),
+                1 if features.has(Features::XGETBV1) => xstate::in_use(state) & features.xcr0(),
+                _ => return Err(Trap::new(13)),
+            };
+            set32(state, reg::RAX, value as u32);
+            set32(state, reg::RDX, (value >> 32) as u32);
+        }
+        Service::Xstate => {
+            let mask = state.gpr[reg::RDX] << 32 | state.gpr[reg::RAX] & 0xffff_ffff;
+            let mut memory = GuestMemory { base: space.base(), limit: space.limit() };
+            xstate::run(state, &mut memory, args[0], xstate::Request::new(args[1], mask, features.xcr0()))?;
+        }
+        Service::Random => {
+            let v = random();
+            let r = &mut state.gpr[args[0] as usize & 15];
+            *r = match args[1] {
+                16 => *r & !0xffff | v & 0xffff,
+                32 => v & 0xffff_ffff,
+                _ => v,
+            };
+            state.flags = eflags::CF;
+        }
+        Service::Rdpid => state.gpr[args[0] as usize & 15] = u64::from(current_cpu()),
         // Coming here was the point.
         Service::Trace => {}
         Service::LoadSeg => load_segment(state, args[0] as usize, args[1] as u16, space)?,

@@ -6,7 +6,7 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
 use demotic_engine::exit::Exit;
-use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace};
+use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace};
 use demotic_ir::state::Mode;
 use demotic_oracle::case::{CODE, DATA, DATA_LEN, Outcome};
 use demotic_oracle::generate::Rng;
@@ -54,7 +54,7 @@ impl Translated {
         assert_eq!(p as u64, DATA);
         Translated([(1 << 47) - 4096, 1 << 32].map(|limit| {
             let space = Arc::new(Space { code: Mutex::new(Vec::new()), limit });
-            let config = Config { executor: Executor::Jit, patience: 0, ..Config::default() };
+            let config = Config { executor: Executor::Jit, patience: 0, features: Features::MAX, ..Config::default() };
             (space.clone(), Engine::with(space, &config))
         }))
     }

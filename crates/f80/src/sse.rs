@@ -28,6 +28,8 @@ pub struct Mxcsr {
     pub masks: u8,
     /// Sticky exception flags, bits 0..=5.
     pub flags: u8,
+    /// Flags of steps that are complete, of instructions that consist of several: a later step's exception does not take them back.
+    pub earlier: u8,
 }
 
 impl Mxcsr {
@@ -40,13 +42,14 @@ impl Mxcsr {
             ftz: v >> 15 & 1 != 0,
             masks: (v >> 7 & 0x3F) as u8,
             flags: (v & 0x3F) as u8,
+            earlier: 0,
         }
     }
 
     /// `v` with this environment's flags added to its own.
     #[inline]
     pub fn merge(&self, v: u32) -> u32 {
-        v | u32::from(self.settled())
+        v | u32::from(self.settled() | self.earlier)
     }
 
     /// Whether a raised exception is not masked: the instruction must fault.
@@ -59,6 +62,18 @@ impl Mxcsr {
     #[inline]
     pub fn settled(&self) -> u8 {
         if self.flags & !self.masks & (IE | DE | ZE) != 0 { self.flags & (IE | DE | ZE) } else { self.flags }
+    }
+
+    /// Ends a step of an instruction; whether the next one happens: it does unless there was an unmasked exception.
+    pub fn step(&mut self) -> bool {
+        if self.unmasked() {
+            return false;
+        }
+        // With all masked, nothing depends on which step raised what.
+        if self.masks != 0x3F {
+            self.earlier |= core::mem::take(&mut self.flags);
+        }
+        true
     }
 
     #[inline]
@@ -99,6 +114,15 @@ impl Format for Single {
 impl Format for Double {
     const FRAC: u32 = 52;
     const MAX: u64 = 0x7FF;
+}
+
+/// binary16: only converted.
+#[derive(Debug)]
+struct Half;
+
+impl Format for Half {
+    const FRAC: u32 = 10;
+    const MAX: u64 = 0x1F;
 }
 
 fn exp_field<F: Format>(a: u64) -> u64 {
@@ -203,7 +227,8 @@ fn pack<F: Format>(sign: bool, exp: i32, mant: u64, env: &mut Mxcsr) -> u64 {
         return tiny::<F>(sign, exp, mant, inexact, env);
     }
     if e >= F::MAX as i32 {
-        env.raise(OE | PE);
+        // Unmasked, the instruction faults with what an unbounded exponent would give.
+        env.raise(if env.masks & OE == 0 && !inexact { OE } else { OE | PE });
         let to_infinity = rounding.up(sign, 3, 2, true);
         return signed::<F>(sign, if to_infinity { F::INF } else { F::INF - 1 });
     }
@@ -519,8 +544,9 @@ fn round_int<F: Format>(a: u64, rounding: Rounding, quiet: bool, env: &mut Mxcsr
     pack::<F>(sign, 63 - lz as i32, m << lz, env)
 }
 
-/// `a * b + c` rounded once. NaNs are looked for in the order the caller gives.
-fn fma<F: Format>(a: u64, b: u64, c: u64, env: &mut Mxcsr) -> u64 {
+/// `a * b + c` rounded once, with the sign of the product and of the addend changed if so said. NaNs are looked for in the order the caller gives, and
+/// keep their signs.
+fn fma<F: Format>(a: u64, b: u64, c: u64, product: bool, addend: bool, env: &mut Mxcsr) -> u64 {
     let (a, b, c) = (daz::<F>(a, env), daz::<F>(b, env), daz::<F>(c, env));
     let product_invalid = (is_inf::<F>(a) && is_zero::<F>(b)) || (is_zero::<F>(a) && is_inf::<F>(b));
     if is_nan::<F>(a) || is_nan::<F>(b) || is_nan::<F>(c) {
@@ -533,7 +559,8 @@ fn fma<F: Format>(a: u64, b: u64, c: u64, env: &mut Mxcsr) -> u64 {
     if product_invalid {
         return invalid::<F>(env);
     }
-    let sign = (a ^ b) & F::SIGN != 0;
+    let sign = ((a ^ b) & F::SIGN != 0) != product;
+    let c = if addend { c ^ F::SIGN } else { c };
     let product_inf = is_inf::<F>(a) || is_inf::<F>(b);
     if product_inf && is_inf::<F>(c) && sign != is_negative::<F>(c) {
         return invalid::<F>(env);
@@ -584,7 +611,7 @@ fn fma<F: Format>(a: u64, b: u64, c: u64, env: &mut Mxcsr) -> u64 {
 /// One format's public functions.
 macro_rules! format_functions {
     ($format:ident, $bits:ident, $float:ident, $name:literal,
-     $add:ident $sub:ident $mul:ident $div:ident $sqrt:ident $min:ident $max:ident $fma:ident $cmp:ident $comi:ident $ucomi:ident
+     $add:ident $sub:ident $mul:ident $div:ident $sqrt:ident $min:ident $max:ident $fma:ident $fma_signed:ident $cmp:ident $comi:ident $ucomi:ident
      $to_i32:ident $to_i64:ident $from_i32:ident $from_i64:ident $round:ident) => {
         /// Whether the host operation may stand in for `a op b` giving `r`.
         macro_rules! fast {
@@ -636,7 +663,11 @@ macro_rules! format_functions {
         }
         #[doc = concat!("`a * b + c` of ", $name, " numbers rounded once (FMA3). The first NaN of a, b, c wins.")]
         pub fn $fma(a: $bits, b: $bits, c: $bits, env: &mut Mxcsr) -> $bits {
-            fma::<$format>(a.into(), b.into(), c.into(), env) as $bits
+            fma::<$format>(a.into(), b.into(), c.into(), false, false, env) as $bits
+        }
+        #[doc = concat!("The same, `product` and `addend` telling whether the sign of `a * b` and of `c` is changed.")]
+        pub fn $fma_signed(a: $bits, b: $bits, c: $bits, product: bool, addend: bool, env: &mut Mxcsr) -> $bits {
+            fma::<$format>(a.into(), b.into(), c.into(), product, addend, env) as $bits
         }
         #[doc = concat!("CMP of two ", $name, " numbers by predicate 0..=7 (SSE) or 0..=31 (AVX).")]
         pub fn $cmp(a: $bits, b: $bits, pred: u8, env: &mut Mxcsr) -> bool {
@@ -675,13 +706,13 @@ macro_rules! format_functions {
 
 mod single {
     use super::*;
-    format_functions!(Single, u32, f32, "single-precision", f32_add f32_sub f32_mul f32_div f32_sqrt f32_min f32_max f32_fma f32_cmp f32_comi f32_ucomi
+    format_functions!(Single, u32, f32, "single-precision", f32_add f32_sub f32_mul f32_div f32_sqrt f32_min f32_max f32_fma f32_fma_signed f32_cmp f32_comi f32_ucomi
         f32_to_i32 f32_to_i64 i32_to_f32 i64_to_f32 f32_round);
 }
 
 mod double {
     use super::*;
-    format_functions!(Double, u64, f64, "double-precision", f64_add f64_sub f64_mul f64_div f64_sqrt f64_min f64_max f64_fma f64_cmp f64_comi f64_ucomi
+    format_functions!(Double, u64, f64, "double-precision", f64_add f64_sub f64_mul f64_div f64_sqrt f64_min f64_max f64_fma f64_fma_signed f64_cmp f64_comi f64_ucomi
         f64_to_i32 f64_to_i64 i32_to_f64 i64_to_f64 f64_round);
 }
 
@@ -696,4 +727,20 @@ pub fn f32_to_f64(a: u32, env: &mut Mxcsr) -> u64 {
 /// CVTSD2SS.
 pub fn f64_to_f32(a: u64, env: &mut Mxcsr) -> u32 {
     convert::<Double, Single>(a, env) as u32
+}
+
+/// VCVTPH2PS: exact, so it knows neither DAZ nor a denormal operand; only a signalling NaN is invalid.
+pub fn f16_to_f32(a: u16, env: &mut Mxcsr) -> u32 {
+    let mut plain = Mxcsr { daz: false, flags: 0, ..*env };
+    let r = convert::<Half, Single>(a.into(), &mut plain) as u32;
+    env.raise(plain.flags & IE);
+    r
+}
+
+/// VCVTPS2PH with the given rounding; results are never flushed to zero.
+pub fn f32_to_f16(a: u32, rounding: Rounding, env: &mut Mxcsr) -> u16 {
+    let mut own = Mxcsr { ftz: false, rounding, ..*env };
+    let r = convert::<Single, Half>(a.into(), &mut own) as u16;
+    env.flags = own.flags;
+    r
 }

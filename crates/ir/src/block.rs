@@ -128,11 +128,15 @@ pub enum Service {
     Rdpid,
     /// TF may have been set: whoever executes has to look.
     Trace,
+    /// `xsave` and its kin: operands are the address and [`crate::xstate::Request::code`].
+    Xstate,
+    /// `rdrand`, `rdseed`: operands are the register number and its width in bits.
+    Random,
 }
 
 impl Service {
     /// All, in text order.
-    pub const ALL: [(Service, &'static str); 8] = [
+    pub const ALL: [(Service, &'static str); 10] = [
         (Service::Cpuid, "cpuid"),
         (Service::Rdtsc, "rdtsc"),
         (Service::Rdtscp, "rdtscp"),
@@ -141,6 +145,8 @@ impl Service {
         (Service::Far, "far"),
         (Service::Rdpid, "rdpid"),
         (Service::Trace, "trace"),
+        (Service::Xstate, "xstate"),
+        (Service::Random, "random"),
     ];
     /// Text form.
     pub fn name(self) -> &'static str {

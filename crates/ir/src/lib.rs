@@ -19,3 +19,4 @@ pub mod state;
 pub mod text;
 pub mod ty;
 pub mod verify;
+pub mod xstate;

@@ -264,7 +264,7 @@ ops! {
 
     // ---- memory -------------------------------------------------------------------------------------------------
     /// Load. Immediate bit 0: #GP unless 16-byte aligned; bit 1: a stack access (#SS instead of #GP); bit 2: a fault counts as a write (the
-    /// load of a read-modify-write instruction).
+    /// load of a read-modify-write instruction); bit 3: the first half of 32 bytes.
     Ld        "ld"       T    (I64)         Num   READ;
     /// Store b at a. Immediate as for `ld`.
     St        "st"       None (I64 T)       Num   WRITE;
@@ -423,6 +423,7 @@ ops! {
     /// The flags of the same.
     VStrF     "vstrf"    Fl   (V128 V128 I64 I64) Num PURE;
 
+
     // ---- SSE floating point (T is the lane; reads and writes MXCSR; #XM) --------------------------------------------
     // Immediate bit 8 set: all lanes; clear: lane 0, other lanes from a. Low bits: predicate where there is one.
     /// Sum.
@@ -465,6 +466,7 @@ ops! {
     FCvt      "fcvt"     V128 (V128 V128)   No    STATE_FAULT;
     /// Packed conversion; the immediate is a [`PackedCvt`].
     FCvtP     "fcvtp"    V128 (V128)        Num   STATE_FAULT;
+
 
     // ---- x87 --------------------------------------------------------------------------------------------------------
     /// Raises #MF when an unmasked exception is pending.
@@ -527,6 +529,44 @@ ops! {
     XGetPhys  "x.getphys" F80 ()            Num   GET;
     /// The reverse; the tag is not changed.
     XSetPhys  "x.setphys" None (F80)        Num   SET;
+
+    // ---- what AVX needs besides ---------------------------------------------------------------------------------------
+    /// Stores 32 bytes at a, c in the upper half, all of them or, when a part of them faults, none. Immediate as for `ld`.
+    StPair    "stpair"   None (I64 V128 V128) Num WRITE;
+    /// Load at a when b is 1, else c. Immediate bit 1 as for `ld`.
+    LdIf      "ldif"     T    (I64 I1 T)    Num   READ;
+    /// Loads those lanes of type T at a whose lane of b has its sign bit set; the others are 0 and do not fault. Immediate bit 1 as for `ld`.
+    LdMask    "ldmask"   V128 (I64 V128)    Num   READ;
+    /// Stores those lanes of b at a whose lane of c has its sign bit set. Immediate bit 1 as for `ld`.
+    StMask    "stmask"   None (I64 V128 V128) Num WRITE;
+    /// Faults like `stmask` with mask b would, and stores nothing.
+    ProbeMask "probemask" None (I64 V128)   Num   WRITE;
+    /// Lanes of a shifted left by the lanes of b; 0 when that is the width or more.
+    VShlV     "vshlv"    V128 (V128 V128)   No    PURE;
+    /// Lanes shifted right, zeros in.
+    VShrV     "vshrv"    V128 (V128 V128)   No    PURE;
+    /// Lanes shifted right, signs in.
+    VSarV     "vsarv"    V128 (V128 V128)   No    PURE;
+    /// Result lane n is the lane that lane n of c names in the concatenation a, b, modulo its length.
+    VPerm     "vperm"    V128 (V128 V128 V128) No PURE;
+    /// Bytes as elements of GF(2^8); the immediate is a [`GaloisFn`] (of the affine ones: with the constant above bit 8).
+    VGalois   "vgalois"  V128 (V128 V128)   Num   PURE;
+    /// All ones where predicate 0..=31 of `vcmpps` (low five bits of the immediate) holds.
+    FCmpX     "fcmpx"    V128 (V128 V128)   Num   STATE_FAULT;
+    /// One operation on two vectors: its exceptions are those of all lanes together. Operands of the low half, then of the high half; bits 16 and up of
+    /// the immediate: which of [`WIDE`]. The result's low half.
+    FLo       "flo"      V128 (V128 V128 V128 V128) Num STATE_FAULT;
+    /// The high half of the same; it comes behind it.
+    FHi       "fhi"      V128 (V128 V128 V128 V128) Num GET;
+    /// The flags that [`Op::FLo`] of these operands would raise; nothing changes.
+    FFlags    "fflags"   I32  (V128 V128 V128 V128) Num GET;
+    /// a * b + c, rounded once. Immediate bit 0: the product negated, bit 1: c negated, bit 2: c negated in even lanes, bit 3: in odd ones. d: flags
+    /// that other lanes raise, as [`Op::FFmaFl`] gives them.
+    FFma      "ffma"     V128 (V128 V128 V128 I32) Num STATE_FAULT;
+    /// The flags that the same would raise; nothing changes.
+    FFmaFl    "ffma.fl"  I32  (V128 V128 V128) Num GET;
+    /// Its result, without raising flags: those were given to another [`Op::FFma`].
+    FFmaHi    "ffma.hi"  V128 (V128 V128 V128) Num GET;
 }
 
 // What every traversal asks, one byte for each operation.
@@ -665,6 +705,9 @@ impl Op {
                 | FMax
                 | FSqrt
                 | FCmp
+                | FCmpX
+                | FLo
+                | FFma
                 | FAddSub
                 | FHAdd
                 | FHSub
@@ -707,7 +750,7 @@ impl Op {
     /// Whether it reads or writes x87 state.
     #[inline]
     pub fn touches_x87(self) -> bool {
-        self as u8 >= Op::XChk as u8 && self.effects() != Effects::PURE
+        (Op::XChk as u8..=Op::XSetPhys as u8).contains(&(self as u8)) && self.effects() != Effects::PURE
     }
 
     /// Number of operands.
@@ -788,6 +831,28 @@ numbered! {
         PsToPi,
         /// The same, truncating.
         PsToPiTrunc,
+        /// Four low binary16 to four binary32.
+        PhToPs,
+        /// Four binary32 to four low binary16, high half zero. Bits 8 to 10 of the immediate: rounding as for vcvtps2ph.
+        PsToPh,
+    }
+}
+
+/// What [`Op::FLo`] and [`Op::FHi`] do, by bits 16 and up of their immediate; the low bits are that operation's.
+pub const WIDE: [Op; 14] = {
+    use Op::*;
+    [FAdd, FSub, FMul, FDiv, FMin, FMax, FSqrt, FCmpX, FAddSub, FHAdd, FHSub, FRound, FDot, FCvtP]
+};
+
+numbered! {
+    /// Operations on bytes as polynomials over GF(2) (immediate of [`Op::VGalois`]).
+    GaloisFn {
+        /// gf2p8mulb: products modulo x^8 + x^4 + x^3 + x + 1.
+        Multiply,
+        /// gf2p8affineqb: bytes of a times the matrix in the quadword of b, plus a constant.
+        Affine,
+        /// gf2p8affineinvqb: the same of their inverses.
+        AffineInverse,
     }
 }
 

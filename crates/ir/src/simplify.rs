@@ -25,7 +25,7 @@ use crate::ty::Ty;
 const CHAIN: usize = 6;
 
 /// A power of two above the number of slots.
-const SLOTS: usize = 64;
+const SLOTS: usize = 128;
 
 /// What is known of a slot's content.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +44,13 @@ const UNKNOWN: Content =
     Content { whole: Val::NONE, narrow: Val::NONE, ty: Ty::None, narrow_ty: Ty::None, wide: false };
 
 /// The slots that stay as they are when an operation changes status.
-const PLAIN: u64 = (1 << Slot::SYS.0) - 1;
+const PLAIN: u128 = (1 << Slot::SYS.0) - 1;
 
 /// What a builder knows at the end of what it has built.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     /// The slots of which something is known, one bit for each: what the others' contents say is of earlier blocks.
-    valid: u64,
+    valid: u128,
     slots: [Content; SLOTS],
     /// The value of the last write of flags and which flags it holds now, then the same of an earlier one.
     last: (Val, u32),
@@ -139,7 +139,7 @@ impl Builder {
             let moved = from.op == Op::Get && from.imm != imm;
             // EFLAGS has fixed bits: what is read back may differ from what was written.
             let knows = full && !moved && n != usize::from(Slot::SYS.0);
-            known.valid = known.valid & !(1 << n) | u64::from(knows) << n;
+            known.valid = known.valid & !(1 << n) | u128::from(knows) << n;
             known.slots[n] = Content { whole: v, ty, wide: true, ..UNKNOWN };
         }
         self.push(Inst { op: Op::Set, ty, args: [v, Val::NONE, Val::NONE, Val::NONE], imm })

@@ -7,13 +7,13 @@ use crate::ty::Ty;
 pub struct Slot(pub u8);
 
 /// [`Slot::ty`], up to a power of two.
-const TYPES: [Ty; 64] = {
-    let mut t = [Ty::I16; 64];
+const TYPES: [Ty; 128] = {
+    let mut t = [Ty::I16; 128];
     let mut n = 0;
-    while n < 64 {
+    while n < 128 {
         t[n] = match n {
             0..=15 | 32..=37 | 50 | 51 => Ty::I64,
-            16..=31 => Ty::V128,
+            16..=31 | 54..=69 => Ty::V128,
             44 | 45 => Ty::I32,
             48 => Ty::I8,
             _ => Ty::I16,
@@ -60,8 +60,14 @@ impl Slot {
     pub const FCS: Slot = Slot(52);
     /// Last x87 operand selector, 16 bits.
     pub const FDS: Slot = Slot(53);
+    /// Upper half of vector register `n` (0..16): bits 128 to 255 of YMM, 128 bits.
+    pub const fn ymm(n: usize) -> Slot {
+        Slot(Slot::YMM_FIRST + (n as u8 & 15))
+    }
+    /// The first of those.
+    pub const YMM_FIRST: u8 = 54;
     /// Number of slots.
-    pub const COUNT: u8 = 54;
+    pub const COUNT: u8 = 70;
 
     /// The widest type that may be read or written.
     #[inline(always)]
@@ -77,6 +83,7 @@ impl Slot {
             n @ 16..=31 => format!("x{}", n - 16),
             n @ 32..=37 => format!("base{}", n - 32),
             n @ 38..=43 => format!("sel{}", n - 38),
+            n @ 54..=69 => format!("y{}", n - 54),
             n => NAMED.get(usize::from(n) - 44).copied().unwrap_or("?").to_string(),
         }
     }

@@ -128,6 +128,15 @@ impl X87 {
     pub fn top(&self) -> usize {
         usize::from(self.sw >> 11) & 7
     }
+    /// Makes ES and B of the status word what exceptions and masks say.
+    pub fn summarise(&mut self) {
+        const ES_B: u16 = 0x8080;
+        if self.sw & !self.cw & 0x3f != 0 {
+            self.sw |= ES_B;
+        } else {
+            self.sw &= !ES_B;
+        }
+    }
     /// Sets TOP.
     pub fn set_top(&mut self, top: usize) {
         self.sw = self.sw & !0x3800 | ((top as u16 & 7) << 11);
@@ -144,6 +153,24 @@ pub struct Descriptor {
     pub limit: u32,
     /// seg_32bit 1, contents 2 and 4, read_exec_only 8, limit_in_pages 16, seg_not_present 32, useable 64, lm 128.
     pub flags: u32,
+}
+
+/// Upper halves of the vector registers, aligned: translated code uses them as memory operands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, align(16))]
+pub struct UpperHalves(pub [[u64; 2]; 16]);
+
+impl core::ops::Deref for UpperHalves {
+    type Target = [[u64; 2]; 16];
+    fn deref(&self) -> &[[u64; 2]; 16] {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for UpperHalves {
+    fn deref_mut(&mut self) -> &mut [[u64; 2]; 16] {
+        &mut self.0
+    }
 }
 
 /// All architectural state of one guest thread.
@@ -170,6 +197,8 @@ pub struct GuestState {
     pub x87: X87,
     /// XMM0 to XMM15, little-endian halves.
     pub xmm: [[u64; 2]; 16],
+    /// Upper halves of YMM0 to YMM15, little-endian halves.
+    pub ymm: UpperHalves,
     /// The thread's own GDT entries, 12 to 14 (selectors 0x63, 0x6b, 0x73): what set_thread_area(2) sets.
     pub tls: [Descriptor; 3],
 }
@@ -187,6 +216,7 @@ impl Default for GuestState {
             mxcsr: 0x1f80,
             x87: X87::default(),
             xmm: [[0; 2]; 16],
+            ymm: UpperHalves::default(),
             tls: [Descriptor::default(); 3],
         }
     }

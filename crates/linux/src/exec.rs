@@ -14,6 +14,7 @@ use crate::process::{Options, Way};
 use crate::shelf::Keep;
 use crate::task::Task;
 use demotic_host::signal as host;
+use demotic_x86::features::Features;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
@@ -242,7 +243,8 @@ fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
     let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
-    format!("strace={strace},log={log},way={way},keep={keep},launch={},mask={mask:x}{fd}", options.launcher.len())
+    let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
+    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fd}")
 }
 
 /// What a re-execution was told.
@@ -268,6 +270,7 @@ pub fn decode(text: &str) -> Continuation {
             Some(("strace", v)) => options.strace = v == "1",
             Some(("log", v)) => options.log = v == "1",
             Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
+            Some(("cpu", v)) => options.cpu = u64::from_str_radix(v, 16).map_or(options.cpu, Features::from_bits),
             Some(("keep", v)) => keep = v == "1",
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),

@@ -9,6 +9,7 @@ use crate::shelf::{Folder, Keep};
 use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
+pub use demotic_engine::Features;
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestState, Shelf};
 use demotic_host::{capture, guarded, signal as host};
 use demotic_x86::state::{Mode, reg, seg};
@@ -54,6 +55,8 @@ pub struct Options {
     pub log: bool,
     /// How the guest's code is executed.
     pub way: Way,
+    /// What the guest's processor can do.
+    pub cpu: Features,
     /// Where translations are kept for later processes.
     pub keep: Keep,
     /// `argv[0]` for the guest instead of the program's name.
@@ -194,7 +197,8 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     if is_32bit {
         guard_32bit();
     }
-    let usual = Config { faults_shown: false, ..Config::default() };
+    let features = start.options.cpu;
+    let usual = Config { faults_shown: false, features, ..Config::default() };
     let config = match start.options.way {
         Way::Jit => usual,
         Way::Eager => Config { patience: 0, ..usual },
@@ -202,13 +206,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     };
     // Whoever wants everything translated wants it translated now.
     let keep = if start.options.way == Way::Jit { &start.options.keep } else { &Keep::Off };
-    let shelf = Folder::open(keep, &program.file, is_32bit).map(|f| Arc::new(f) as Arc<dyn Shelf>);
+    let shelf = Folder::open(keep, &program.file, is_32bit, features).map(|f| Arc::new(f) as Arc<dyn Shelf>);
     let engine = Engine::on_shelf(space.clone(), &config, shelf);
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
-    let what =
-        load::Start { args: &args, env: &env, execfn: &path, secure: false, hwcap: demotic_x86::cpuid::FEATURES_EDX };
+    let what = load::Start { args: &args, env: &env, execfn: &path, secure: false, features };
     let loaded = load::load(&mem, &program, &what).map_err(|e| fail(126, e.to_string()))?;
     let trampolines = if is_32bit { trampolines(&mem).map_err(|e| fail(126, e.to_string()))? } else { 0 };
     drop(program);

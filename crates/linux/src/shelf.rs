@@ -11,6 +11,7 @@
 
 use demotic_engine::Shelf;
 use demotic_host::map::Room;
+use demotic_x86::features::Features;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -85,7 +86,7 @@ pub struct Folder {
 
 impl Folder {
     /// The place of a program's translations. `None` when none are kept.
-    pub fn open(keep: &Keep, program: &File, is_32bit: bool) -> Option<Folder> {
+    pub fn open(keep: &Keep, program: &File, is_32bit: bool, features: Features) -> Option<Folder> {
         let Keep::In(dir) = keep else { return None };
         if is_secure() {
             return None;
@@ -95,7 +96,7 @@ impl Folder {
         trace(&program.metadata().ok()?, &mut hasher);
         // This build of Demotic: translations of another one may be other code for the same address.
         trace(&crate::exec::own_metadata()?, &mut hasher);
-        (env!("CARGO_PKG_VERSION"), is_32bit).hash(&mut hasher);
+        (env!("CARGO_PKG_VERSION"), is_32bit, features).hash(&mut hasher);
         Some(Folder { dir: dir.clone(), place: (place.dev(), place.ino()), identity: hasher.finish() })
     }
 
@@ -212,7 +213,8 @@ mod tests {
         let (one, other) = (dir.join("one"), dir.join("other"));
         fs::write(&one, "1").unwrap();
         fs::write(&other, "2").unwrap();
-        let open = |path: &Path, wide| Folder::open(&keep, &File::open(path).unwrap(), wide).unwrap();
+        let open =
+            |path: &Path, wide| Folder::open(&keep, &File::open(path).unwrap(), wide, Features::DEFAULT).unwrap();
         open(&one, false).save(7, b"image");
         assert_eq!(open(&one, false).load(7).as_deref(), Some(&b"image"[..]));
         assert_eq!(open(&one, false).load(8).as_deref(), None);
@@ -224,7 +226,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(open(&one, false).load(7).as_deref(), None);
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(Folder::open(&keep, &File::open(&one).unwrap(), false).is_none());
+        assert!(Folder::open(&keep, &File::open(&one).unwrap(), false, Features::DEFAULT).is_none());
         fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -235,7 +237,8 @@ mod tests {
         fs::write(&program, "1").unwrap();
         let inner = dir.join("code");
         fs::DirBuilder::new().mode(0o700).create(&inner).unwrap();
-        let shelf = Folder::open(&Keep::In(inner.clone()), &File::open(&program).unwrap(), false).unwrap();
+        let shelf =
+            Folder::open(&Keep::In(inner.clone()), &File::open(&program).unwrap(), false, Features::DEFAULT).unwrap();
         fs::rename(&inner, dir.join("elsewhere")).unwrap();
         fs::DirBuilder::new().mode(0o700).create(&inner).unwrap();
         shelf.save(1, b"image");

@@ -72,6 +72,9 @@ impl Case {
         for (i, x) in s.xmm.iter().enumerate().filter(|(_, x)| **x != [0, 0]) {
             let _ = write!(out, " xmm{i}={:016x}{:016x}", x[1], x[0]);
         }
+        for (i, x) in s.ymm.iter().enumerate().filter(|(_, x)| **x != [0, 0]) {
+            let _ = write!(out, " ymm{i}={:016x}{:016x}", x[1], x[0]);
+        }
         for (i, f) in s.x87.st.iter().enumerate().filter(|(_, f)| f.mant != 0 || f.se != 0) {
             let _ = write!(out, " r{i}={:04x}{:016x}", f.se, f.mant);
         }
@@ -106,6 +109,9 @@ impl Case {
                 case.mem.push((u16::from_str_radix(at, 16).ok()?, lo as u8));
             } else if let Some(n) = name.strip_prefix("xmm") {
                 *s.xmm.get_mut(n.parse::<usize>().ok()?)? = [lo, (v >> 64) as u64];
+            } else if let Some(n) = name.strip_prefix("ymm") {
+                // The upper half.
+                *s.ymm.get_mut(n.parse::<usize>().ok()?)? = [lo, (v >> 64) as u64];
             } else if let Some(n) = name.strip_prefix('r') {
                 let f = s.x87.st.get_mut(n.parse::<usize>().ok()?)?;
                 (f.mant, f.se) = (lo, (v >> 64) as u16);

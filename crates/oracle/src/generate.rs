@@ -211,6 +211,10 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     // The maps 0F38 and 0F3A are sparse: as many tries as the others together.
     let sparse = rng.one_in(3);
     let vex = sparse && rng.one_in(4);
+    let vector = !vex && rng.one_in(2);
+    if vector {
+        return generate_vector(rng, mode);
+    }
     if mode == Mode::Long && !vex && rng.one_in(2) {
         bytes.push(0x40 | rng.below(16) as u8);
     }
@@ -261,6 +265,66 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     Some(case)
 }
 
+/// A case with a VEX-encoded vector instruction, or `None`.
+fn generate_vector(rng: &mut Rng, mode: Mode) -> Option<Case> {
+    let long = mode == Mode::Long;
+    let mut bytes = Vec::with_capacity(24);
+    if rng.one_in(20) {
+        bytes.push(0x67);
+    }
+    let high = if long { rng.bits() as u8 & 0xe0 } else { 0xc0 | (rng.bits() as u8 & 0x20) };
+    let low = rng.bits() as u8;
+    if rng.one_in(4) {
+        bytes.extend([0xc5, if long { low } else { low | 0xc0 }]);
+    } else {
+        let map = rng.pick(&[1, 2, 2, 2, 3]);
+        // Most instructions have the prefix 66.
+        let low = if map > 1 && !rng.one_in(4) { low & !3 | 1 } else { low };
+        let low = if rng.one_in(3) { low & 0x7f } else { low };
+        bytes.extend([0xc4, high | map, if long { low } else { low | 0x40 }]);
+    }
+    // Many have no second source: those bits have to be ones.
+    if rng.one_in(3) {
+        if let Some(last) = bytes.last_mut() {
+            *last |= 0x78;
+        }
+    }
+    (0..13).for_each(|_| bytes.push(rng.bits() as u8));
+    let mut decoder = Decoder::with_ip(mode.bits(), &bytes, CODE, DecoderOptions::NONE);
+    let insn = decoder.decode();
+    if insn.is_invalid() && !rng.one_in(200) || insn.op0_register().is_k() || insn.op1_register().is_k() {
+        return None;
+    }
+    let offsets = decoder.get_constant_offsets(&insn);
+    if !insn.is_invalid() {
+        bytes.truncate(insn.len());
+    }
+    let mut case = Case::new(mode, bytes);
+    fill(rng, &mut case);
+    let displacement = offsets.has_displacement().then(|| (offsets.displacement_offset(), offsets.displacement_size()));
+    let index = insn.memory_index();
+    if index.is_vector_register() {
+        // A gather: small indices, and a base from which they reach the window; now and then some miss.
+        let size = if rng.one_in(2) { u64::from(u32::MAX) } else { u64::MAX };
+        let reach = if rng.one_in(4) { DATA_LEN as u64 } else { 64 };
+        let s = &mut case.state;
+        for half in s.xmm[index.number()].iter_mut().chain(&mut s.ymm[index.number()]) {
+            let n = rng.below(reach);
+            *half = if size == u64::MAX { n } else { n | rng.below(reach) << 32 };
+        }
+        let base = insn.memory_base();
+        if base != Register::None {
+            s.gpr[base.number()] = DATA.wrapping_add(rng.below(2048)).wrapping_sub(insn.memory_displacement64());
+            if !long {
+                s.gpr[base.number()] &= 0xffff_ffff;
+            }
+        }
+        return Some(case);
+    }
+    aim(rng, &mut case, &insn, displacement);
+    Some(case)
+}
+
 fn target(rng: &mut Rng) -> u64 {
     let at = 64 + rng.below(DATA_LEN as u64 - 1024);
     match rng.below(20) {
@@ -291,6 +355,7 @@ pub(crate) fn fill(rng: &mut Rng, case: &mut Case) {
     }
     for n in 0..if long { 16 } else { 8 } {
         s.xmm[n] = rng.vector();
+        s.ymm[n] = rng.vector();
     }
     s.mxcsr = 0x1f80 | if rng.one_in(3) { (rng.bits() as u32) & 0xe07f } else { 0 };
     if rng.one_in(10) {

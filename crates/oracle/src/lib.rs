@@ -32,7 +32,7 @@ pub fn disassemble(case: &Case) -> String {
 /// What differs between processor and model; empty when they agree.
 pub fn compare(case: &Case, real: &Outcome, ours: &Outcome) -> Vec<String> {
     let insn = decode(case);
-    if undefined::whole(&insn, real, ours) {
+    if undefined::whole(&insn, case, real, ours) {
         return Vec::new();
     }
     let mut diff = Vec::new();
@@ -69,6 +69,7 @@ pub fn compare(case: &Case, real: &Outcome, ours: &Outcome) -> Vec<String> {
         for n in 0..16 {
             for half in 0..2 {
                 check(&format!("xmm{n}[{half}]"), r.xmm[n][half], o.xmm[n][half]);
+                check(&format!("ymm{n}[{half}]"), r.ymm[n][half], o.ymm[n][half]);
             }
         }
         for n in 0..8 {
@@ -100,6 +101,8 @@ fn states(a: &GuestState, b: &GuestState, flags: u32, mxcsr: u32) -> Vec<String>
         check(GPR[n], a.gpr[n], b.gpr[n]);
         check(&format!("xmm{n} low"), a.xmm[n][0], b.xmm[n][0]);
         check(&format!("xmm{n} high"), a.xmm[n][1], b.xmm[n][1]);
+        check(&format!("ymm{n} low"), a.ymm[n][0], b.ymm[n][0]);
+        check(&format!("ymm{n} high"), a.ymm[n][1], b.ymm[n][1]);
     }
     check("flags", u64::from(a.flags & flags), u64::from(b.flags & flags));
     check("system flags", u64::from(a.sys), u64::from(b.sys));
@@ -132,6 +135,7 @@ pub fn shrink(case: &Case, mut fails: impl FnMut(&Case) -> bool) -> Case {
         attempt(&mut best, &move |c| c.state.gpr[n] = 0);
         attempt(&mut best, &move |c| c.state.gpr[n] &= 0xff);
         attempt(&mut best, &move |c| c.state.xmm[n] = [0; 2]);
+        attempt(&mut best, &move |c| c.state.ymm[n] = [0; 2]);
     }
     attempt(&mut best, &|c| c.state.mxcsr = 0x1f80);
     attempt(&mut best, &|c| c.state.x87.cw = 0x37f);

@@ -3,6 +3,7 @@
 use crate::case::{CODE, Case, DATA, DATA_LEN, Outcome};
 use demotic_ir::interp::{self, Atomic, Leave, Memory, Scratch, Trap};
 use demotic_ir::state::{GuestState, Mode};
+use demotic_x86::features::Features;
 use demotic_x86::unit::{self, Limits};
 
 pub(crate) struct Window {
@@ -96,7 +97,7 @@ pub fn run(case: &Case) -> Option<Outcome> {
 
 /// Executes one instruction of code that begins at [`CODE`], at `state.rip`.
 pub fn step(mode: Mode, code: &[u8], mut state: GuestState, data: Vec<u8>) -> Option<Outcome> {
-    let limits = Limits::SINGLE;
+    let limits = Limits { features: Features::MAX, ..Limits::SINGLE };
     let mut fetch = |at: u64, buf: &mut [u8]| {
         // The rest of the page behind the code is nops.
         buf.fill(0x90);

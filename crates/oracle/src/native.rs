@@ -25,6 +25,9 @@ const REG_TRAPNO: usize = 20;
 const REG_CR2: usize = 22;
 
 const FXSAVE: usize = 512;
+/// Where the standard format of XSAVE has the upper halves of YMM (CPUID leaf 13, subleaf 2, EBX), and where they end.
+const YMM: usize = 576;
+const AREA: usize = YMM + 256;
 /// Bytes of the XSAVE header behind the legacy area that are changed: XSTATE_BV.
 const XSTATE_BV: usize = 512;
 
@@ -32,7 +35,8 @@ struct Shared {
     input: GuestState,
     output: Option<(GuestState, (u8, u32, u64))>,
     saved_gregs: [i64; 23],
-    saved_fx: [u8; FXSAVE],
+    saved_fx: [u8; AREA],
+    avx: bool,
 }
 
 struct Cell(UnsafeCell<Option<Box<Shared>>>);
@@ -49,10 +53,10 @@ pub struct Harness {
     data: *mut u8,
 }
 
-fn fx(context: &mut libc::ucontext_t) -> &'static mut [u8] {
+fn fx(context: &mut libc::ucontext_t, avx: bool) -> &'static mut [u8] {
     let p = context.uc_mcontext.fpregs.cast::<u8>();
-    // SAFETY: the kernel stores at least FXSAVE area and XSAVE header there for the duration of the handler.
-    unsafe { std::slice::from_raw_parts_mut(p, FXSAVE + 64) }
+    // SAFETY: the kernel stores at least FXSAVE area and XSAVE header there for the duration of the handler, and with AVX the upper halves behind.
+    unsafe { std::slice::from_raw_parts_mut(p, if avx { AREA } else { FXSAVE + 64 }) }
 }
 
 fn put_fx(image: &mut [u8], s: &GuestState) {
@@ -70,6 +74,12 @@ fn put_fx(image: &mut [u8], s: &GuestState) {
         image[160 + 16 * i..168 + 16 * i].copy_from_slice(&x[0].to_le_bytes());
         image[168 + 16 * i..176 + 16 * i].copy_from_slice(&x[1].to_le_bytes());
     }
+    if let Some(upper) = image.get_mut(YMM..AREA) {
+        for (to, x) in upper.as_chunks_mut::<8>().0.iter_mut().zip(s.ymm.as_flattened()) {
+            *to = x.to_le_bytes();
+        }
+        image[XSTATE_BV] |= 4;
+    }
 }
 
 fn get_fx(image: &[u8], s: &mut GuestState) {
@@ -85,6 +95,12 @@ fn get_fx(image: &[u8], s: &mut GuestState) {
     }
     for i in 0..16 {
         s.xmm[i] = [u64_at(160 + 16 * i), u64_at(168 + 16 * i)];
+        if image.len() >= AREA {
+            // Not in use means zero.
+            let used = image[XSTATE_BV] & 4 != 0;
+            let half = |k: usize| if used { u64_at(YMM + 16 * i + k) } else { 0 };
+            s.ymm[i] = [half(0), half(8)];
+        }
     }
 }
 
@@ -103,8 +119,8 @@ extern "C" fn handler(signo: i32, _info: *mut libc::siginfo_t, context: *mut lib
         if shared.input.mode == Mode::Compat32 {
             g[REG_CSGSFS] = g[REG_CSGSFS] & !0xffff | 0x23;
         }
-        let image = fx(context);
-        shared.saved_fx.copy_from_slice(&image[..FXSAVE]);
+        let image = fx(context, shared.avx);
+        shared.saved_fx[..image.len()].copy_from_slice(image);
         put_fx(image, &shared.input);
         // x87 and SSE state are in use, whatever was saved.
         image[XSTATE_BV] |= 3;
@@ -127,9 +143,10 @@ extern "C" fn handler(signo: i32, _info: *mut libc::siginfo_t, context: *mut lib
     out.sys = efl & !(eflags::ARITH | eflags::RF) | eflags::FIXED | eflags::IF;
     let fault = (g[REG_TRAPNO] as u8, g[REG_ERR] as u32, g[REG_CR2] as u64);
     g[..23].copy_from_slice(&shared.saved_gregs);
-    let image = fx(context);
+    let image = fx(context, shared.avx);
     get_fx(image, &mut out);
-    image[..FXSAVE].copy_from_slice(&shared.saved_fx);
+    let n = image.len();
+    image.copy_from_slice(&shared.saved_fx[..n]);
     image[XSTATE_BV] |= 3;
     shared.output = Some((out, fault));
 }
@@ -189,7 +206,8 @@ impl Harness {
                 input: case.state.clone(),
                 output: None,
                 saved_gregs: [0; 23],
-                saved_fx: [0; FXSAVE],
+                saved_fx: [0; AREA],
+                avx: std::is_x86_feature_detected!("avx"),
             }));
             libc::raise(libc::SIGUSR1);
         }
@@ -200,6 +218,12 @@ impl Harness {
             (*SHARED.0.get()).take()?.output
         };
         let (state, fault) = output?;
+        if fault.0 == 1 && state.rip == case.state.rip && crate::decode(case).memory_index().is_vector_register() {
+            // A gather that did some of its elements: the trap comes before the fault of the next one.
+            let mem = after.iter().enumerate().map(|(at, v)| (at as u16, *v)).collect();
+            let sys = state.sys | eflags::TF;
+            return self.run(&Case { state: GuestState { sys, ..state }, mem, ..case.clone() });
+        }
         // The trap of TF is how a completed instruction ends.
         let fault = (fault.0 != 1).then_some(match fault {
             (14, code, cr2) => (14, code, cr2),

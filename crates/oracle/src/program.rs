@@ -19,6 +19,7 @@ use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::{GuestState, Mode, eflags};
 use demotic_ir::ty::Ty;
+use demotic_x86::features::Features;
 use demotic_x86::unit::{Limits, lift_block};
 use std::collections::BTreeSet;
 
@@ -54,7 +55,7 @@ impl Shapes {
         let mut rng = Rng::new(1);
         let mut seen = BTreeSet::new();
         let mut of: Vec<Vec<Shape>> = Vec::new();
-        let limits = Limits::SINGLE;
+        let limits = Limits { features: Features::MAX, ..Limits::SINGLE };
         for _ in 0..rounds {
             let Some(case) = generate::generate(&mut rng, mode) else { continue };
             let mut fetch = |at: u64, buf: &mut [u8]| {
@@ -89,7 +90,7 @@ impl Shape {
     fn of(block: &Block, inst: &Inst) -> Option<Shape> {
         // Writes of control registers with random values are not what programs do; the environment owns segments.
         let slot = Slot(inst.imm as u8);
-        let odd = inst.op == Op::Set && (slot.0 >= 32);
+        let odd = inst.op == Op::Set && (32..Slot::YMM_FIRST).contains(&slot.0);
         if matches!(inst.op, Op::Nop | Op::Const | Op::Bulk) || odd {
             return None;
         }
@@ -99,6 +100,7 @@ impl Shape {
         }
         let imm = match inst.op.info().imm {
             // A read of anything but a general register keeps its slot.
+            ImmKind::Slot if slot.0 >= Slot::YMM_FIRST => u64::from(Slot::YMM_FIRST),
             ImmKind::Slot if slot.0 >= 32 => inst.imm,
             ImmKind::Slot => u64::from(slot.0 & 16),
             ImmKind::Flags | ImmKind::Num => inst.imm,
@@ -232,7 +234,9 @@ impl Maker<'_> {
         let info = s.op.info();
         let mut imm = s.imm;
         match info.imm {
-            ImmKind::Slot if s.imm < 32 => imm = s.imm + self.rng.below(self.registers()),
+            ImmKind::Slot if s.imm < 32 || s.imm == u64::from(Slot::YMM_FIRST) => {
+                imm = s.imm + self.rng.below(self.registers())
+            }
             ImmKind::Cond => imm = self.rng.below(16),
             ImmKind::Pc => imm = OUTSIDE + self.rng.below(8) * 16,
             _ => {}

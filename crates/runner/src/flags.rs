@@ -1,6 +1,6 @@
 //! The command line: one table of flags, which parsing and `--help` are made from.
 
-use demotic_linux::process::Way;
+use demotic_linux::process::{Features, Way};
 use demotic_linux::shelf::Keep;
 use lexopt::prelude::*;
 use std::ffi::OsString;
@@ -16,6 +16,8 @@ pub struct Flags {
     pub log: bool,
     /// How the program's code is executed.
     pub way: Way,
+    /// What the program's processor can do.
+    pub cpu: Features,
     /// Where translations are kept; `None`: in the usual place.
     pub keep: Option<Keep>,
     /// What starts demotic again when the program executes another one.
@@ -54,6 +56,7 @@ enum Effect {
     Strace,
     Log,
     Engine,
+    Cpu,
     Keep,
     Launcher,
     Set,
@@ -75,6 +78,13 @@ const FLAGS: &[Flag] = &[
         Some("jit|eager|interp"),
         "translate the program's code once it repeats (the default), or always, or interpret it",
         Effect::Engine,
+    ),
+    Flag(
+        None,
+        "cpu",
+        Some("MODEL[,+-FEATURE]"),
+        "the processor that the program sees: default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away",
+        Effect::Cpu,
     ),
     Flag(
         None,
@@ -141,6 +151,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
                 let way = value()?.to_str().and_then(Way::parse);
                 flags.way = way.ok_or("--engine: expected jit, eager or interp")?;
             }
+            Effect::Cpu => {
+                let text = value()?.into_string().map_err(|_| "--cpu: not valid Unicode".to_owned())?;
+                flags.cpu = Features::parse(&text).map_err(|e| format!("--cpu: {e}"))?;
+            }
             Effect::Keep => {
                 let keep = Keep::parse(value()?);
                 if let Keep::In(dir) = &keep {
@@ -181,7 +195,9 @@ mod tests {
         else {
             panic!()
         };
-        assert!(flags.strace && !flags.log);
+        assert!(flags.strace && !flags.log && flags.cpu == Features::DEFAULT);
+        let Ok(Request::Run(max)) = run(&["--cpu", "max,-avx2", "prog"]) else { panic!() };
+        assert!(max.cpu.has(Features::AVX) && !max.cpu.has(Features::AVX2));
         assert_eq!(flags.argv0, Some("x".into()));
         assert_eq!(flags.env, [Change::Set("A=1".into()), Change::Unset("B".into())]);
         assert_eq!(flags.command, ["prog", "--help", "-x"]);
@@ -198,6 +214,8 @@ mod tests {
         assert!(run(&["--argv0"]).is_err());
         assert!(run(&["--keep", "here", "x"]).is_err());
         assert!(run(&["-E", "A"]).is_err());
+        assert!(run(&["--cpu", "pentium", "x"]).unwrap_err().contains("pentium"));
+        assert!(run(&["--cpu", "max,-avx9", "x"]).unwrap_err().contains("avx9"));
         assert!(help().contains("--unset-env VAR"));
     }
 }

@@ -84,10 +84,10 @@ fn run(flags: Flags) -> i32 {
     if let Some(argv0) = &flags.argv0 {
         args[0].clone_from(argv0);
     }
-    let Flags { strace, log, way, keep, argv0, launcher, .. } = flags;
+    let Flags { strace, log, way, cpu, keep, argv0, launcher, .. } = flags;
     let keep = keep.unwrap_or_else(Keep::usual);
     keep.prepare();
-    let options = Options { strace, log, way, keep, argv0, launcher };
+    let options = Options { strace, log, way, cpu, keep, argv0, launcher };
     let error = process::start(&Start { program, fd: None, args, env, options, mask: None });
     complain(error.status, &error.message)
 }

@@ -85,7 +85,7 @@ impl Host {
     }
 
     /// The same with options for Demotic before the program (ignored natively). `DEMOTIC_ENGINE` chooses the executor (`jit`, `eager` or `interp`),
-    /// `DEMOTIC_KEEP` a folder for translations; without it none are kept.
+    /// `DEMOTIC_KEEP` a folder for translations; without it none are kept; `DEMOTIC_CPU` the processor that guests see.
     pub fn command_with(self, options: &[&str], program: &Path) -> Command {
         if self == Host::Native {
             return Command::new(program);
@@ -108,6 +108,9 @@ impl Host {
             command.arg("--engine").arg(engine);
         }
         command.arg("--keep").arg(std::env::var_os("DEMOTIC_KEEP").unwrap_or_else(|| "off".into()));
+        if let Some(cpu) = std::env::var_os("DEMOTIC_CPU").filter(|_| !options.contains(&"--cpu")) {
+            command.arg("--cpu").arg(cpu);
+        }
         command.args(options).arg("--").arg(program);
         command
     }

@@ -9,10 +9,12 @@
 
 pub mod ahead;
 pub mod cpuid;
+pub mod features;
 pub mod lift;
 mod quick;
 pub mod table;
 pub mod unit;
+pub mod vex;
 pub use demotic_ir::state;
 
 /// What to tell a user about an instruction that has no handler: address, bytes, text.

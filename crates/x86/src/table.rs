@@ -1,7 +1,8 @@
 //! Mnemonic -> handler, one line each. What has no line is not implemented: the guest gets SIGILL and the user one line.
 //!
-//! VEX- and EVEX-encoded instructions have mnemonics of their own (`vaddps`), so nothing here can be reached by one.
+//! VEX-encoded vector instructions have mnemonics of their own (`vaddps`) and a table of their own: [`crate::vex`].
 
+use crate::features::Features;
 use crate::lift::alu::{self, Kind as Alu};
 use crate::lift::bits::{self, Kind as Bt};
 use crate::lift::string::{Kind as Str, string};
@@ -10,9 +11,10 @@ use crate::lift::{
     Flow, Lifter, atomic, bmi, branch, convert, mov, muldiv, shift, sse_fp, sse_int, sse4, stack, system,
 };
 use demotic_ir::block::Service;
-use demotic_ir::ops::{AesFn, Op, PackedCvt, ShaFn, X87Fn};
-use demotic_ir::state::eflags;
+use demotic_ir::ops::{AesFn, GaloisFn, Op, PackedCvt, ShaFn, X87Fn};
+use demotic_ir::state::{eflags, seg};
 use demotic_ir::ty::Ty;
+use demotic_ir::xstate::Form;
 use iced_x86::{Mnemonic as M, OpKind, Register};
 use sse_fp::PACKED;
 
@@ -33,9 +35,25 @@ fn is_string(l: &Lifter) -> bool {
     })
 }
 
+/// Whether this is the form with REX.W of an instruction that has one.
+fn is_64(l: &Lifter) -> bool {
+    matches!(l.insn.mnemonic(), M::Xsave64 | M::Xsaveopt64 | M::Xsavec64 | M::Xrstor64)
+}
+
+/// Whether the processor is one of those that have less than the table, and does not know the instruction.
+#[cold]
+fn lacks(l: &Lifter) -> bool {
+    let plain = matches!(l.insn.mnemonic(), M::Tzcnt | M::Lzcnt | M::Prefetchw);
+    let lahf = matches!(l.insn.mnemonic(), M::Lahf | M::Sahf) && l.long() && !l.features.has(Features::LAHF);
+    lahf || !plain && !l.features.allow(l.insn.code())
+}
+
 /// Lifts one instruction.
 #[rustfmt::skip]
 pub fn dispatch(l: &mut Lifter) -> Flow {
+    if !l.features.has(Features::DEFAULT) && lacks(l) {
+        return l.fault(6);
+    }
     match l.insn.mnemonic() {
         // ---- integer arithmetic and logic
         M::Add => alu::binary(l, Alu::Add),
@@ -87,6 +105,9 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Btc => bits::bt(l, Bt::Complement),
         M::Bsf => bits::scan(l, false),
         M::Bsr => bits::scan(l, true),
+        // Without them the prefix says nothing.
+        M::Tzcnt if !l.features.has(Features::BMI1) => bits::scan(l, false),
+        M::Lzcnt if !l.features.has(Features::LZCNT) => bits::scan(l, true),
         M::Tzcnt => bits::count_zeros(l, false),
         M::Lzcnt => bits::count_zeros(l, true),
         M::Popcnt => bits::popcnt(l),
@@ -196,7 +217,17 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Cpuid => system::service(l, Service::Cpuid),
         M::Rdtsc => system::service(l, Service::Rdtsc),
         M::Rdtscp => system::service(l, Service::Rdtscp),
-        M::Xgetbv => system::undefined(l),
+        M::Xgetbv => system::advertised(l, |l| system::service(l, Service::Xgetbv)),
+        M::Xsave | M::Xsave64 => system::advertised(l, |l| system::xstate(l, Form::Save, is_64(l))),
+        M::Xsaveopt | M::Xsaveopt64 => system::advertised(l, |l| system::xstate(l, Form::SaveOptimised, is_64(l))),
+        M::Xsavec | M::Xsavec64 => system::advertised(l, |l| system::xstate(l, Form::SaveCompact, is_64(l))),
+        M::Xrstor | M::Xrstor64 => system::advertised(l, |l| system::xstate(l, Form::Restore, is_64(l))),
+        M::Rdrand | M::Rdseed => system::advertised(l, |l| system::into_register(l, Service::Random)),
+        M::Rdpid => system::advertised(l, |l| system::into_register(l, Service::Rdpid)),
+        M::Rdfsbase => system::advertised(l, |l| system::read_base(l, seg::FS)),
+        M::Rdgsbase => system::advertised(l, |l| system::read_base(l, seg::GS)),
+        M::Wrfsbase => system::advertised(l, |l| system::write_base(l, seg::FS)),
+        M::Wrgsbase => system::advertised(l, |l| system::write_base(l, seg::GS)),
         M::Mfence => system::fence(l, 0),
         M::Lfence => system::fence(l, 1),
         M::Sfence => system::fence(l, 2),
@@ -211,11 +242,9 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Smsw | M::Sldt | M::Str | M::Sgdt | M::Sidt => system::umip(l),
         M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd
         | M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Clts | M::Invd | M::Wbinvd | M::Invlpg | M::Rdmsr | M::Wrmsr
-        | M::Rdpmc | M::Sysexit | M::Sysret | M::Swapgs => system::privileged(l),
+        | M::Rdpmc | M::Sysexit | M::Sysret | M::Swapgs | M::Xsetbv => system::privileged(l),
         // Not advertised by CPUID: #UD as on a processor without them.
-        M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase | M::Rdrand | M::Rdseed | M::Xsave | M::Xrstor | M::Xsetbv
-        | M::Xbegin | M::Xabort | M::Xtest | M::Monitor | M::Mwait | M::Rdpid | M::Vmcall | M::Xsavec | M::Xsaveopt
-        | M::Rsm => system::undefined(l),
+        M::Xbegin | M::Xabort | M::Xtest | M::Monitor | M::Mwait | M::Vmcall | M::Rsm => system::undefined(l),
 
         // ---- SSE moves
         M::Movaps | M::Movapd | M::Movdqa => sse_int::move_all(l, true),
@@ -382,7 +411,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Pcmpistri => sse4::compare_strings(l, true, false),
         M::Pcmpistrm => sse4::compare_strings(l, true, true),
 
-        // ---- AES, PCLMULQDQ, SHA
+        // ---- AES, PCLMULQDQ, GFNI, SHA
         M::Aesenc => sse4::aes(l, AesFn::Enc),
         M::Aesenclast => sse4::aes(l, AesFn::EncLast),
         M::Aesdec => sse4::aes(l, AesFn::Dec),
@@ -390,6 +419,9 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Aesimc => sse4::aes(l, AesFn::InverseMixColumns),
         M::Aeskeygenassist => sse4::aes(l, AesFn::KeyGenAssist),
         M::Pclmulqdq => sse4::with_immediate(l, Op::VClMul, I64),
+        M::Gf2p8mulb => system::advertised(l, |l| sse4::galois(l, GaloisFn::Multiply)),
+        M::Gf2p8affineqb => system::advertised(l, |l| sse4::galois(l, GaloisFn::Affine)),
+        M::Gf2p8affineinvqb => system::advertised(l, |l| sse4::galois(l, GaloisFn::AffineInverse)),
         M::Sha1rnds4 => sse4::sha(l, ShaFn::Sha1Rnds4),
         M::Sha1nexte => sse4::sha(l, ShaFn::Sha1NextE),
         M::Sha1msg1 => sse4::sha(l, ShaFn::Sha1Msg1),
@@ -550,6 +582,6 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Fldenv => x87::fldenv(l),
         M::Fnsave | M::Fsave => x87::fnsave(l),
         M::Frstor => x87::frstor(l),
-        _ => Flow::Unimplemented,
+        _ => crate::vex::dispatch(l),
     }
 }

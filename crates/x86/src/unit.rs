@@ -4,6 +4,7 @@
 //! the limits are reached. A block ends at a branch, at the address where another block of the unit begins, or at the
 //! size limit. Every block can be entered on its own.
 
+use crate::features::Features;
 use crate::lift::{Flow, Lifter};
 use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
@@ -22,16 +23,19 @@ pub struct Limits {
     pub reach: u64,
     /// Whether a block ends behind an instruction that writes memory: it may have written what follows.
     pub end_at_stores: bool,
+    /// What the guest's processor can do.
+    pub features: Features,
 }
 
 impl Limits {
     /// One instruction.
-    pub const SINGLE: Limits = Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false };
+    pub const SINGLE: Limits =
+        Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false, features: Features::DEFAULT };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false }
+        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false, features: Features::DEFAULT }
     }
 }
 
@@ -190,7 +194,7 @@ impl Reader {
             if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                if !quick::lift(&mut Lifter::new(b, none, mode, at, next), usual) {
+                if !quick::lift(&mut Lifter::new(b, none, mode, at, next, limits.features), usual) {
                     return;
                 }
                 at = next;
@@ -212,7 +216,7 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next)) {
+                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next, limits.features)) {
                     Flow::Next => at = next,
                     Flow::End(term) => return b.end(term, next),
                     Flow::Undefined => {

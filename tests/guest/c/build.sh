@@ -15,7 +15,11 @@ for level in O0 O2; do
             # Up to date already: newer than its source and the header.
             if [ "$program" -nt "$source" ] && [ "$program" -nt "$here/check.h" ]; then continue; fi
             # -frounding-math: the programs change rounding modes. -w: they do what compilers warn about.
-            "$cc" "-$level" -frounding-math -w -static -pthread -o "$program" "$source" -lm
+            case $abi-$(basename "$source") in
+                i386-avx*) sse=-msse2 ;;
+                *) sse= ;;
+            esac
+            "$cc" "-$level" $sse -frounding-math -w -static -pthread -o "$program" "$source" -lm
         done
     done
 done

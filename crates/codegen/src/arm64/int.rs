@@ -38,6 +38,7 @@ pub(super) fn slot_field(slot: u8) -> Option<(usize, u32)> {
         51 => (x87 + offset_of!(X87, fdp), 8),
         52 => (x87 + offset_of!(X87, fcs), 2),
         53 => (x87 + offset_of!(X87, fds), 2),
+        54..=69 => (offset_of!(GuestState, ymm) + 16 * (n - 54), 16),
         _ => return None,
     };
     Some((state + offset, bytes))
@@ -159,6 +160,12 @@ impl Emit<'_> {
                 self.w(simd::umov(lane, d, demotic_asm::arm64::v(slot), 0));
                 self.result(i, d, 64);
             }
+            54..=69 => {
+                let Some((offset, _)) = slot_field(slot) else { return self.fail() };
+                let d = self.vdest(i);
+                self.frame_access(Access::LdrQ, d, offset);
+                self.vresult(i, d);
+            }
             45 => {
                 // What accumulated since the last exit belongs to it: IOC, then DZC OFC UFC IXC one higher.
                 let d = self.dest(i);
@@ -208,6 +215,11 @@ impl Emit<'_> {
                 self.evacuate(slot, i);
                 self.w(simd::mov(demotic_asm::arm64::v(slot), n));
                 self.settle(slot, val);
+            }
+            54..=69 => {
+                let Some((offset, _)) = slot_field(slot) else { return self.fail() };
+                let n = self.vr(val);
+                self.frame_access(Access::StrQ, n, offset);
             }
             45 => {
                 // Only the sticky bits may change without the engine looking at it.

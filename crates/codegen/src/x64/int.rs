@@ -33,7 +33,7 @@ impl Emit<'_> {
             Op::GetFl => self.at[i] = At::Flags,
             Op::GetHi => self.get_high(i),
             Op::Set if inst.imm < 16 => self.set_gpr(i),
-            Op::Set if inst.imm < 32 => self.set_xmm(i),
+            Op::Set if inst.imm < 32 || inst.imm >= u64::from(Slot::YMM_FIRST) => self.set_xmm(i),
             Op::Set => self.set_other(i),
             Op::SetHi => self.set_high(i),
             Op::SetFl => self.set_flags(i),

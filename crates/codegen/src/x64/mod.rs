@@ -96,6 +96,7 @@ fn home(long: bool, slot: u8) -> Home {
         38..=43 => Home::Mem(at!(state) + (offset_of!(GuestState, seg_sel) + 2 * (n - 38)) as i32),
         44 => Home::Mem(at!(state) + offset_of!(GuestState, sys) as i32),
         45 => Home::Mem(at!(state) + offset_of!(GuestState, mxcsr) as i32),
+        54..=69 => Home::Mem(at!(state) + (offset_of!(GuestState, ymm) + 16 * (n - 54)) as i32),
         _ => {
             let field = match n {
                 46 => offset_of!(X87, cw),

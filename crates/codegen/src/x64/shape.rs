@@ -96,18 +96,7 @@ mod class {
             (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
             (
                 ADDRESS,
-                &[
-                    Op::Ld,
-                    Op::St,
-                    Op::StUnless,
-                    Op::ProbeW,
-                    Op::AXchg,
-                    Op::AAdd,
-                    Op::AAnd,
-                    Op::AOr,
-                    Op::AXor,
-                    Op::ACas,
-                ],
+                &[Op::Ld, Op::St, Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas],
             ),
             (
                 ANCHOR,
@@ -498,7 +487,11 @@ impl Shape {
         if let Some(l) = g.load {
             self.set_folded(l);
         }
-        [g.fl, g.setfl, g.set, g.store].into_iter().flatten().filter(|k| *k != i).for_each(|k| self.set_member(k, true));
+        [g.fl, g.setfl, g.set, g.store]
+            .into_iter()
+            .flatten()
+            .filter(|k| *k != i)
+            .for_each(|k| self.set_member(k, true));
         self.anchor(i, g);
     }
 
@@ -762,9 +755,12 @@ impl Shape {
         // What a lazy value needs, it needs until the value itself is somewhere.
         let (bits, anchors, last) = (&self.bits[..n], &self.anchors[..n], &mut self.last[..n]);
         self.until.clear();
-        self.until.extend(last.iter().zip(&plan.first_set).zip(bits).map(|((last, set), bits)| {
-            if bits & bit::LAZY != 0 && *set != plan::NEVER { *set } else { *last }
-        }));
+        self.until.extend(
+            last.iter()
+                .zip(&plan.first_set)
+                .zip(bits)
+                .map(|((last, set), bits)| if bits & bit::LAZY != 0 && *set != plan::NEVER { *set } else { *last }),
+        );
         let until = &mut self.until[..n];
         for (i, inst) in block.insts.iter().enumerate().rev() {
             let own = bits[i];
@@ -821,7 +817,8 @@ impl Plan {
             return false;
         }
         // The first write is nearly always the one to a general register.
-        let wrote = |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
+        let wrote =
+            |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
         block.insts[usize::from(first)..usize::from(end)].iter().any(wrote)
     }
 }

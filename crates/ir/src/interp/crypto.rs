@@ -2,7 +2,7 @@
 
 use super::V;
 use super::vector::{narrow, wide};
-use crate::ops::{AesFn, ShaFn};
+use crate::ops::{AesFn, GaloisFn, ShaFn};
 
 /// Product with x in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1.
 const fn double(a: u8) -> u8 {
@@ -92,6 +92,45 @@ pub(super) fn aes(imm: u64, a: V, b: V) -> V {
             narrow(r.iter().rev().fold(0, |v, w| v << 32 | u128::from(*w)))
         }
     }
+}
+
+/// Multiplicative inverses modulo the same polynomial; 0 of 0.
+const RECIPROCAL: [u8; 256] = {
+    let mut power = [1u8; 256];
+    let mut k = 1;
+    while k < 256 {
+        power[k] = double(power[k - 1]) ^ power[k - 1];
+        k += 1;
+    }
+    let mut table = [0; 256];
+    let mut k = 0;
+    while k < 255 {
+        table[power[k] as usize] = power[255 - k];
+        k += 1;
+    }
+    table
+};
+
+/// One GFNI instruction.
+pub(super) fn galois(imm: u64, a: V, b: V) -> V {
+    let (x, y) = (bytes(a), bytes(b));
+    let product = |mut a: u8, b: u8| {
+        (0..8).fold(0, |r, k| {
+            let r = if b >> k & 1 != 0 { r ^ a } else { r };
+            a = double(a);
+            r
+        })
+    };
+    // Row 0 of the matrix, which gives bit 0, is the highest byte of the quadword.
+    let map = |x: u8, n: usize| {
+        let row = |k: usize| y[n & 8 | 7 - k];
+        (0..8).fold((imm >> 8) as u8, |r, k| r ^ ((row(k) & x).count_ones() as u8 & 1) << k)
+    };
+    vector(std::array::from_fn(|n| match GaloisFn::from_imm(imm & 0xff) {
+        Some(GaloisFn::Multiply) => product(x[n], y[n]),
+        Some(GaloisFn::AffineInverse) => map(RECIPROCAL[usize::from(x[n])], n),
+        _ => map(x[n], n),
+    }))
 }
 
 /// Carry-less product.

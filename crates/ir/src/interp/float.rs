@@ -3,7 +3,7 @@
 use super::vector::{lane, with_lane};
 use super::{Scratch, Trap, V, int::sext_bits};
 use crate::block::Inst;
-use crate::ops::{Op, PackedCvt};
+use crate::ops::{Op, PackedCvt, WIDE};
 use crate::state::{GuestState, eflags};
 use crate::ty::Ty;
 use demotic_f80::Rounding;
@@ -13,6 +13,52 @@ use demotic_f80::sse::{self, Mxcsr};
 const MASKS: u32 = 0x1f80;
 /// Vector of the SIMD floating-point exception.
 const XM: u8 = 19;
+
+/// Executes an operation that reads MXCSR and raises nothing.
+pub(super) fn quiet(inst: &Inst, state: &GuestState, s: &Scratch) -> V {
+    let mut env = Mxcsr::from_bits(state.mxcsr);
+    env.flags = 0;
+    match inst.op {
+        Op::FHi => compute(&half(inst, 2), s, &mut env),
+        Op::FFmaHi => fma(inst, s, &mut env),
+        _ => {
+            if inst.op == Op::FFlags {
+                compute(&Inst { op: Op::FLo, ..*inst }, s, &mut env);
+            } else {
+                fma(inst, s, &mut env);
+            }
+            V::from(u64::from(env.flags))
+        }
+    }
+}
+
+/// The operation that [`Op::FLo`] and [`Op::FHi`] stand for, on the operands from number `first` on.
+fn half(inst: &Inst, first: usize) -> Inst {
+    let op = WIDE.get((inst.imm >> 16) as usize).copied().unwrap_or(Op::FAdd);
+    let mut args = inst.args;
+    (args[0], args[1]) = (inst.args[first], inst.args[first + 1]);
+    Inst { op, args, imm: inst.imm & 0xffff, ..*inst }
+}
+
+/// Lanes of a * b + c.
+fn fma(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
+    let ty = inst.ty;
+    let [a, b, c] = [0, 1, 2].map(|k| s.get(inst.args[k]));
+    let lanes = if inst.imm & 0x100 == 0 { 1 } else { 128 / ty.bits() };
+    let mut r = a;
+    for n in 0..lanes {
+        let [x, y, z] = [a, b, c].map(|v| lane(ty, v, n));
+        let product = inst.imm & 1 != 0;
+        let addend = inst.imm & 2 != 0 || inst.imm & if n & 1 == 0 { 4 } else { 8 } != 0;
+        let v = if ty == Ty::F64 {
+            sse::f64_fma_signed(x, y, z, product, addend, env)
+        } else {
+            u64::from(sse::f32_fma_signed(x as u32, y as u32, z as u32, product, addend, env))
+        };
+        r = with_lane(ty, r, n, v);
+    }
+    r
+}
 
 /// Executes one SSE floating-point operation.
 pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V, Trap> {
@@ -35,6 +81,21 @@ fn compute(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
     let b = s.get(inst.args[1]);
     let double = inst.ty == Ty::F64;
     match inst.op {
+        Op::FLo => {
+            let (low, high) = (half(inst, 0), half(inst, 2));
+            if low.op == Op::FDot {
+                let pair = |i: &Inst| (s.get(i.args[0]), s.get(i.args[1]));
+                return dot(&low, &[pair(&low), pair(&high)], env)[0];
+            }
+            let r = compute(&low, s, env);
+            compute(&high, s, env);
+            r
+        }
+        Op::FFma => {
+            let r = fma(inst, s, env);
+            env.flags |= s.get(inst.args[3]).lo as u8 & 0x3f;
+            r
+        }
         Op::FComi => {
             let quiet = inst.imm & 1 == 0;
             let (unordered, less, equal) = match (double, quiet) {
@@ -87,8 +148,8 @@ fn compute(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
             }
             r
         }
-        Op::FDot => dot(inst, a, b, env),
-        Op::FCvtP => PackedCvt::from_imm(inst.imm).map_or(V::default(), |kind| packed(kind, a, env)),
+        Op::FDot => dot(inst, &[(a, b)], env)[0],
+        Op::FCvtP => PackedCvt::from_imm(inst.imm & 0xff).map_or(V::default(), |kind| packed(kind, inst.imm, a, env)),
         _ => {
             let lanes = if inst.imm & 0x100 == 0 { 1 } else { 128 / inst.ty.bits() };
             let mut r = a;
@@ -113,29 +174,36 @@ fn arithmetic(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
 
 /// Dot product: products of the lanes that the upper half of the immediate chooses, sums of neighbours, their sum, in the lanes that the lower half
 /// chooses.
-fn dot(inst: &Inst, a: V, b: V, env: &mut Mxcsr) -> V {
+fn dot(inst: &Inst, halves: &[(V, V)], env: &mut Mxcsr) -> [V; 2] {
     let ty = inst.ty;
     let n = 128 / ty.bits();
     let op = |op: Op, x: u64, y: u64, env: &mut Mxcsr| arithmetic(&Inst { op, ..*inst }, x, y, env);
-    let mut terms = [0u64; 4];
-    for k in 0..n {
-        if inst.imm >> (4 + k) & 1 != 0 {
+    let mut terms = [[0u64; 4]; 2];
+    for (terms, &(a, b)) in terms.iter_mut().zip(halves) {
+        for k in (0..n).filter(|k| inst.imm >> (4 + k) & 1 != 0) {
             terms[k as usize] = op(Op::FMul, lane(ty, a, k), lane(ty, b, k), env);
         }
     }
     // An unmasked exception of one step keeps the next from happening.
-    if env.unmasked() {
-        return V::default();
+    let mut sums = [[0u64; 2]; 2];
+    if !env.step() {
+        return [V::default(); 2];
     }
-    let mut sum = op(Op::FAdd, terms[0], terms[1], env);
-    if n == 4 {
-        let second = op(Op::FAdd, terms[2], terms[3], env);
-        if env.unmasked() {
-            return V::default();
+    for (sums, terms) in sums.iter_mut().zip(&terms).take(halves.len()) {
+        sums[0] = op(Op::FAdd, terms[0], terms[1], env);
+        if n == 4 {
+            sums[1] = op(Op::FAdd, terms[2], terms[3], env);
         }
-        sum = op(Op::FAdd, sum, second, env);
     }
-    (0..n).filter(|k| inst.imm >> k & 1 != 0).fold(V::default(), |r, k| with_lane(ty, r, k, sum))
+    if n == 4 {
+        if !env.step() {
+            return [V::default(); 2];
+        }
+        for sums in sums.iter_mut().take(halves.len()) {
+            sums[0] = op(Op::FAdd, sums[0], sums[1], env);
+        }
+    }
+    sums.map(|sums| (0..n).filter(|k| inst.imm >> k & 1 != 0).fold(V::default(), |r, k| with_lane(ty, r, k, sums[0])))
 }
 
 /// What an immediate of roundps says.
@@ -153,7 +221,7 @@ fn f64_op(inst: &Inst, x: u64, y: u64, env: &mut Mxcsr) -> u64 {
         Op::FMin => sse::f64_min(x, y, env),
         Op::FMax => sse::f64_max(x, y, env),
         Op::FSqrt => sse::f64_sqrt(y, env),
-        _ => all_ones(sse::f64_cmp(x, y, inst.imm as u8 & 7, env)),
+        _ => all_ones(sse::f64_cmp(x, y, inst.imm as u8 & 31, env)),
     }
 }
 
@@ -167,7 +235,7 @@ fn f32_op(inst: &Inst, x: u32, y: u32, env: &mut Mxcsr) -> u64 {
         Op::FMin => sse::f32_min(x, y, env),
         Op::FMax => sse::f32_max(x, y, env),
         Op::FSqrt => sse::f32_sqrt(y, env),
-        _ => all_ones(sse::f32_cmp(x, y, inst.imm as u8 & 7, env)) as u32,
+        _ => all_ones(sse::f32_cmp(x, y, inst.imm as u8 & 31, env)) as u32,
     })
 }
 
@@ -175,11 +243,16 @@ fn all_ones(yes: bool) -> u64 {
     if yes { u64::MAX } else { 0 }
 }
 
-fn packed(kind: PackedCvt, a: V, env: &mut Mxcsr) -> V {
+fn packed(kind: PackedCvt, imm: u64, a: V, env: &mut Mxcsr) -> V {
     let word = |n: u32| lane(Ty::I32, a, n) as u32;
     let mut r = V::default();
     let put = |r: &mut V, n: u32, x: u32| *r = with_lane(Ty::I32, *r, n, u64::from(x));
     match kind {
+        PackedCvt::PhToPs => (0..4).for_each(|n| put(&mut r, n, sse::f16_to_f32(lane(Ty::I16, a, n) as u16, env))),
+        PackedCvt::PsToPh => {
+            let rounding = rounding(imm >> 8, env);
+            (0..4).for_each(|n| r = with_lane(Ty::I16, r, n, u64::from(sse::f32_to_f16(word(n), rounding, env))));
+        }
         PackedCvt::PsToPd => {
             r.lo = sse::f32_to_f64(word(0), env);
             r.hi = sse::f32_to_f64(word(1), env);

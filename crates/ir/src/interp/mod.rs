@@ -10,6 +10,7 @@
 mod crypto;
 mod float;
 mod int;
+mod masked;
 mod strings;
 mod vector;
 mod x87;
@@ -408,6 +409,7 @@ fn step<M: Memory>(
             }
             return Ok(None);
         }
+        Op::StPair | Op::LdIf | Op::LdMask | Op::StMask | Op::ProbeMask => masked::run(inst, mem, s)?,
         Op::ProbeW => {
             probe(mem, s.get(a).lo, ty.bytes(), inst.imm)?;
             return Ok(None);
@@ -423,6 +425,7 @@ fn step<M: Memory>(
         }
         Op::ExitIf => return Ok((s.get(a).lo != 0).then_some(inst.imm)),
         op if op.is_sse_arithmetic() => float::run(inst, state, s)?,
+        Op::FHi | Op::FFlags | Op::FFmaFl | Op::FFmaHi => float::quiet(inst, state, s),
         Op::XChk
         | Op::XGet
         | Op::XPeek
@@ -478,6 +481,10 @@ fn get_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
         51 => state.x87.fdp,
         52 => u64::from(state.x87.fcs),
         53 => u64::from(state.x87.fds),
+        54..=69 => {
+            let [lo, hi] = state.ymm[n - 54];
+            return V { lo, hi };
+        }
         _ => 0,
     };
     V::from(x & ty.mask())
@@ -506,6 +513,7 @@ fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
         51 => state.x87.fdp = v.lo,
         52 => state.x87.fcs = v.lo as u16,
         53 => state.x87.fds = v.lo as u16,
+        54..=69 => state.ymm[n - 54] = v.pair(),
         _ => {}
     }
 }
@@ -516,6 +524,9 @@ pub const ATTR_ALIGN16: u64 = 1;
 pub const ATTR_STACK: u64 = 2;
 /// Immediate bit of `ld`: the instruction writes there, too, so its fault is a write fault.
 pub const ATTR_RMW: u64 = 4;
+
+/// Immediate bit of `ld`: the first half of an operand of 32 bytes, of which a part beyond the limit is noticed before a missing page.
+pub const ATTR_PAIR: u64 = 8;
 
 #[cold]
 fn stack_fault(trap: Trap) -> Trap {
@@ -539,7 +550,16 @@ fn load<M: Memory>(mem: &mut M, ty: Ty, addr: u64, attr: u64) -> Result<V, Trap>
         }),
         _ => Ok(V::default()),
     };
-    if attr & (ATTR_STACK | ATTR_RMW) == 0 { r } else { r.map_err(|t| load_fault(t, attr)) }
+    if attr & (ATTR_STACK | ATTR_RMW | ATTR_PAIR) == 0 {
+        return r;
+    }
+    match r {
+        Err(t) if attr & ATTR_PAIR != 0 && t.vector == 14 => {
+            let beyond = mem.load128(addr.wrapping_add(16)).err().filter(|t| t.vector == 13);
+            Err(load_fault(beyond.unwrap_or(t), attr))
+        }
+        r => r.map_err(|t| load_fault(t, attr)),
+    }
 }
 
 #[cold]

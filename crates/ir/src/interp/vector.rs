@@ -232,6 +232,17 @@ pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
                 _ => V::from(u64::from(r.flags())),
             }
         }
+        Op::VShlV => map2(ty, a, b, |x, n| if n >= u64::from(ty.bits()) { 0 } else { x << n }),
+        Op::VShrV => map2(ty, a, b, |x, n| if n >= u64::from(ty.bits()) { 0 } else { x >> n }),
+        Op::VSarV => map2(ty, a, b, |x, n| (sext(ty, x) >> n.min(u64::from(ty.bits()) - 1)) as u64),
+        Op::VPerm => {
+            let (n, by) = (128 / ty.bits(), s.get(inst.args[2]));
+            (0..n).fold(V::default(), |r, k| {
+                let from = lane(ty, by, k) as u32 & (2 * n - 1);
+                with_lane(ty, r, k, if from < n { lane(ty, a, from) } else { lane(ty, b, from - n) })
+            })
+        }
+        Op::VGalois => crypto::galois(inst.imm, a, b),
         Op::FRcp => float_map(inst, a, b, |x| 1.0 / x),
         Op::FRsqrt => float_map(inst, a, b, |x| 1.0 / x.sqrt()),
         _ => V::default(),

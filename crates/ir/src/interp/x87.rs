@@ -26,11 +26,7 @@ const MF: u8 = 16;
 
 /// Recomputes the summary bits.
 fn summarise(x: &mut X87) {
-    if x.sw & !x.cw & 0x3f != 0 {
-        x.sw |= ES_B;
-    } else {
-        x.sw &= !ES_B;
-    }
+    x.summarise();
 }
 
 /// Whether results are held back: an unmasked exception that is found before computing is pending.

@@ -158,7 +158,7 @@ impl Want {
         let mut fault = if hands_on { n as u16 } else { u16::MAX };
         let defers = precision.is_exact() || hands_on;
         // Slots that are overwritten as a whole before anybody looks.
-        let mut gone = 0u64;
+        let mut gone = 0u128;
         let mut first = n;
         let given = block.deferred.len();
         let Block { insts, deferred, .. } = block;
@@ -174,12 +174,12 @@ impl Want {
                 continue;
             }
             if is & traits::SLOT != 0 {
-                let bit = 1u64 << (inst.imm & 63);
+                let bit = 1u128 << (inst.imm & 127);
                 let widest = Slot(inst.imm as u8).ty();
                 let writes = is & traits::STAYS != 0;
                 if !writes {
                     first = if self.of(i) == 0 { i } else { first };
-                    gone &= !(bit & u64::from(self.of(i) != 0).wrapping_neg());
+                    gone &= !(bit & u128::from(self.of(i) != 0).wrapping_neg());
                     continue;
                 }
                 let value = inst.args[0];

@@ -1,12 +1,13 @@
 //! /proc/cpuinfo of an x86 kernel, from what CPUID tells the guest.
 
 use demotic_x86::cpuid::cpuid;
+use demotic_x86::features::Features;
 use std::fmt::Write;
 
 /// The file's text: one block per processor that this process may use.
-pub fn text() -> String {
+pub fn text(features: Features) -> String {
     let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cpu = Identity::read();
+    let cpu = Identity::read(features);
     let mut out = String::new();
     for index in 0..count {
         let _ = write!(
@@ -59,6 +60,8 @@ const ECX: &[(u32, &str)] = &[
 const EXTENDED_ECX: &[(u32, &str)] = &[(0, "lahf_lm"), (5, "abm"), (6, "sse4a"), (8, "3dnowprefetch")];
 const LEAF7_EBX: &[(u32, &str)] =
     &[(0, "fsgsbase"), (3, "bmi1"), (5, "avx2"), (8, "bmi2"), (9, "erms"), (18, "rdseed"), (19, "adx"), (29, "sha_ni")];
+const LEAF7_ECX: &[(u32, &str)] = &[(8, "gfni"), (9, "vaes"), (10, "vpclmulqdq"), (22, "rdpid")];
+const LEAF13_EAX: &[(u32, &str)] = &[(0, "xsaveopt"), (1, "xsavec"), (2, "xgetbv1")];
 
 /// What the leaves say.
 struct Identity {
@@ -78,8 +81,8 @@ fn words(words: &[u32]) -> String {
 }
 
 impl Identity {
-    fn read() -> Identity {
-        let leaf = |number| cpuid(number, 0, 0, 1);
+    fn read(features: Features) -> Identity {
+        let leaf = |number| cpuid(features, number, 0, 0, 1);
         let [level, b, c, d] = leaf(0);
         let vendor = words(&[b, d, c]);
         let [signature, _, ecx, edx] = leaf(1);
@@ -95,6 +98,8 @@ impl Identity {
             (ecx, ECX),
             (extended_ecx, EXTENDED_ECX),
             (leaf(7)[1], LEAF7_EBX),
+            (cpuid(features, 13, 1, 0, 1)[0], LEAF13_EAX),
+            (leaf(7)[2], LEAF7_ECX),
         ];
         let names: Vec<&str> = sources
             .iter()
@@ -111,10 +116,28 @@ mod tests {
 
     #[test]
     fn describes_the_guest_cpu() {
-        let text = text();
+        let text = text(Features::DEFAULT);
         assert!(text.contains("vendor_id\t: GenuineIntel\n"));
         assert!(text.contains("cpu family\t: 6\nmodel\t\t: 23\n"), "{text}");
         let flags = text.lines().find(|line| line.starts_with("flags")).unwrap();
         assert!(flags.split(' ').any(|flag| flag == "sse2") && flags.split(' ').any(|flag| flag == "cx16"));
+    }
+
+    #[test]
+    fn every_feature_has_its_name() {
+        let text = text(Features::MAX);
+        let flags: Vec<&str> = text.lines().find(|l| l.starts_with("flags")).unwrap().split([' ', '\t']).collect();
+        for feature in Features::ALL {
+            // The kernel has other names for some.
+            let name = match feature.name {
+                "sse3" => "pni",
+                "lahf" => "lahf_lm",
+                "lzcnt" => "abm",
+                "prefetchw" => "3dnowprefetch",
+                "sha" => "sha_ni",
+                name => &name.replace('.', "_"),
+            };
+            assert!(flags.contains(&name), "{name} in {flags:?}");
+        }
     }
 }

@@ -158,7 +158,7 @@ fn contents(task: &Task, entry: Entry) -> Option<Vec<u8>> {
         Entry::Status => status(task),
         Entry::Comm => Some([comm(task), b"\n".to_vec()].concat()),
         Entry::CmdlineOf(pid) => cmdline_of(pid),
-        Entry::Cpuinfo => Some(crate::fs::cpuinfo::text().into_bytes()),
+        Entry::Cpuinfo => Some(crate::fs::cpuinfo::text(task.process.engine.features()).into_bytes()),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod stack;
 use crate::errno::Errno;
 use crate::mm::{AddressSpace, Kind, Place, Request, prot};
 use crate::uaccess::{Mem, PAGE};
+use demotic_x86::features::Features;
 use elf::{Header, Refusal, Segment, pf, pt};
 use stack::at;
 use std::ffi::OsStr;
@@ -216,8 +217,8 @@ pub struct Start<'a> {
     pub execfn: &'a [u8],
     /// AT_SECURE: the file gave the process other ids or capabilities.
     pub secure: bool,
-    /// AT_HWCAP: CPUID(1).EDX of the guest's CPU.
-    pub hwcap: u32,
+    /// What the guest's processor can do, for AT_HWCAP and AT_HWCAP2.
+    pub features: Features,
 }
 
 /// Loads a program into an empty address space: segments, interpreter, heap start, stack.
@@ -272,8 +273,9 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
     // SAFETY: these calls have no arguments and no effects.
     let (uid, euid, gid, egid) = unsafe { (libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()) };
     let auxv = [
-        (at::MINSIGSTKSZ, 2048),
-        (at::HWCAP, u64::from(start.hwcap)),
+        (at::MINSIGSTKSZ, signal_frame_size(start.features)),
+        // CPUID.1:EDX.
+        (at::HWCAP, u64::from(demotic_x86::cpuid::FEATURES_EDX)),
         (at::PAGESZ, PAGE),
         (at::CLKTCK, 100),
         (at::PHDR, phdr),
@@ -287,7 +289,8 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
         (at::GID, u64::from(gid)),
         (at::EGID, u64::from(egid)),
         (at::SECURE, u64::from(start.secure)),
-        (at::HWCAP2, 0),
+        // HWCAP2_FSGSBASE (asm/hwcap2.h).
+        (at::HWCAP2, u64::from(start.features.has(Features::FSGSBASE)) << 1),
     ];
     let mut random = [0u8; 16];
     // SAFETY: the buffer is ours.
@@ -304,6 +307,15 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
     };
     let built = stack::build(mem, bottom, bottom + stack_size, &contents).map_err(io)?;
     Ok(Loaded { entry, sp: built.sp, bias: image.bias, interp_base, auxv: built.auxv })
+}
+
+/// AT_MINSIGSTKSZ: the most bytes of a signal frame (init_sigframe_size, arch/x86/kernel/signal.c): the i386 frame, which counts as 736 bytes, the FSAVE header, the
+/// image of XSAVE, and what alignment takes. Without XSAVE it is the constant that programs knew before.
+fn signal_frame_size(features: Features) -> u64 {
+    match features.xcr0() {
+        0 => 2048,
+        xcr0 => (736 + 15 + 112 + crate::signal::fpstate::size(xcr0) as u64 + 63 + 15) & !15,
+    }
 }
 
 /// Where the program headers are in memory, before the bias: in the segment that holds their file offset.
@@ -356,7 +368,7 @@ mod tests {
         file
     }
 
-    const START: Start<'_> = Start { args: &[], env: &[], execfn: b"x", secure: false, hwcap: 0 };
+    const START: Start<'_> = Start { args: &[], env: &[], execfn: b"x", secure: false, features: Features::DEFAULT };
 
     fn unload(mem: &Mem) {
         for vma in mem.space().vmas() {

@@ -2,7 +2,7 @@
 //! (arch/x86/kernel/signal_32.c as 64-bit kernels build it for 32-bit programs).
 //!
 //! Two kinds: the old `sigframe` for handlers without SA_SIGINFO, and `rt_sigframe`. Behind either lies the floating-point
-//! area: an FSAVE header of 112 bytes, then the FXSAVE image, aligned to 64. There is no vDSO; a handler without restorer
+//! area: an FSAVE header of 112 bytes, then the image of FXSAVE or XSAVE, aligned to 64. There is no vDSO; a handler without restorer
 //! returns to Demotic's trampoline page, whose code is that of the kernel's `retcode`.
 
 use super::frame64::{FIX_EFLAGS, clear_entry_flags, selector, stack_for_frame};
@@ -57,11 +57,16 @@ fn get(frame: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes)
 }
 
+/// The components of the guest's XSAVE.
+fn xcr0(task: &Task) -> u64 {
+    task.process.engine.features().xcr0()
+}
+
 /// The floating-point area: header and image.
-fn fp_area(task: &Task) -> [u8; FSAVE as usize + fpstate::SIZE] {
+fn fp_area(task: &Task) -> Vec<u8> {
     let state = &task.cpu.state;
     let x87 = &state.x87;
-    let mut area = [0u8; FSAVE as usize + fpstate::SIZE];
+    let mut area = vec![0u8; FSAVE as usize];
     // convert_from_fxsr (arch/x86/kernel/fpu/regset.c).
     put(&mut area, 0, u64::from(x87.cw) | 0xffff_0000);
     put(&mut area, 4, u64::from(x87.sw) | 0xffff_0000);
@@ -76,9 +81,9 @@ fn fp_area(task: &Task) -> [u8; FSAVE as usize + fpstate::SIZE] {
         area[at..at + 8].copy_from_slice(&st.mant.to_le_bytes());
         area[at + 8..at + 10].copy_from_slice(&st.se.to_le_bytes());
     }
-    // `status`, then X86_FXSR_MAGIC (0): an FXSAVE image follows.
+    // `status`, then X86_FXSR_MAGIC (0): an image follows.
     area[108..110].copy_from_slice(&x87.sw.to_le_bytes());
-    area[FSAVE as usize..].copy_from_slice(&fpstate::save(state));
+    area.extend(fpstate::save(state, xcr0(task), FSAVE as usize));
     area
 }
 
@@ -105,7 +110,8 @@ fn put_context(task: &Task, frame: &mut [u8], at: usize, area: u64, mask: u64) {
 
 /// Where the area and a frame of `size` bytes go (fpu__alloc_mathframe, get_sigframe).
 fn place(task: &Task, flags: u64, size: usize) -> Result<(u64, u64), Errno> {
-    let area_at = |sp: u64| (sp.wrapping_sub(fpstate::SIZE as u64) & 0xffff_ffff & !63).wrapping_sub(FSAVE);
+    let image = fpstate::size(xcr0(task)) as u64;
+    let area_at = |sp: u64| (sp.wrapping_sub(image) & 0xffff_ffff & !63).wrapping_sub(FSAVE);
     let frame_at = |sp: u64| {
         let sp = area_at(sp).wrapping_sub(size as u64);
         ((sp.wrapping_add(4) & !15).wrapping_sub(4)) & 0xffff_ffff
@@ -194,11 +200,13 @@ fn load_segment(task: &mut Task, segment: usize, selector: u16) {
 /// Takes over a `sigcontext_32`.
 fn restore_context(task: &mut Task, context: &[u8; 88]) -> Result<(), Errno> {
     let area = u64::from(get(context, 76));
-    let mut image = [0; fpstate::SIZE];
+    let mut image = [0; fpstate::MOST];
+    let xcr0 = xcr0(task);
+    let image = &mut image[..fpstate::size(xcr0)];
     let mut header = [0; FSAVE as usize];
     if area != 0 {
         task.mem.read_bytes(area, &mut header)?;
-        task.mem.read_bytes(area + FSAVE, &mut image)?;
+        task.mem.read_bytes(area + FSAVE, image)?;
     }
     let cs = get(context, 60) as u16 | 3;
     let mode = match cs {
@@ -220,12 +228,12 @@ fn restore_context(task: &mut Task, context: &[u8; 88]) -> Result<(), Errno> {
     state.mode = mode;
     state.set_eflags(state.eflags() & !FIX_EFLAGS | get(context, 64) & FIX_EFLAGS);
     if area != 0 {
-        fpstate::restore(state, &image);
+        // What the kernel masks in frames of 32-bit programs.
+        image[26..28].fill(0);
+        fpstate::restore(state, image, xcr0).ok_or(Errno::EFAULT)?;
         restore_fsave_header(task, &header);
     } else {
-        state.x87 = Default::default();
-        state.mxcsr = 0x1f80;
-        state.xmm = [[0; 2]; 16];
+        fpstate::reset(state);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The x86-64 signal frame: what x64_setup_rt_frame and rt_sigreturn do (arch/x86/kernel/signal_64.c, signal.c).
 //!
 //! From low to high addresses: return address (the restorer), `ucontext`, `siginfo`, then the FXSAVE area, aligned to 64.
-//! The CPU that the guest sees has no XSAVE, so the area is a plain 512-byte image and uc_flags has no UC_FP_XSTATE.
+//! With XSAVE the area is longer ([`fpstate`]), and uc_flags has UC_FP_XSTATE.
 
 use super::{AltStack, SS_AUTODISARM, SS_DISABLE, fpstate};
 use crate::errno::Errno;
@@ -20,6 +20,8 @@ mod at {
 
 /// UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS (asm/ucontext.h).
 const UC_FLAGS: u64 = 6;
+/// UC_FP_XSTATE: the area is what XSAVE stores.
+const UC_FP_XSTATE: u64 = 1;
 /// `sigcontext_64`'s general registers in order: indices into [`demotic_engine::GuestState::gpr`].
 const ORDER: [usize; 16] =
     [8, 9, 10, 11, 12, 13, 14, 15, reg::RDI, reg::RSI, reg::RBP, reg::RBX, reg::RDX, reg::RAX, reg::RCX, reg::RSP];
@@ -74,7 +76,8 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
     }
     // 128 bytes below the stack pointer belong to the interrupted function (x86-64 psABI, the red zone).
     let sp = task.cpu.state.gpr[reg::RSP].wrapping_sub(128);
-    let fp_at = |sp: u64| sp.wrapping_sub(fpstate::SIZE as u64) & !63;
+    let xcr0 = task.process.engine.features().xcr0();
+    let fp_at = |sp: u64| sp.wrapping_sub(fpstate::size(xcr0) as u64) & !63;
     let frame_at = |sp: u64| (fp_at(sp).wrapping_sub(at::SIZE as u64) & !15).wrapping_sub(8);
     let frame_addr = stack_for_frame(task, action.flags, sp, frame_at).ok_or(Errno::EFAULT)?;
     // Only the frame's address depends on where it is, so the area's follows from it in the same way.
@@ -83,7 +86,7 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
 
     let mut frame = [0u8; at::SIZE];
     put(&mut frame, 0, action.restorer);
-    put(&mut frame, at::UC, UC_FLAGS);
+    put(&mut frame, at::UC, UC_FLAGS | if xcr0 == 0 { 0 } else { UC_FP_XSTATE });
     let alt = task.signal.altstack;
     put(&mut frame, at::STACK, alt.sp);
     put(&mut frame, at::STACK + 8, u64::from(alt.flags));
@@ -106,7 +109,7 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
     if action.flags & super::sa::SIGINFO != 0 {
         frame[at::INFO..].copy_from_slice(info);
     }
-    task.mem.write_bytes(area, &fpstate::save(state))?;
+    task.mem.write_bytes(area, &fpstate::save(state, xcr0, 0))?;
     task.mem.write_bytes(frame_addr, &frame)?;
     if alt.flags & SS_AUTODISARM != 0 {
         task.signal.altstack = AltStack { sp: 0, flags: SS_DISABLE, size: 0 };
@@ -147,9 +150,11 @@ pub fn sigreturn(task: &mut Task) -> Result<(), Errno> {
     let mut frame = [0u8; at::SIZE];
     task.mem.read_bytes(frame_addr, &mut frame)?;
     let area = get(&frame, at::REGS + 184);
-    let mut image = [0; fpstate::SIZE];
+    let xcr0 = task.process.engine.features().xcr0();
+    let mut image = [0; fpstate::MOST];
+    let image = &mut image[..fpstate::size(xcr0)];
     if area != 0 {
-        task.mem.read_bytes(area, &mut image)?;
+        task.mem.read_bytes(area, image)?;
     }
     let cs = get(&frame, at::REGS + 144) as u16 | 3;
     let mode = match cs {
@@ -172,11 +177,9 @@ pub fn sigreturn(task: &mut Task) -> Result<(), Errno> {
         state.seg_sel[seg::SS] = (get(&frame, at::REGS + 144) >> 48) as u16 | 3;
     }
     if area != 0 {
-        fpstate::restore(state, &image);
+        fpstate::restore(state, image, xcr0).ok_or(Errno::EFAULT)?;
     } else {
-        state.x87 = Default::default();
-        state.mxcsr = 0x1f80;
-        state.xmm = [[0; 2]; 16];
+        fpstate::reset(state);
     }
     task.signal.set_blocked(get(&frame, at::SIGMASK));
     let alt = AltStack {

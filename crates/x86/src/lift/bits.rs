@@ -40,7 +40,7 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
                 let offset = l.ea_offset();
                 let sum = l.b.add(offset, bytes);
                 let mask = l.address_ty().mask();
-                let sum = if l.insn.is_ip_rel_memory_operand() { sum } else { l.b.andi(sum, mask) };
+                let sum = l.b.andi(sum, mask);
                 let at = l.linear(l.insn.memory_segment(), sum);
                 dst = Place::Mem(at, ty, attr);
             }

@@ -5,6 +5,7 @@
 
 pub mod alu;
 pub mod atomic;
+pub mod avx;
 pub mod bits;
 pub mod bmi;
 pub mod branch;
@@ -20,6 +21,7 @@ pub mod string;
 pub mod system;
 pub mod x87;
 
+use crate::features::Features;
 use demotic_ir::block::{Term, Val};
 use demotic_ir::build::Builder;
 use demotic_ir::interp::{ATTR_ALIGN16, ATTR_RMW, ATTR_STACK};
@@ -101,12 +103,14 @@ pub struct Lifter<'a> {
     pub pc: u64,
     /// Address behind it.
     pub next: u64,
+    /// What the guest's processor can do.
+    pub features: Features,
 }
 
 impl<'a> Lifter<'a> {
     /// A lifter for one decoded instruction.
-    pub fn new(b: &'a mut Builder, insn: &'a Instruction, mode: Mode, pc: u64, next: u64) -> Self {
-        Lifter { b, insn, mode, pc, next }
+    pub fn new(b: &'a mut Builder, insn: &'a Instruction, mode: Mode, pc: u64, next: u64, features: Features) -> Self {
+        Lifter { b, insn, mode, pc, next, features }
     }
 
     /// Whether this is 64-bit code.
@@ -199,7 +203,10 @@ impl<'a> Lifter<'a> {
     pub fn stack_attr(&self) -> u64 {
         let base = self.insn.memory_base().full_register();
         let stack = match self.mode {
-            Mode::Long => matches!(base, Register::RSP | Register::RBP) && !self.insn.has_segment_prefix(),
+            Mode::Long => {
+                matches!(base, Register::RSP | Register::RBP)
+                    && !matches!(self.insn.segment_prefix(), Register::FS | Register::GS)
+            }
             _ => self.insn.memory_segment() == Register::SS,
         };
         if stack { ATTR_STACK } else { 0 }

@@ -3,7 +3,7 @@
 use super::sse_int::{is_mmx, source};
 use super::{ALL, Flow, Lifter, Place};
 use demotic_ir::block::Val;
-use demotic_ir::ops::{Op, ShaFn};
+use demotic_ir::ops::{GaloisFn, Op, ShaFn};
 use demotic_ir::slot::Slot;
 use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
@@ -171,6 +171,16 @@ pub fn sha(l: &mut Lifter, step: ShaFn) -> Flow {
     Flow::Next
 }
 
+/// gf2p8mulb, gf2p8affineqb, gf2p8affineinvqb.
+pub fn galois(l: &mut Lifter, what: GaloisFn) -> Flow {
+    let b = source(l, 1, true);
+    let a = dest(l);
+    let constant = if l.count() == 3 { imm(l) << 8 } else { 0 };
+    let r = l.b.op_imm(Op::VGalois, Ty::V128, &[a, b], what as u64 | constant);
+    l.write(0, r);
+    Flow::Next
+}
+
 /// AES steps; keygenassist has a round constant.
 pub fn aes(l: &mut Lifter, step: demotic_ir::ops::AesFn) -> Flow {
     let b = source(l, 1, true);
@@ -187,7 +197,10 @@ pub fn compare_strings(l: &mut Lifter, implicit: bool, mask: bool) -> Flow {
     let a = dest(l);
     let n = imm(l) | u64::from(implicit) << 8;
     // REX.W makes the lengths 64-bit ones.
-    let wide = matches!(l.insn.mnemonic(), Mnemonic::Pcmpestri64 | Mnemonic::Pcmpestrm64);
+    let wide = matches!(
+        l.insn.mnemonic(),
+        Mnemonic::Pcmpestri64 | Mnemonic::Pcmpestrm64 | Mnemonic::Vpcmpestri64 | Mnemonic::Vpcmpestrm64
+    );
     let mut length = |r: usize| {
         if implicit {
             return l.b.c(Ty::I64, 0);

@@ -6,6 +6,7 @@ use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
+use demotic_ir::xstate::{Form, Request};
 
 /// Nothing to do: nop, pause, prefetch, endbr, hints.
 pub fn nop(_: &mut Lifter) -> Flow {
@@ -43,6 +44,46 @@ pub fn sysenter(l: &mut Lifter) -> Flow {
 /// cpuid, rdtsc, rdtscp, xgetbv, rdpid: the environment answers.
 pub fn service(l: &mut Lifter, what: Service) -> Flow {
     Flow::End(Term::Service { what, args: [Val::NONE; 2], next: l.next })
+}
+
+/// Whether the processor has the instruction; otherwise it is #UD.
+pub fn advertised(l: &mut Lifter, f: impl FnOnce(&mut Lifter) -> Flow) -> Flow {
+    if l.features.allow(l.insn.code()) { f(l) } else { l.fault(6) }
+}
+
+/// xsave, xsaveopt, xsavec, xrstor and their 64-bit forms.
+pub fn xstate(l: &mut Lifter, form: Form, wide: bool) -> Flow {
+    let addr = l.ea();
+    let code = l.b.c(Ty::I64, Request::code(form, wide));
+    Flow::End(Term::Service { what: Service::Xstate, args: [addr, code], next: l.next })
+}
+
+/// rdrand, rdseed, rdpid: the environment writes the register.
+pub fn into_register(l: &mut Lifter, what: Service) -> Flow {
+    let r = l.insn.op_register(0);
+    let number = l.b.c(Ty::I64, r.number() as u64);
+    let width = l.b.c(Ty::I64, 8 * r.size() as u64);
+    Flow::End(Term::Service { what, args: [number, width], next: l.next })
+}
+
+/// rdfsbase, rdgsbase.
+pub fn read_base(l: &mut Lifter, segment: usize) -> Flow {
+    let v = l.b.get(Ty::I64, Slot::seg_base(segment));
+    let ty = l.ty(0);
+    let v = l.b.zext(ty, v);
+    l.write(0, v);
+    Flow::Next
+}
+
+/// wrfsbase, wrgsbase: #GP when the address is not canonical.
+pub fn write_base(l: &mut Lifter, segment: usize) -> Flow {
+    let v = l.read(0);
+    let v = l.b.zext(Ty::I64, v);
+    let same = l.b.op_imm(Op::Sext, Ty::I64, &[v], 48);
+    let bad = l.b.xor(v, same);
+    l.b.op(Op::CheckGp, Ty::I64, &[bad]);
+    l.b.set(Slot::seg_base(segment), v);
+    Flow::Next
 }
 
 /// mfence, lfence, sfence.
