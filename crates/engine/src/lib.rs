@@ -22,6 +22,8 @@ mod store;
 mod targets;
 #[cfg(target_arch = "x86_64")]
 mod x87;
+#[cfg(target_arch = "aarch64")]
+mod x87_insn;
 
 pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;
