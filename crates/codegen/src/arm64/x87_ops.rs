@@ -355,10 +355,15 @@ impl Emit<'_> {
 
     /// Puts it down where code runs on.
     pub(super) fn x87_cold_between(&mut self) {
+        if self.x87.is_none() {
+            // Behind the terminal: the next block has begun.
+            self.fixed_place = self.next.map(|block| Place { block, index: 0, values: Vec::new() });
+        }
         let over = self.buf.label();
         self.w_to(branch::B, over, Field::Arm26);
         self.x87_cold();
         self.buf.bind(over);
+        self.fixed_place = None;
     }
 
     /// The address of an operand in memory, as a register that stays and an offset.
@@ -508,9 +513,6 @@ impl Emit<'_> {
                 self.x87_finish(work, C1::Zero, &[(keep, m, s)], &changed[..usize::from(from != to)], None);
             }
             Insn::Arith { op, reversed, to, from, pops } => {
-                if op == Op::XDiv {
-                    return self.x87_by_helper(g, insn);
-                }
                 self.x87_arith(g, insn, op, reversed, to, from, pops);
             }
             Insn::Compare { with, flags, pops, .. } => self.x87_compare(g, insn, Some(with), flags, pops),
@@ -520,9 +522,9 @@ impl Emit<'_> {
     }
 
     /// The other operand in temporaries, when it is there and there is room for it.
-    fn x87_other(&mut self, work: &Work, i: u8) -> Option<(Reg, Reg)> {
+    fn x87_other(&mut self, work: &Work, i: u8, crowded: bool) -> Option<(Reg, Reg)> {
         let slot = self.x87_slot(i);
-        if work.flags.is_some() {
+        if work.flags.is_some() || crowded {
             self.x87_evict(slot);
             return None;
         }
@@ -562,12 +564,19 @@ impl Emit<'_> {
         work.load = memory.map(|m| m.0);
         // The other operand where it is, if it is in temporaries.
         let other = match from {
-            From::St(i) => self.x87_other(&work, i),
+            From::St(i) => self.x87_other(&work, i, op == Op::XDiv),
             _ => None,
         };
+        if op == Op::XDiv && work.flags.is_some() {
+            // Not enough temporaries.
+            self.put_flags(&mut work);
+            return self.x87_by_helper(g, insn);
+        }
         let same = matches!(from, From::St(i) if self.x87_slot(i) == to);
         let (ma, sa) = self.x87_own(to);
         let h = self.scratch();
+        // A division needs two more.
+        let more = if op == Op::XDiv { Some((self.scratch(), self.scratch())) } else { None };
         self.x87_taken(&mut work);
         let (mb, sb) = match (memory, other, from) {
             (Some((at, integer)), ..) => {
@@ -588,6 +597,8 @@ impl Emit<'_> {
         let mut p = Piece::default();
         if op == Op::XMul {
             self.x87_mul(&mut work, &mut p, regs, to, commit);
+        } else if let Some(more) = more {
+            self.x87_div(&mut work, &mut p, regs, more, reversed, to, commit);
         } else {
             let negate = match (op, reversed) {
                 (Op::XSub, false) => Some(false),
@@ -662,6 +673,109 @@ impl Emit<'_> {
         out.mov(ma, ZR);
         out.mov(h, ZR);
         out.b(commit);
+        work.pieces.push(out);
+    }
+
+    /// The flags where they were before [`Emit::x87_begin`].
+    fn put_flags(&mut self, work: &mut Work) {
+        if work.flags.take().is_some() {
+            // Nothing has destroyed them yet.
+            self.saved_flags = None;
+        }
+    }
+
+    /// Quotient of a and b to a; b is in S2 and S0. `reversed`: of b and a.
+    #[allow(clippy::too_many_arguments, reason = "registers")]
+    fn x87_div(
+        &mut self,
+        work: &mut Work,
+        p: &mut Piece,
+        r: Regs,
+        more: (Reg, Reg),
+        reversed: bool,
+        slot: i8,
+        commit: Label,
+    ) {
+        let Regs { ma, sa, mb, sb, h } = r;
+        let (t, u) = more;
+        let inexact = self.x87_inexact();
+        let (n, v) = if reversed { (mb, ma) } else { (ma, mb) };
+        let (sn, sd) = if reversed { (sb, sa) } else { (sa, sb) };
+        let [less, go, fix, fixed, fix2, fixed2, special] = [(); 7].map(|()| self.buf.label());
+        p.if_bit(false, v, 63, special);
+        p.sub(sa, sn, sd);
+        p.cmp(n, v);
+        p.b_if(Cond::Cc, less);
+        p.add_imm(sa, sa, 0xfff);
+        p.w(int::ubfiz(X, u, n, 31, 1));
+        p.lsr(n, n, 1);
+        p.bind(go);
+        p.w(logic_imm(Logic::Ands, ZR, sa, EXPONENTS));
+        p.b_if(Cond::Ne, special);
+        // Two digits of 32 bits, each estimated by the upper half of the divisor (Knuth, volume 2, 4.3.1, algorithm D).
+        p.lsr(S0, v, 32);
+        p.w(int::ubfx(X, S1, v, 0, 32));
+        p.shift(Two::Udiv, h, n, S0);
+        p.w(int::three(Three::Msub, X, n, h, S0, n));
+        p.w(int::three(Three::Madd, X, t, h, S1, ZR));
+        p.w(int::logic(Logic::Orr, X, n, u, n, Shift::Lsl, 32));
+        p.cmp(t, n);
+        p.b_if(Cond::Hi, fix);
+        p.bind(fixed);
+        p.sub(n, n, t);
+        p.shift(Two::Udiv, u, n, S0);
+        p.w(int::three(Three::Msub, X, n, u, S0, n));
+        p.w(int::three(Three::Madd, X, t, u, S1, ZR));
+        p.lsl(n, n, 32);
+        p.cmp(t, n);
+        p.b_if(Cond::Hi, fix2);
+        p.bind(fixed2);
+        p.sub(n, n, t);
+        p.w(int::arith(Arith::Add, X, h, u, h, Shift::Lsl, 32));
+        // More than half of the divisor is left, or less: exactly half never is.
+        p.sub(t, v, n);
+        p.w(int::logic(Logic::Orr, X, inexact, inexact, n, Shift::Lsl, 0));
+        p.cmp(n, t);
+        p.w(int::carry(Arith::Add, X, ma, h, ZR));
+        p.if_bit(false, ma, 63, work.slow);
+
+        let mut out = Piece::at(less);
+        out.add_imm(sa, sa, 0xffe);
+        out.mov(u, ZR);
+        out.b(go);
+        work.pieces.push(out);
+        for (q, fix, fixed) in [(h, fix, fixed), (u, fix2, fixed2)] {
+            // The digit was one or two too much.
+            let mut out = Piece::at(fix);
+            out.sub_imm(q, q, 1);
+            out.sub(t, t, S1);
+            out.w(int::arith(Arith::Adds, X, n, n, S0, Shift::Lsl, 32));
+            out.b_if(Cond::Cs, fixed);
+            out.cmp(t, n);
+            out.b_if(Cond::Ls, fixed);
+            out.sub_imm(q, q, 1);
+            out.sub(t, t, S1);
+            out.w(int::arith(Arith::Add, X, n, n, S0, Shift::Lsl, 32));
+            out.b(fixed);
+            work.pieces.push(out);
+        }
+        // Zero divided by a usual number.
+        let mut out = Piece::at(special);
+        if !reversed {
+            let word = memory::pair(true, Pair::X, ma, sa, self.x87_base(), 16 * i64::from(slot), memory::Mode::Offset);
+            out.w(word.unwrap_or(branch::brk(9)));
+            out.unless_zero(ma, sa, S1, work.slow);
+            out.if_bit(true, sb, BOXED, work.slow);
+            out.lsl(sa, sa, 63 - BOXED_SIGN);
+            out.logic(Logic::Eor, sa, sa, sb);
+            out.lsr(sa, sa, 63);
+            out.zero_word(sa);
+            out.mov(ma, ZR);
+            out.mov(h, ZR);
+            out.b(commit);
+        } else {
+            out.b(work.slow);
+        }
         work.pieces.push(out);
     }
 
@@ -958,7 +1072,7 @@ impl Emit<'_> {
         work.load = memory.map(|m| m.0);
         let (ma, sa) = self.x87_operand(top);
         let other = match with {
-            Some(From::St(i)) => self.x87_other(&work, i),
+            Some(From::St(i)) => self.x87_other(&work, i, false),
             _ => None,
         };
         let d = self.scratch();
