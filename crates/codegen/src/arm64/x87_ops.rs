@@ -6,6 +6,7 @@
 //!
 //! S0, S1, S2 and temporaries of the operation are all that is written before the last instruction, which is the store of the result.
 
+use super::analysis::IN_NZCV;
 use super::mem::Mode;
 use super::regs::{S0, S1, S2};
 use super::x87::{C1, Group, What, live};
@@ -276,7 +277,9 @@ impl Emit<'_> {
 
     /// Begins an instruction; `flags`: its code destroys NZCV.
     fn x87_begin(&mut self, g: Group, insn: Insn, flags: bool) -> Work {
-        let flags = if flags && !self.nzcv_free(g.end) {
+        // Where memory can fault, the flags of before are shown.
+        let shown = g.addr.is_some() && self.plan.flags_home[g.first] & IN_NZCV != 0;
+        let flags = if flags && (!self.nzcv_free(g.end) || shown) {
             let t = self.scratch();
             self.w(branch::mrs(t, SysReg::Nzcv));
             self.saved_flags = Some(t.n() as u8);
@@ -1109,7 +1112,7 @@ impl Emit<'_> {
                 p.logic(Logic::Eor, S1, sa, sb);
                 p.if_bit(true, S1, 63, signs);
                 p.cmp(sa, sb);
-                p.w(int::ccmp(true, X, ma, mb, 0, Cond::Eq));
+                p.w(int::ccmp(false, X, ma, mb, 0, Cond::Eq));
                 p.b_if(Cond::Eq, equal);
                 // Words and significands as one number.
                 p.cmp(ma, mb);
