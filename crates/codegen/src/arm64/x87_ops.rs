@@ -278,8 +278,9 @@ impl Emit<'_> {
     /// Begins an instruction; `flags`: its code destroys NZCV.
     fn x87_begin(&mut self, g: Group, insn: Insn, flags: bool) -> Work {
         // Where memory can fault, the flags of before are shown.
-        let shown = g.addr.is_some() && self.plan.flags_home[g.first] & IN_NZCV != 0;
-        let flags = if flags && (!self.nzcv_free(g.end) || shown) {
+        let needed = |e: &Self| e.books.in_flags.iter().any(|&v| e.an.end[usize::from(v)] >= g.first);
+        let shown = g.addr.is_some() && (self.plan.flags_home[g.first] & IN_NZCV != 0 || needed(self));
+        let flags = if flags && (shown || !self.nzcv_free(g.end)) {
             let t = self.scratch();
             self.w(branch::mrs(t, SysReg::Nzcv));
             self.saved_flags = Some(t.n() as u8);
@@ -787,7 +788,7 @@ impl Emit<'_> {
         let Regs { ma, sa, mb, mut sb, h } = r;
         let inexact = self.x87_inexact();
         let slow = work.slow;
-        let [turned, rest, carry, round, fix, back] = [(); 6].map(|()| self.buf.label());
+        let [turned, rest, carry, round, fix, back, fix2, back2] = [(); 8].map(|()| self.buf.label());
         match negate {
             Some(true) => p.eor_imm(sa, sa, SIGN),
             Some(false) => {
@@ -816,8 +817,13 @@ impl Emit<'_> {
         out.orr_imm(h, h, SIGN);
         out.add_imm(sa, sa, 1);
         out.if_bit(true, sa, 13, slow);
-        out.b(round);
+        // No further carry.
+        out.round(ma, h, S0, fix2);
+        out.bind(back2);
+        out.logic(Logic::Orr, inexact, inexact, S0);
+        out.b(commit);
         work.pieces.push(out);
+        work.pieces.push(Piece::fix(ma, S0, fix2, back2));
 
         // b is the greater one.
         let mut out = Piece::at(turned);
