@@ -10,9 +10,9 @@ use crate::memory::GuestMemory;
 use crate::store::{Key, RegionCode, Store, Way};
 use crate::targets::Targets;
 use crate::{GuestState, interrupt};
-use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
 #[cfg(target_arch = "aarch64")]
 use demotic_codegen::frame::X87_INSN;
+use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
 use demotic_codegen::{ADJUST, ATTEMPT, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub, X87};
 use demotic_host::map::Stack;

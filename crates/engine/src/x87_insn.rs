@@ -52,9 +52,7 @@ impl Ops<'_> {
             From::St(i) => self.st(i),
             From::Real(Ty::F80) => V { lo: raw.lo, hi: raw.hi & 0xffff },
             From::Real(ty) => self.op(Op::XFromF, ty, u64::from(of_arithmetic), &[V::from(raw.lo & ty.mask())]),
-            From::Int(ty) => {
-                self.op(Op::XFromInt, Ty::F80, u64::from(ty.bits()), &[V::from(raw.lo & ty.mask())])
-            }
+            From::Int(ty) => self.op(Op::XFromInt, Ty::F80, u64::from(ty.bits()), &[V::from(raw.lo & ty.mask())]),
         }
     }
 

@@ -28,6 +28,7 @@ const PROGRAM: &str = "4983c7014c89f84869c0674523014831c34811d948c1c10751e8e9000
 
 /// x87: sums and differences of all signs and distances, products, quotients, zeros, conversions, comparisons, flags kept across, a loop with numbers on
 /// the stack, and the same end.
+#[cfg(target_arch = "aarch64")]
 const X87_PROGRAM: &str = "4983c701c70703000000c74704db0f494048b89a9999999999b9bf48894708db07d94704dd4708d8c9d8c2dcc24939efdee90f92c1d8f1d9\
     c9d9e8d8e9def1d9e0d9eed8c1d9eed8c9dec1dc4708d84f04da07d95710dd5718d9c0db7f20db6f20d9c0db5f30d9c0dd4f38dbf17602d9\
     e1dde1dfe080e445ded9dee9dd4718d8e0d95740dec1d9fadd5f4831c9d9e8d94704dcc1dcc983c10183f90375f4ddd9db7f504939ef0f85\

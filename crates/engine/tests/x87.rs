@@ -113,7 +113,8 @@ fn usual(rng: &mut Rng, x: &mut X87) {
     for r in &mut x.st {
         let run = !0u64 << rng.below(64);
         r.mant = 1 << 63 | [rng.bits(), run, !run, rng.bits() & run][rng.below(4) as usize];
-        r.se = 0x3fff + [rng.below(3), rng.below(20), rng.below(140)][rng.below(3) as usize] as u16 | rng.bits() as u16 & 0x8000;
+        let exponent = 0x3fff + [rng.below(3), rng.below(20), rng.below(140)][rng.below(3) as usize] as u16;
+        r.se = exponent | rng.bits() as u16 & 0x8000;
         if rng.one_in(8) {
             (r.mant, r.se) = (0, r.se & 0x8000);
         }
@@ -177,7 +178,8 @@ fn random_code_runs_the_same_translated() {
         }
         let mut data = vec![0; DATA];
         for word in data.chunks_mut(8) {
-            let v = if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
+            let v =
+                if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
             word.copy_from_slice(&v.to_le_bytes());
         }
         // A control word.

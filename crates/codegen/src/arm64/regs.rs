@@ -87,7 +87,7 @@ pub(super) struct Books {
     pub loc: Vec<W>,
     /// Number of low bits that may be other than zero in a general register.
     pub bits: Vec<u8>,
-    temps: [Own; 7],
+    temps: [Own; TEMPS.len()],
     vtemps: [Own; VTEMPS as usize],
     /// Temporaries that the current operation uses.
     pinned: u32,

@@ -13,19 +13,19 @@
 //! the interpreter do all of it. Operands that are out of the ordinary, and results that get there, have the instruction executed as a whole by a
 //! helper ([`crate::frame::X87_INSN`]), which neither moves TOP nor changes tags in memory: what the code believes stays true.
 
-use super::regs::{FRAME, Own, S0, S1, S2, TEMPS};
+use super::regs::{FRAME, Own, S0, S1, TEMPS};
 use super::{Cold, Emit};
-use crate::frame::{Frame, X87_ENTER};
+use crate::frame::{Frame, X87_ENTER, X87_LEAVE};
 use crate::x64::x87::{Host, is_x87, recognise};
 use crate::x87::{self, From, Insn, Live, TOP_TAG};
-use crate::{Loc, Place, Stub};
+use crate::{Loc, Place};
 use core::mem::offset_of;
 use demotic_asm::arm64::branch;
 use demotic_asm::arm64::int::{self, Arith, Logic};
 use demotic_asm::arm64::mem::{self, Access, Mode, Pair};
 use demotic_asm::arm64::{Imm12, LogicImm, Number, Reg, Shift, Sz, ZR, x};
 use demotic_asm::buffer::{Field, Label};
-use demotic_ir::block::{Block, Val};
+use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
 use demotic_ir::ty::Ty;
@@ -220,7 +220,7 @@ impl Usage {
             let from = usize::from(mark.first);
             let to = block.marks.get(m + 1).map_or(n, |next| usize::from(next.first));
             // The control word is where it always is.
-            let reads_control = |x: &demotic_ir::block::Inst| x.op == Op::Get && x.imm == u64::from(Slot::FCW.0);
+            let reads_control = |x: &Inst| x.op == Op::Get && x.imm == u64::from(Slot::FCW.0);
             let Some(first) = (from..to).find(|&k| is_x87(&block.insts[k]) && !reads_control(&block.insts[k])) else {
                 continue;
             };
@@ -411,9 +411,7 @@ impl Emit<'_> {
     /// Gives up temporaries that hold what is in memory, or has C1 in memory. False when there are none.
     pub(super) fn x87_make_room(&mut self) -> bool {
         let Some(s) = &mut self.x87 else { return false };
-        let pinned = |t: u8| {
-            TEMPS.iter().position(|&k| k == t).is_some_and(|k| self.books.is_pinned(k))
-        };
+        let pinned = |t: u8| TEMPS.iter().position(|&k| k == t).is_some_and(|k| self.books.is_pinned(k));
         if let Some(k) = s.cache.iter().position(|&(_, m, w)| !pinned(m) && !pinned(w)) {
             let (_, m, w) = s.cache.remove(k);
             for t in [m, w] {
@@ -701,9 +699,7 @@ impl Emit<'_> {
     fn loops(&self) -> bool {
         use demotic_ir::block::Term;
         match self.block.term {
-            Term::Branch { taken, fall, .. } => {
-                (taken.block == Some(self.number)) != (fall.block == Some(self.number))
-            }
+            Term::Branch { taken, fall, .. } => (taken.block == Some(self.number)) != (fall.block == Some(self.number)),
             _ => false,
         }
     }
@@ -734,9 +730,8 @@ impl Emit<'_> {
         place
     }
 
-    /// A jump into code that has the state in the interpreter's form: for reads and writes of the status and tag words.
+    /// The state goes where the interpreter finds it: for reads and writes of the status and tag words.
     pub(super) fn x87_to_state(&mut self) {
-        self.call_helper(crate::frame::X87_LEAVE, 0);
-        let _ = (Stub::X87, S2);
+        self.call_helper(X87_LEAVE, 0);
     }
 }
