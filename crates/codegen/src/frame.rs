@@ -1,5 +1,6 @@
 //! What translated code runs on: the frame of one guest thread, addressed by the frame register.
 
+use crate::x87::Live;
 use demotic_ir::interp::V;
 use demotic_ir::state::GuestState;
 
@@ -34,6 +35,9 @@ pub struct Target {
     /// Host address of the block's entry.
     pub host: u64,
 }
+
+/// Offset of the x87 status word.
+pub const FRAME_STATUS: usize = core::mem::offset_of!(Frame, state.x87.sw);
 
 /// Entries of that table, which is aligned to its size in bytes; the index of a guest address is [`index`].
 pub const TARGETS: usize = 4096;
@@ -78,6 +82,8 @@ pub struct Frame {
     pub x87_ready: u64,
     /// Address of the code that calls the helper for [`X87_ENTER`]. Set on the way in.
     pub x87_load: u64,
+    /// AArch64 hosts: the guest's x87 state while translated code works on it.
+    pub x87: Live,
     /// Result of a helper.
     pub result: V,
     /// Operands of a helper or of a terminal.
@@ -94,6 +100,9 @@ pub struct Frame {
 pub const X87_ENTER: u64 = 1 << 16;
 /// The same: it comes back to the frame.
 pub const X87_LEAVE: u64 = 2 << 16;
+/// A whole x87 instruction that translated code has no fast way for (AArch64 hosts): opcode in bits 8 to 15, second byte in bits 0 to 7 as
+/// [`crate::x87::Insn`] has them; `imm` is what [`crate::x87::stack`] made, a memory operand is in `args[0]`.
+pub const X87_INSN: u64 = 3 << 16;
 
 /// Why translated code was left; what `enter` returns.
 pub mod kind {

@@ -23,6 +23,7 @@ pub mod frame;
 pub mod plan;
 pub mod target;
 pub mod x64;
+pub mod x87;
 
 use demotic_asm::buffer::Field;
 use demotic_ir::block::{Term, Unit, Val};
@@ -207,6 +208,9 @@ pub const REDO: Val = Val(u16::MAX - 3);
 
 /// Stands in [`Place::values`] for a write of a vector register that has not been done: what [`pending`] made, after all values are there.
 pub const PENDING: Val = Val(u16::MAX - 4);
+
+/// Stands in [`Place::values`] for x87 state that the code has not written back to the frame: what the functions of [`x87`] made, in this order.
+pub const X87: Val = Val(u16::MAX - 5);
 
 /// The write of `val` to slot `slot`.
 pub const fn pending(slot: u8, val: Val) -> Loc {

@@ -83,6 +83,12 @@ const INSTRUCTIONS: &[Case] = &[
     ("d9 6f 08", ""),
     ("d9 e8", ""),
     ("da c1", ""),
+    ("d8 c9", ""),
+    ("de e9", ""),
+    ("d8 f1", ""),
+    ("db 2f", ""),
+    ("db 1f", ""),
+    ("d9 e0", ""),
     ("f0 09 07", ""),
     ("87 07", ""),
     ("f0 0f b1 1f", ""),
@@ -131,6 +137,8 @@ const BLOCKS: &[Case] = &[
     ("8b 03 48 83 c3 04 ff 24 c5 00 10 48 00", ""),
     // Horner's rule in long double: fmul, fld, add, faddp, cmp, jne back.
     ("d8 c9 db 28 48 83 c0 10 de c1 48 39 d0 75 f3", ""),
+    // polynomial and dot product in long double: fmul, two fld, fadd, fmulp, faddp, two pointers, cmp, jne back.
+    ("d8 ca 48 83 c0 10 48 83 ea 10 db 68 f0 dc c1 db 6a 10 de c9 de c2 48 39 c1 75 e5", ""),
     // a bit set by lock or, the result used.
     ("8b 07 89 c2 83 ca 04 f0 0f b1 17 75 f5", ""),
     // three comparisons and branches out.

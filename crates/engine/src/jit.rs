@@ -10,10 +10,11 @@ use crate::memory::GuestMemory;
 use crate::store::{Key, RegionCode, Store, Way};
 use crate::targets::Targets;
 use crate::{GuestState, interrupt};
+#[cfg(target_arch = "aarch64")]
+use demotic_codegen::frame::X87_INSN;
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
-#[cfg(target_arch = "x86_64")]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub};
+use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub, X87};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -81,6 +82,7 @@ impl Jit {
             x87_gate: 0,
             x87_ready: 0,
             x87_load: 0,
+            x87: Default::default(),
             result: V::default(),
             args: [V::default(); 4],
             state: GuestState::default(),
@@ -283,6 +285,7 @@ impl Jit {
         let frame = &mut self.core.frame;
         #[cfg(target_arch = "x86_64")]
         crate::x87::to_frame(frame);
+        frame.x87.leave(&mut frame.state.x87);
         store.emitter.store(mode, &frame.snapshot, &mut frame.state);
         state.clone_from(&frame.state);
     }
@@ -339,7 +342,7 @@ impl Jit {
     /// Takes in what a place says besides values.
     fn resolve(&mut self, mut place: Place) -> (Place, Vec<usize>, Vec<(Slot, Val)>) {
         let (mut redo, mut pending) = (Vec::new(), Vec::new());
-        let regs = &mut self.core.frame.snapshot;
+        let Frame { snapshot: regs, x87: live, .. } = &mut self.core.frame;
         let mut done = false;
         place.values.retain(|&(v, loc)| {
             if let (REDO, Loc::Const(op)) = (v, loc) {
@@ -353,6 +356,10 @@ impl Jit {
             if let (ADJUST, Loc::Const(c)) = (v, loc) {
                 let home = &mut regs.gpr[(c >> 32) as usize & 31];
                 *home = home.wrapping_add(c as i32 as u64);
+                return false;
+            }
+            if let (X87, Loc::Const(what)) = (v, loc) {
+                live.apply(what, &regs.gpr);
                 return false;
             }
             let Loc::Gpr(n) = loc else { return true };
@@ -437,11 +444,31 @@ extern "C" fn helper(frame: *mut Frame, what: u64, imm: u64) -> u64 {
         }
         _ => {}
     }
+    #[cfg(target_arch = "aarch64")]
+    match what & !0xffff {
+        X87_ENTER => {
+            core.frame.x87.enter(&core.frame.state.x87);
+            return 0;
+        }
+        X87_INSN => {
+            crate::x87_insn::run(&mut core.frame, &mut core.memory, &mut core.scratch, what, imm);
+            return 0;
+        }
+        X87_LEAVE => {
+            core.frame.x87.leave(&mut core.frame.state.x87);
+            return 0;
+        }
+        _ => {}
+    }
     let op = Op::ALL[what as usize & 0xff];
     let ty = Ty::ALL[(what >> 8) as usize & 0xff];
     #[cfg(target_arch = "x86_64")]
     if op.touches_x87() {
         crate::x87::to_frame(&mut core.frame);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if op.touches_x87() {
+        core.frame.x87.leave(&mut core.frame.state.x87);
     }
     let inst = Inst { op, ty, args: [Val::NONE; 4], imm };
     let args = core.frame.args;

@@ -24,6 +24,8 @@ mod store;
 mod targets;
 #[cfg(target_arch = "x86_64")]
 mod x87;
+#[cfg(target_arch = "aarch64")]
+mod x87_insn;
 
 pub use demotic_x86::features::Features;
 pub use demotic_x86::state::{Descriptor, GuestState};

@@ -344,10 +344,11 @@ impl Analysis {
     fn laziness(&mut self, block: &Block, mode: Mode) {
         let n = block.insts.len();
         let is_address = |user: &Inst, v: Val| {
-            matches!(user.op, Op::Ld | Op::St)
-                && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128)
-                && user.args[0] == v
-                && user.args[1] != v
+            let plain = matches!(user.op, Op::Ld | Op::St)
+                && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128);
+            // Those of x87 instructions, which are emitted as a whole.
+            let x87 = user.op == Op::StUnless || user.op == Op::Ld && user.ty == Ty::F80;
+            (plain || x87) && user.args[0] == v && user.args[1] != v
         };
         // Users that are all plain accesses at this address.
         let only_addresses = |a: &Analysis, i: usize| {

@@ -141,7 +141,7 @@ impl Emit<'_> {
     /// Saves NZCV in x30 for code that overwrites it.
     pub fn save_nzcv(&mut self) {
         self.w(branch::mrs(S2, SysReg::Nzcv));
-        self.saved_flags = true;
+        self.saved_flags = Some(30);
     }
 
     // ---- operations ---------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ impl Emit<'_> {
             self.w(int::lsr_imm(Sz::X, S1, S2, 29));
             self.w(int::bfi(Sz::X, S0, S1, 29, 1));
             self.w(branch::msr(SysReg::Nzcv, S0));
-            self.saved_flags = false;
+            self.saved_flags = None;
         }
         self.books.loc[f] = W::Flags;
         self.books.in_flags.push(f as u16);

@@ -33,12 +33,12 @@ pub(super) struct Late {
     after: Option<Place>,
 }
 
-fn args_offset(k: usize) -> usize {
+pub(super) fn args_offset(k: usize) -> usize {
     offset_of!(Frame, args) + k * size_of::<interp::V>()
 }
 
 impl Emit<'_> {
-    fn call_helper(&mut self, what: u64, imm: u64) {
+    pub(super) fn call_helper(&mut self, what: u64, imm: u64) {
         for w in int::mov_imm(Sz::X, S0, what).collect::<Vec<_>>() {
             self.w(w);
         }

@@ -175,6 +175,9 @@ impl Emit<'_> {
             }
             _ => {
                 let Some((offset, bytes)) = slot_field(slot) else { return self.fail() };
+                if matches!(slot, 47 | 48) {
+                    self.x87_to_state();
+                }
                 let d = self.dest(i);
                 let op = match bytes {
                     1 => Access::Ldrb,
@@ -244,6 +247,9 @@ impl Emit<'_> {
             }
             _ => {
                 let Some((offset, bytes)) = slot_field(slot) else { return self.fail() };
+                if matches!(slot, 46..=48) {
+                    self.x87_to_state();
+                }
                 let mut r = self.rz(val);
                 let width = inst.ty.bits();
                 if width < 8 * bytes && u32::from(self.bits_of(val)) > width {

@@ -21,7 +21,7 @@ use demotic_ir::ty::Ty;
 
 /// An address in the form of an addressing mode.
 #[derive(Clone, Copy, Debug)]
-enum Mode {
+pub(super) enum Mode {
     Off(Reg, i64),
     Index(Reg, Reg, Extend, bool),
 }
@@ -76,7 +76,7 @@ impl Emit<'_> {
         self.an.lazy[k] && self.books.loc[k] == W::Not && self.block.insts[k].op == op
     }
 
-    fn mode(&mut self, addr: Val, scale: u32) -> Mode {
+    pub(super) fn mode(&mut self, addr: Val, scale: u32) -> Mode {
         let inst = self.block.insts[addr.index()];
         if self.is_lazy(addr, Op::Zext) {
             let sum = self.block.insts[inst.args[0].index()];

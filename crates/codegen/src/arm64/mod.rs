@@ -24,6 +24,8 @@ mod runtime;
 mod ssse3;
 mod term;
 mod vector;
+mod x87;
+mod x87_ops;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,12 @@ enum Cold {
     Invalid(Label, Label),
     /// Some instructions and a jump back.
     Fix(Label, Vec<u32>, Label),
+    /// The state of the x87 is not what the block needs: make it so, or go to the version that works on any state.
+    X87Check { label: Label, again: Label, other: Label },
+    /// A piece of an x87 instruction.
+    X87Piece(x87_ops::Piece),
+    /// A whole x87 instruction by a helper.
+    X87Slow(Box<x87_ops::Slow>),
 }
 
 /// One unit being emitted.
@@ -71,8 +79,8 @@ struct Emit<'a> {
     /// What to report instead of the current books (code out of line).
     fixed_place: Option<Place>,
     failed: bool,
-    /// NZCV is in x30 at the moment.
-    saved_flags: bool,
+    /// NZCV is in this register at the moment.
+    saved_flags: Option<u8>,
     /// General registers whose homes lag behind at the moment, and by what.
     lag: Vec<(u8, i32)>,
     cold: Vec<(Cold, Option<Place>)>,
@@ -94,6 +102,14 @@ struct Emit<'a> {
     done: Vec<bool>,
     /// Where the call that is being emitted comes back.
     pending_landing: Option<Label>,
+    /// The live state of the x87, in the version of a block that works on it.
+    x87: Option<x87::State>,
+    /// Its code out of line.
+    x87_pieces: Vec<(Cold, Option<Place>)>,
+    /// The block's code runs into what comes behind it.
+    runs_on: bool,
+    /// Blocks that need their second version, and its label.
+    seconds: Vec<(u32, Label)>,
 }
 
 impl Emit<'_> {
@@ -161,7 +177,7 @@ impl Emit<'_> {
     /// Goes on at an edge: nothing when the code of the target comes next.
     fn go(&mut self, edge: Edge) {
         match edge.block {
-            Some(b) if self.next == Some(b) => {}
+            Some(b) if self.next == Some(b) => self.runs_on = true,
             block => match block.and_then(|b| self.target(b)) {
                 Some(label) => self.w_to(branch::B, label, Field::Arm26),
                 None => self.edge_site(edge.pc),
@@ -180,6 +196,25 @@ impl Emit<'_> {
             self.enter_block(b, layout.get(p + 1).copied());
             self.out.entries[b as usize] = self.buf.offset();
             let label = self.entries[b as usize];
+            self.buf.bind(label);
+            match self.x87_usage() {
+                Some(usage) => {
+                    let other = self.buf.label();
+                    self.seconds.push((b, other));
+                    self.x87_enter(&usage, other);
+                    self.x87_body(&usage);
+                }
+                None => self.block_body(),
+            }
+            // What the code branches to is near, and not where it runs into the next block.
+            if !self.runs_on {
+                self.x87_cold();
+            } else if self.x87_pieces.len() > 60 {
+                self.x87_cold_between();
+            }
+        }
+        for (b, label) in core::mem::take(&mut self.seconds) {
+            self.enter_block(b, None);
             self.buf.bind(label);
             self.block_body();
         }
@@ -215,6 +250,7 @@ impl Emit<'_> {
         let unit = self.unit;
         self.number = b;
         self.next = next;
+        self.runs_on = false;
         self.block = &unit.blocks[b as usize];
         self.plan = Plan::new(self.block);
         let exact = self.request.precision.is_exact();
@@ -286,6 +322,12 @@ impl Emit<'_> {
                     }
                     self.w_to(branch::B, back, Field::Arm26);
                 }
+                Cold::X87Check { label, again, other } => {
+                    self.buf.bind(label);
+                    self.x87_check(again, other);
+                }
+                // Stands behind its block.
+                Cold::X87Piece(_) | Cold::X87Slow(_) => {}
                 Cold::Helper(label, late) => {
                     self.buf.bind(label);
                     self.late_helper(late);
@@ -345,7 +387,11 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         place: None,
         fixed_place: None,
         failed: false,
-        saved_flags: false,
+        saved_flags: None,
+        x87: None,
+        x87_pieces: Vec::new(),
+        runs_on: false,
+        seconds: Vec::new(),
         lag: Vec::new(),
         cold: Vec::new(),
         pool: BTreeMap::new(),

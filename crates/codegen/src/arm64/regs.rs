@@ -36,7 +36,7 @@ pub(super) const S1: Reg = x(17);
 pub(super) const S2: Reg = x(30);
 
 /// General temporaries.
-const TEMPS: [u8; 7] = [19, 20, 21, 22, 23, 24, 25];
+pub(super) const TEMPS: [u8; 7] = [19, 20, 21, 22, 23, 24, 25];
 /// Vector registers 0 to 12 are temporaries for values; 13 to 15 are scratch within one operation.
 pub(super) const VTEMPS: u8 = 13;
 /// Scratch within one operation.
@@ -69,7 +69,7 @@ pub(super) enum W {
 
 /// What is in a temporary.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-enum Own {
+pub(super) enum Own {
     #[default]
     Free,
     Vals(Vec<u16>),
@@ -77,6 +77,8 @@ enum Own {
     Const(u64),
     /// Taken for the current operation.
     Scratch,
+    /// Part of the x87 state.
+    X87,
 }
 
 /// The books of one block.
@@ -85,7 +87,7 @@ pub(super) struct Books {
     pub loc: Vec<W>,
     /// Number of low bits that may be other than zero in a general register.
     pub bits: Vec<u8>,
-    temps: [Own; 7],
+    temps: [Own; TEMPS.len()],
     vtemps: [Own; VTEMPS as usize],
     /// Temporaries that the current operation uses.
     pinned: u32,
@@ -112,6 +114,26 @@ impl Books {
 }
 
 impl Books {
+    /// Says what is in a temporary.
+    pub fn set_own(&mut self, t: usize, own: Own) {
+        self.temps[t] = own;
+    }
+
+    /// Whether the current operation uses a temporary.
+    pub fn is_pinned(&self, t: usize) -> bool {
+        self.pinned >> t & 1 != 0
+    }
+
+    /// The current operation uses these temporaries.
+    pub fn pin(&mut self, regs: &[Reg]) {
+        use demotic_asm::arm64::Number;
+        for r in regs {
+            if let Some(t) = TEMPS.iter().position(|&t| u32::from(t) == r.n()) {
+                self.pinned |= 1 << t;
+            }
+        }
+    }
+
     /// Whether a vector temporary holds nothing.
     pub fn vector_is_free(&self, k: usize) -> bool {
         self.vtemps[k] == Own::Free
@@ -151,9 +173,8 @@ impl Emit<'_> {
     }
 
     /// Notes that the unit cannot be emitted.
-    #[cfg_attr(test, track_caller)]
+    #[track_caller]
     pub fn fail(&mut self) {
-        #[cfg(test)]
         eprintln!("refused at {}, operation {}", std::panic::Location::caller(), self.index);
         self.failed = true;
     }
@@ -175,8 +196,10 @@ impl Emit<'_> {
             return place.clone();
         }
         let mut values = Vec::new();
-        for k in 0..self.index.min(self.books.loc.len()) {
-            if self.an.end[k] < self.index {
+        // Inside a guest instruction of the x87 it is its beginning that counts.
+        let (first, index) = self.x87.as_ref().and_then(|s| s.pending).unwrap_or((self.index, self.index));
+        for k in 0..first.min(self.books.loc.len()) {
+            if self.an.end[k] < index {
                 continue;
             }
             let inst = &self.block.insts[k];
@@ -209,10 +232,11 @@ impl Emit<'_> {
         for &(slot, by) in &self.lag {
             values.push((crate::ADJUST, crate::adjustment(slot, by)));
         }
-        if self.saved_flags {
-            values.push((crate::SAVED_FLAGS, Loc::Gpr(30)));
+        if let Some(r) = self.saved_flags {
+            values.push((crate::SAVED_FLAGS, Loc::Gpr(r)));
         }
-        Place { block: self.number, index: self.index as u32, values }
+        self.x87_report(&mut values);
+        Place { block: self.number, index: index as u32, values }
     }
 
     /// The register that holds a constant already.
@@ -242,6 +266,7 @@ impl Emit<'_> {
         };
         let k = match find(&free).or_else(|| find(&cached)) {
             Some(k) => k,
+            None if self.x87_make_room() => return self.take(),
             None => self.evict(),
         };
         self.books.temps[usize::from(k)] = Own::Scratch;

@@ -66,9 +66,19 @@ impl Emit<'_> {
     fn branch(&mut self, cond: Val, taken: Edge, fall: Edge) {
         let n = self.block.insts.len();
         let test = match self.constant(cond) {
-            Some(c) => return self.go(if c & 1 != 0 { taken } else { fall }),
+            Some(c) => {
+                self.x87_exit();
+                return self.go(if c & 1 != 0 { taken } else { fall });
+            }
             None => self.test(cond, n),
         };
+        if let Some(inner) = self.x87_inner() {
+            // One of the two is this block.
+            let again = taken.block == Some(self.number);
+            self.branch_on(if again { test } else { test.inverse() }, inner);
+            self.x87_exit();
+            return self.go(if again { fall } else { taken });
+        }
         let next = |e: Edge, me: &Self| e.block.is_some() && e.block == me.next;
         if next(taken, self) && !next(fall, self) {
             self.leg(test.inverse(), fall);

@@ -27,7 +27,7 @@ mod strings;
 mod unit;
 mod values;
 mod vector;
-mod x87;
+pub(crate) mod x87;
 
 use crate::frame::{Frame, HostRegs};
 use crate::{Compiled, EdgeKind, Emitter, Error, Patch, Place, Request, Runtime, target};

@@ -43,7 +43,7 @@ pub(super) struct Group {
 
 /// The host instruction.
 #[derive(Clone, Copy, Debug)]
-enum Host {
+pub(crate) enum Host {
     /// Opcode and extension, with an operand in memory.
     Mem(u8, u8),
     /// Two bytes.
@@ -433,43 +433,77 @@ impl Skeleton<'_> {
     }
 }
 
+/// One guest instruction, recognised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// What it is.
+    pub host: Host,
+    /// Address of the operand in memory.
+    pub addr: Option<Val>,
+    /// The comparison whose flags become the guest's.
+    pub fl: Option<usize>,
+    at: [usize; LONGEST],
+    len: usize,
+    extra: [usize; 3],
+    extras: usize,
+}
+
+impl Found {
+    /// First and last operation.
+    pub fn range(&self) -> (usize, usize) {
+        (self.at[0], self.at[self.len - 1])
+    }
+
+    /// The operations that it is made of.
+    pub fn members(&self) -> impl Iterator<Item = usize> + '_ {
+        self.at[..self.len].iter().chain(&self.extra[..self.extras]).copied()
+    }
+}
+
+/// Whether an operation has to do with x87 state.
+pub(crate) fn is_x87(x: &Inst) -> bool {
+    x.op.touches_x87() || matches!(x.op, Op::Get | Op::Set) && held_slot(x.imm)
+}
+
+/// The guest instruction that operations `from..to` of a block are.
+pub(crate) fn recognise(block: &Block, from: usize, to: usize) -> Option<Found> {
+    let mut s = Skeleton { block, at: [0; LONGEST], len: 0, extra: [0; 3], extras: 0 };
+    for (k, x) in block.insts.iter().enumerate().take(to).skip(from) {
+        let free = x.op.effects() == Effects::PURE
+            || x.op == Op::GetFl
+            || x.op == Op::Get && !held_slot(x.imm)
+            || x.op == Op::SetFl;
+        if free {
+            continue;
+        }
+        if s.len == LONGEST {
+            return None;
+        }
+        s.at[s.len] = k;
+        s.len += 1;
+    }
+    let (first, end) = (*s.at.first()?, *s.at.get(s.len.checked_sub(1)?)?);
+    // Flags are written behind a comparison only.
+    if (first..end).any(|k| block.insts[k].op == Op::SetFl) {
+        return None;
+    }
+    let (host, addr, fl) = s.recognise()?;
+    Some(Found { host, addr, fl, at: s.at, len: s.len, extra: s.extra, extras: s.extras })
+}
+
 /// Finds the groups of a block and tells its shape.
 pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
-    let x87 = |x: &Inst| x.op.touches_x87() || matches!(x.op, Op::Get | Op::Set) && held_slot(x.imm);
-    if !block.insts.iter().any(x87) {
+    if !block.insts.iter().any(is_x87) {
         return;
     }
     for (m, mark) in block.marks.iter().enumerate() {
         let from = usize::from(mark.first);
         let to = block.marks.get(m + 1).map_or(block.insts.len(), |next| usize::from(next.first));
-        let mut s = Skeleton { block, at: [0; LONGEST], len: 0, extra: [0; 3], extras: 0 };
-        let mut fits = false;
-        for (k, x) in block.insts.iter().enumerate().take(to).skip(from) {
-            let free = x.op.effects() == Effects::PURE
-                || x.op == Op::GetFl
-                || x.op == Op::Get && !held_slot(x.imm)
-                || x.op == Op::SetFl;
-            if free {
-                continue;
-            }
-            fits = s.len < LONGEST;
-            if !fits {
-                break;
-            }
-            s.at[s.len] = k;
-            s.len += 1;
-        }
-        if !fits {
-            continue;
-        }
-        let (first, end) = (s.at[0], s.at[s.len - 1]);
-        // Flags are written behind a comparison only.
-        if (first..end).any(|k| block.insts[k].op == Op::SetFl) {
-            continue;
-        }
-        let Some((host, addr, fl)) = s.recognise() else { continue };
+        let Some(found) = recognise(block, from, to) else { continue };
+        let (first, end) = found.range();
+        let Found { host, addr, fl, .. } = found;
         let lone = |k: usize| usize::from(plan.last_use[k]) <= end || fl == Some(k) || matches!(host, Host::StatusToAx);
-        let members = || s.at[..s.len].iter().chain(&s.extra[..s.extras]).copied();
+        let members = || found.members();
         if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy(k)) {
             continue;
         }
