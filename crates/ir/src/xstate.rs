@@ -82,7 +82,8 @@ pub fn in_use(state: &GuestState) -> u64 {
     let clean = x.cw == 0x37f && x.sw == 0 && x.valid == 0 && x.fop == 0 && x.fip == 0 && x.fdp == 0;
     let x87 = !clean || x.st.iter().any(|f| f.mant != 0 || f.se != 0);
     let used = |v: &[[u64; 2]]| v[..n].iter().any(|x| *x != [0, 0]);
-    u64::from(x87) * X87_STATE | u64::from(used(&state.xmm)) * SSE | u64::from(used(&*state.ymm)) * AVX
+    let of = |used: bool, component: u64| if used { component } else { 0 };
+    of(x87, X87_STATE) | of(used(&state.xmm), SSE) | of(used(&*state.ymm), AVX)
 }
 
 /// Vector registers of the mode.

@@ -75,8 +75,8 @@ fn put_fx(image: &mut [u8], s: &GuestState) {
         image[168 + 16 * i..176 + 16 * i].copy_from_slice(&x[1].to_le_bytes());
     }
     if let Some(upper) = image.get_mut(YMM..AREA) {
-        for (to, x) in upper.as_chunks_mut::<8>().0.iter_mut().zip(s.ymm.as_flattened()) {
-            *to = x.to_le_bytes();
+        for (to, x) in upper.chunks_exact_mut(8).zip(s.ymm.as_flattened()) {
+            to.copy_from_slice(&x.to_le_bytes());
         }
         image[XSTATE_BV] |= 4;
     }

@@ -288,7 +288,7 @@ mod tests {
         assert!(Features::parse("max,-xsave").unwrap().xcr0() == 0);
         assert!(Features::parse("i486").unwrap_err().contains("x86-64-v3"));
         assert!(Features::parse("max,-avx512f").unwrap_err().contains("avx512f"));
-        assert!(!Features::parse("").is_ok());
+        assert!(Features::parse("").is_err());
     }
 
     #[test]

@@ -35,9 +35,16 @@ static void end(const char *name) { printf("%s %016llx\n", name, (unsigned long 
     __VA_ARGS__; } end(name); } while (0)
 #define I(f) EACH(#f, take256(_mm256_##f(a, b)))
 #define U(f) EACH(#f, take256(_mm256_##f(a)))
-#define PS(f) EACH(#f, take256(_mm256_castps_si256(_mm256_##f(fa, fb))))
-#define PD(f) EACH(#f, take256(_mm256_castpd_si256(_mm256_##f(da, db))))
-#define FMA(f) EACH(#f "_ps", take256(_mm256_castps_si256(_mm256_##f##_ps(fa, fb, fc)))); EACH(#f "_pd", take256(_mm256_castpd_si256(_mm256_##f##_pd(da, db, dc))))
+#define PS(n) EACH(#n "ps", WIDE(__m256, f, #n "ps"))
+#define PD(n) EACH(#n "pd", WIDE(__m256d, d, #n "pd"))
+/* In assembly: which operand's NaN wins depends on form and order, which a compiler is free to choose. */
+#define FORM(t, a, b, c, text) do { t r = a; __asm__(text : "+x"(r) : "x"(b), "x"(c)); take(&r, sizeof r); } while (0)
+#define WIDE(t, v, name) FORM(t, v##a, v##b, v##c, "v" name " %2, %1, %0")
+#define LOW(t, v, name) FORM(t, v##a, v##b, v##c, "v" name " %x2, %x1, %x0")
+#define FMA(n) EACH(#n, WIDE(__m256, f, #n "132ps"); WIDE(__m256, f, #n "213ps"); WIDE(__m256, f, #n "231ps"); \
+    WIDE(__m256d, d, #n "132pd"); WIDE(__m256d, d, #n "213pd"); WIDE(__m256d, d, #n "231pd"))
+#define SCALAR(n) EACH(#n " scalar", LOW(__m256, f, #n "132ss"); LOW(__m256, f, #n "213ss"); LOW(__m256, f, #n "231ss"); \
+    LOW(__m256d, d, #n "132sd"); LOW(__m256d, d, #n "213sd"); LOW(__m256d, d, #n "231sd"))
 #define IMM(f, k) EACH(#f " " #k, take256(_mm256_##f(a, b, k)))
 #define SH(f, k) EACH(#f " " #k, take256(_mm256_##f(a, k)))
 
@@ -76,11 +83,11 @@ static void integers(void) {
 }
 
 static void floats(void) {
-    PS(add_ps); PS(sub_ps); PS(mul_ps); PS(div_ps); PS(min_ps); PS(max_ps); PS(hadd_ps); PS(hsub_ps); PS(addsub_ps); PS(unpacklo_ps); PS(unpackhi_ps); PS(andnot_ps);
-    PD(add_pd); PD(sub_pd); PD(mul_pd); PD(div_pd); PD(min_pd); PD(max_pd); PD(hadd_pd); PD(hsub_pd); PD(addsub_pd); PD(unpacklo_pd); PD(unpackhi_pd); PD(xor_pd);
+    PS(add); PS(sub); PS(mul); PS(div); PS(min); PS(max); PS(hadd); PS(hsub); PS(addsub); PS(unpckl); PS(unpckh); PS(andn);
+    PD(add); PD(sub); PD(mul); PD(div); PD(min); PD(max); PD(hadd); PD(hsub); PD(addsub); PD(unpckl); PD(unpckh); PD(xor);
     EACH("sqrt", take256(_mm256_castps_si256(_mm256_sqrt_ps(fa))); take256(_mm256_castpd_si256(_mm256_sqrt_pd(da))));
     EACH("round", take256(_mm256_castps_si256(_mm256_round_ps(fa, 1))); take256(_mm256_castpd_si256(_mm256_round_pd(da, 10))); take256(_mm256_castps_si256(_mm256_round_ps(fb, 4))));
-    EACH("dp", take256(_mm256_castps_si256(_mm256_dp_ps(fa, fb, 0x7d))));
+    EACH("dp", FORM(__m256, fa, fb, fc, "vdpps $0x7d, %2, %1, %0"));
 #define CMP(k) EACH("cmp " #k, take256(_mm256_castps_si256(_mm256_cmp_ps(fa, fb, k))); take256(_mm256_castpd_si256(_mm256_cmp_pd(da, db, k))))
     CMP(0); CMP(1); CMP(2); CMP(3); CMP(4); CMP(5); CMP(6); CMP(7); CMP(8); CMP(9); CMP(10); CMP(11); CMP(12); CMP(13); CMP(14); CMP(15);
     CMP(16); CMP(17); CMP(20); CMP(23); CMP(26); CMP(29); CMP(30); CMP(31);
@@ -92,8 +99,7 @@ static void floats(void) {
         take128(_mm256_cvttpd_epi32(da)); take128(_mm_castps_si128(_mm256_cvtpd_ps(da))); take256(_mm256_castpd_si256(_mm256_cvtps_pd(_mm_castsi128_ps(la)))); take256(_mm256_castpd_si256(_mm256_cvtepi32_pd(la))));
     EACH("half precision", take128(_mm256_cvtps_ph(fa, 0)); take128(_mm256_cvtps_ph(fa, 1)); take128(_mm256_cvtps_ph(fa, 2)); take128(_mm256_cvtps_ph(fa, 3)); take256(_mm256_castps_si256(_mm256_cvtph_ps(la))));
     FMA(fmadd); FMA(fmsub); FMA(fnmadd); FMA(fnmsub); FMA(fmaddsub); FMA(fmsubadd);
-    EACH("scalar fma", take128(_mm_castps_si128(_mm_fmadd_ss(_mm_castsi128_ps(la), _mm_castsi128_ps(lb), _mm256_castps256_ps128(fc))));
-        take128(_mm_castpd_si128(_mm_fnmsub_sd(_mm_castsi128_pd(la), _mm_castsi128_pd(lb), _mm256_castpd256_pd128(dc)))));
+    SCALAR(fmadd); SCALAR(fmsub); SCALAR(fnmadd); SCALAR(fnmsub);
 }
 
 /* What 128-bit instructions do to the upper halves. */

@@ -149,7 +149,7 @@ impl Emit<'_> {
         let inst = self.b.insts[i];
         let v = Val(i as u16);
         let slot = inst.imm as u8;
-        if slot < 45 || slot >= Slot::YMM_FIRST {
+        if !(45..Slot::YMM_FIRST).contains(&slot) {
             return self.define_home(v, slot);
         }
         if !self.needed(v, i) || self.x87_get(i) {

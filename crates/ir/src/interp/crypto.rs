@@ -123,7 +123,7 @@ pub(super) fn galois(imm: u64, a: V, b: V) -> V {
     };
     // Row 0 of the matrix, which gives bit 0, is the highest byte of the quadword.
     let map = |x: u8, n: usize| {
-        let row = |k: usize| y[n & 8 | 7 - k];
+        let row = |k: usize| y[(n & 8) + 7 - k];
         (0..8).fold((imm >> 8) as u8, |r, k| r ^ ((row(k) & x).count_ones() as u8 & 1) << k)
     };
     vector(std::array::from_fn(|n| match GaloisFn::from_imm(imm & 0xff) {
