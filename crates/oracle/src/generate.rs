@@ -207,7 +207,14 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     let mut bytes = Vec::with_capacity(24);
     if rng.one_in(3) {
         bytes.push(rng.pick(&[0x66, 0xf2, 0xf3, 0xf0, 0x66, 0xf2, 0xf3, 0x67]));
+        // Several, in any order; now and then up to the limit of 15 bytes and beyond.
+        let more = if rng.one_in(40) { 14 } else { 4 };
+        if rng.one_in(6) {
+            (0..rng.below(more))
+                .for_each(|_| bytes.push(rng.pick(&[0x66, 0xf2, 0xf3, 0x66, 0x67, 0x2e, 0x3e, 0x26, 0x36])));
+        }
     }
+    let prefixes = bytes.len();
     // The maps 0F38 and 0F3A are sparse: as many tries as the others together.
     let sparse = rng.one_in(3);
     let vex = sparse && rng.one_in(4);
@@ -247,15 +254,21 @@ pub fn generate(rng: &mut Rng, mode: Mode) -> Option<Case> {
     // In 64-bit mode processors differ in whether an operand-size prefix cuts branch targets to 16 bits, and in
     // what repeat prefixes do to loops. A store through CS is #GP in 32-bit code, which is not modelled.
     let branch = insn.flow_control() != FlowControl::Next;
-    let cut = branch && bytes[..4].iter().any(|b| matches!(b, 0x66 | 0xf2 | 0xf3));
+    let cut = branch && bytes[..prefixes.max(4)].iter().any(|b| matches!(b, 0x66 | 0xf2 | 0xf3));
     let code_segment = insn.segment_prefix() == Register::CS && mode != Mode::Long;
-    if insn.is_invalid() || excluded(&insn) || cut || code_segment {
+    let too_long = insn.is_invalid() && prefixes >= 12 && decoder.last_error() == iced_x86::DecoderError::NoMoreBytes;
+    if insn.is_invalid() && !too_long || excluded(&insn) || cut || code_segment {
         return None;
     }
     let offsets = decoder.get_constant_offsets(&insn);
-    bytes.truncate(insn.len());
+    if !too_long {
+        bytes.truncate(insn.len());
+    }
     let mut case = Case::new(mode, bytes);
     fill(rng, &mut case);
+    if too_long {
+        return Some(case);
+    }
     aim(
         rng,
         &mut case,

@@ -4,6 +4,7 @@
 //! [`model`] in Demotic, [`compare`] tells the difference except for what [`undefined`] lists, [`shrink`] reduces a failure.
 
 pub mod case;
+pub mod coverage;
 pub mod generate;
 pub mod litmus;
 pub mod model;

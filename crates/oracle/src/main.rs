@@ -1,7 +1,8 @@
 //! `cargo xtask oracle`: the long random run, and single lines.
 //!
 //! Options: `--count N` (cases, default 200000), `--seed N` (default 1), `--bits 32|64` (default both), `--most N` (failures
-//! to show, default 20), `--line "..."` (one case, in detail).
+//! to show, default 20), `--line "..."` (one case, in detail),
+//! `--write FILE` (the table of `docs/instructions.md`, when nothing failed).
 
 use demotic_ir::state::Mode;
 use demotic_oracle::case::Case;
@@ -18,8 +19,8 @@ fn main() {
 #[cfg(target_arch = "x86_64")]
 fn main() -> Result<(), lexopt::Error> {
     use lexopt::prelude::*;
-    let (mut count, mut seed, mut most, mut modes, mut line) =
-        (200_000u64, 1u64, 20usize, vec![Mode::Long, Mode::Compat32], None);
+    let (mut count, mut seed, mut most, mut modes, mut line, mut write) =
+        (200_000u64, 1u64, 20usize, vec![Mode::Long, Mode::Compat32], None, None);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -27,6 +28,7 @@ fn main() -> Result<(), lexopt::Error> {
             Long("seed") => seed = args.value()?.parse()?,
             Long("most") => most = args.value()?.parse()?,
             Long("line") => line = Some(args.value()?.string()?),
+            Long("write") => write = Some(args.value()?.string()?),
             Long("bits") => {
                 modes = match args.value()?.parse::<u32>()? {
                     32 => vec![Mode::Compat32],
@@ -87,6 +89,10 @@ fn main() -> Result<(), lexopt::Error> {
     println!("{} mnemonics, {} passed, {failed} failed", seen.len(), ran - failed);
     if failed > 0 {
         std::process::exit(1);
+    }
+    if let Some(file) = write {
+        let run = format!("{ran} cases with seed {seed}, {} instructions, no difference.", seen.len());
+        std::fs::write(&file, demotic_oracle::coverage::document(&run)).map_err(|e| format!("{file}: {e}"))?;
     }
     Ok(())
 }

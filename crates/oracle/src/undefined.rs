@@ -101,3 +101,29 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         _ => false,
     }
 }
+
+/// Whether anything of the instruction is not compared, or was not when processors differ ([`whole`]).
+pub fn touches(insn: &Instruction, case: &Case) -> bool {
+    let sometimes = matches!(
+        insn.mnemonic(),
+        M::Popa
+            | M::Popad
+            | M::Ldmxcsr
+            | M::Vldmxcsr
+            | M::Fxrstor
+            | M::Fxrstor64
+            | M::Cvtpi2ps
+            | M::Cvtpi2pd
+            | M::Cvtps2pi
+            | M::Cvttps2pi
+            | M::Cvtpd2pi
+            | M::Cvttpd2pi
+            | M::Maskmovq
+            | M::Maskmovdqu
+            | M::Vmaskmovdqu
+            | M::Vpinsrd
+            | M::Vpextrd
+    ) || insn.mnemonic() == M::Movsxd && insn.op_register(0).size() == 2
+        || matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq) && insn.is_string_instruction();
+    sometimes || flags(insn, case) != 0 || destination(insn, case) || approximate(insn)
+}

@@ -264,9 +264,39 @@ fn of(feature: Known) -> Option<Features> {
         Known::RDPID => Features::RDPID,
         Known::XSAVEOPT => Features::XSAVEOPT,
         Known::XSAVEC => Features::XSAVEC,
-        Known::SSE4A | Known::D3NOW | Known::D3NOWEXT | Known::XOP | Known::FMA4 | Known::AVX_VNNI => return None,
-        // Every 64-bit processor has the rest, or the table of handlers knows what to do.
-        _ => Features::V1,
+        Known::PREFETCHW => Features::PREFETCHW,
+        // What every 64-bit processor has. Hints of later ones do nothing there.
+        Known::INTEL8086
+        | Known::INTEL186
+        | Known::INTEL286
+        | Known::INTEL386
+        | Known::INTEL486
+        | Known::X64
+        | Known::FPU
+        | Known::FPU287
+        | Known::FPU387
+        | Known::CMOV
+        | Known::CX8
+        | Known::CPUID
+        | Known::MMX
+        | Known::FXSR
+        | Known::SSE
+        | Known::SSE2
+        | Known::CLFSH
+        | Known::MSR
+        | Known::TSC
+        | Known::RDTSCP
+        | Known::RDPMC
+        | Known::SEP
+        | Known::SYSCALL
+        | Known::PAUSE
+        | Known::MULTIBYTENOP
+        | Known::CET_IBT
+        | Known::CET_SS
+        | Known::CLDEMOTE
+        | Known::PREFETCHITI
+        | Known::PREFETCHWT1 => Features::V1,
+        _ => return None,
     })
 }
 

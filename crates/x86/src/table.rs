@@ -213,7 +213,10 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
 
         // ---- system and hints
         M::Nop | M::Fnop | M::Pause | M::Endbr32 | M::Endbr64 | M::Prefetch | M::Prefetchw | M::Prefetchnta
-        | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Reservednop | M::Prefetchwt1 => system::nop(l),
+        | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Reservednop | M::Prefetchwt1 | M::Prefetchit0 | M::Prefetchit1 | M::Cldemote
+        | M::Rdsspd | M::Rdsspq => system::nop(l),
+        // The first coprocessors' own, which do nothing today.
+        M::Fndisi | M::Fneni | M::Fnsetpm | M::Fdisi | M::Feni | M::Fsetpm => system::nop(l),
         M::Cpuid => system::service(l, Service::Cpuid),
         M::Rdtsc => system::service(l, Service::Rdtsc),
         M::Rdtscp => system::service(l, Service::Rdtscp),
@@ -242,9 +245,10 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Smsw | M::Sldt | M::Str | M::Sgdt | M::Sidt => system::umip(l),
         M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd
         | M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Clts | M::Invd | M::Wbinvd | M::Invlpg | M::Rdmsr | M::Wrmsr
-        | M::Rdpmc | M::Sysexit | M::Sysret | M::Swapgs | M::Xsetbv => system::privileged(l),
+        | M::Rdpmc | M::Sysexit | M::Sysexitq | M::Sysret | M::Sysretq | M::Swapgs | M::Xsetbv => system::privileged(l),
         // Not advertised by CPUID: #UD as on a processor without them.
-        M::Xbegin | M::Xabort | M::Xtest | M::Monitor | M::Mwait | M::Vmcall | M::Rsm => system::undefined(l),
+        M::Incsspd | M::Incsspq | M::Rstorssp | M::Saveprevssp | M::Setssbsy | M::Clrssbsy | M::Wrssd | M::Wrssq | M::Wrussd
+        | M::Wrussq | M::Xbegin | M::Xabort | M::Xtest | M::Monitor | M::Mwait | M::Vmcall | M::Rsm => system::undefined(l),
 
         // ---- SSE moves
         M::Movaps | M::Movapd | M::Movdqa => sse_int::move_all(l, true),
