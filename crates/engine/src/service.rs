@@ -17,6 +17,8 @@ pub mod selector {
     pub const USER_DS: u16 = 0x2b;
     /// 64-bit code.
     pub const USER_CS: u16 = 0x33;
+    /// Not a segment: its limit is the number of the processor.
+    pub const CPU_NODE: u16 = 0x7b;
     /// First of the three GDT entries for thread-local storage.
     pub const TLS_FIRST: u16 = 12;
 }
@@ -108,6 +110,7 @@ pub(crate) fn run(
             };
             state.flags = eflags::CF;
         }
+        Service::Descriptor => look_up(state, args[0] as u16, args[1], space),
         Service::Rdpid => state.gpr[args[0] as usize & 15] = u64::from(current_cpu()),
         // Coming here was the point.
         Service::Trace => {}
@@ -126,6 +129,58 @@ pub(crate) fn run(
     }
     state.rip = next;
     Ok(())
+}
+
+/// The descriptors that user code may look at, as 64-bit kernels set them up (arch/x86/kernel/cpu/common.c): access rights as `lar` gives them, and the limit
+/// in bytes.
+fn descriptor(state: &GuestState, sel: u16, space: &dyn GuestSpace) -> Option<(u32, u32)> {
+    if sel & 4 != 0 {
+        return space.ldt(u32::from(sel >> 3)).map(user_descriptor);
+    }
+    match sel | 3 {
+        selector::USER32_CS => Some((0xcf_fb00, u32::MAX)),
+        selector::USER_DS => Some((0xcf_f300, u32::MAX)),
+        selector::USER_CS => Some((0xaf_fb00, u32::MAX)),
+        // The limit is the processor's number: how programs asked for it before rdpid.
+        selector::CPU_NODE => Some((0x40_f500, current_cpu())),
+        _ => {
+            let entry = usize::from((sel >> 3).wrapping_sub(selector::TLS_FIRST));
+            state.tls.get(entry).filter(|d| **d != Descriptor::default()).copied().map(user_descriptor)
+        }
+    }
+}
+
+/// What the kernel makes of a `user_desc` (fill_ldt, asm/desc.h).
+fn user_descriptor(d: Descriptor) -> (u32, u32) {
+    let bit = |flag: u32, at: u32| if d.flags & flag != 0 { 1 << at } else { 0 };
+    let kind = 1 | (d.flags >> 1 & 3) << 2 | if d.flags & 8 == 0 { 2 } else { 0 };
+    let present = bit(32, 15) ^ 1 << 15;
+    let rights = kind << 8 | 0x7000 | present | d.limit & 0xf_0000 | bit(64, 20) | bit(1, 22) | bit(16, 23);
+    let limit = d.limit & 0xf_ffff;
+    (rights, if d.flags & 16 != 0 { limit << 12 | 0xfff } else { limit })
+}
+
+/// lar, lsl, verr, verw: ZF tells whether there was something to see; the register changes only then.
+fn look_up(state: &mut GuestState, sel: u16, code: u64, space: &dyn GuestSpace) {
+    let found = if sel & 0xfffc == 0 { None } else { descriptor(state, sel, space) };
+    let (which, n, width) = (code & 0xff, (code >> 8) as usize & 15, code >> 16);
+    let seen = found.filter(|(rights, _)| {
+        let (code, second) = (rights >> 11 & 1 != 0, rights >> 9 & 1 != 0);
+        match which {
+            2 => !code || second,
+            3 => !code && second,
+            _ => true,
+        }
+    });
+    state.flags &= !eflags::ZF;
+    let Some((rights, limit)) = seen else { return };
+    state.flags |= eflags::ZF;
+    let v = u64::from(if which == 0 { rights } else { limit });
+    match (which, width) {
+        (0 | 1, 16) => state.gpr[n] = state.gpr[n] & !0xffff | v & 0xffff,
+        (0 | 1, _) => state.gpr[n] = v,
+        _ => {}
+    }
 }
 
 /// Loads a data segment register (SDM vol. 3, section 3.4): the base comes from the descriptor.

@@ -130,13 +130,16 @@ pub enum Service {
     Trace,
     /// `xsave` and its kin: operands are the address and [`crate::xstate::Request::code`].
     Xstate,
+    /// `lar`, `lsl`, `verr`, `verw`: operands are the selector, and which of them (0 to 3) with the register number above bit 8 and its width in bits
+    /// above bit 16.
+    Descriptor,
     /// `rdrand`, `rdseed`: operands are the register number and its width in bits.
     Random,
 }
 
 impl Service {
     /// All, in text order.
-    pub const ALL: [(Service, &'static str); 10] = [
+    pub const ALL: [(Service, &'static str); 11] = [
         (Service::Cpuid, "cpuid"),
         (Service::Rdtsc, "rdtsc"),
         (Service::Rdtscp, "rdtscp"),
@@ -146,6 +149,7 @@ impl Service {
         (Service::Rdpid, "rdpid"),
         (Service::Trace, "trace"),
         (Service::Xstate, "xstate"),
+        (Service::Descriptor, "descriptor"),
         (Service::Random, "random"),
     ];
     /// Text form.

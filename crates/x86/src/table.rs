@@ -242,6 +242,10 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Fxrstor => system::fxrstor(l, false),
         M::Fxrstor64 => system::fxrstor(l, true),
         M::Ud0 | M::Ud1 | M::Ud2 => system::undefined(l),
+        M::Lar => system::descriptor(l, 0),
+        M::Lsl => system::descriptor(l, 1),
+        M::Verr => system::descriptor(l, 2),
+        M::Verw => system::descriptor(l, 3),
         M::Smsw | M::Sldt | M::Str | M::Sgdt | M::Sidt => system::umip(l),
         M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd
         | M::Lgdt | M::Lidt | M::Lldt | M::Ltr | M::Lmsw | M::Clts | M::Invd | M::Wbinvd | M::Invlpg | M::Rdmsr | M::Wrmsr

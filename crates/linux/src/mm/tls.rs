@@ -35,6 +35,7 @@ const CONTENTS: u32 = 6;
 const READ_EXEC_ONLY: u32 = 8;
 const LIMIT_IN_PAGES: u32 = 16;
 const NOT_PRESENT: u32 = 32;
+const USEABLE: u32 = 64;
 
 impl UserDesc {
     /// LDT_empty: what clears an entry.
@@ -154,11 +155,14 @@ pub fn sys_arch_prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
 }
 
-/// modify_ldt(2).
+/// modify_ldt(2). Its result has 32 bits, which are zero-extended (arch/x86/kernel/ldt.c): in 64-bit programs an error does not look like one.
 pub fn sys_modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
+    modify_ldt(task, args).or_else(|e| Ok(u64::from(e.to_ret() as u32)))
+}
+
+fn modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [func, ptr, bytes, ..] = args;
     let ldt = &task.process.space.ldt;
-    // The return type is int in both ABIs; a negative errno must be sign-extended, which the run loop does.
     match func {
         0 => {
             let len = ldt.0.read().unwrap_or_else(PoisonError::into_inner).len();
@@ -190,7 +194,9 @@ pub fn sys_modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
                 return Err(Errno::EINVAL);
             }
             let clear = old_mode && desc.base == 0 && desc.limit == 0 || desc.is_empty();
-            ldt.set(desc.entry_number, (!clear).then(|| Descriptor::from(&desc)));
+            // In the old form the bit that is for software is not set.
+            let kept = UserDesc { flags: desc.flags & !if old_mode { USEABLE } else { 0 }, ..desc };
+            ldt.set(desc.entry_number, (!clear).then(|| Descriptor::from(&kept)));
             // Registers that hold the selector see the new base only when reloaded, but for this thread the kernel
             // reloads them at once.
             let selector = desc.entry_number << 3 | 7;

@@ -58,6 +58,17 @@ pub fn xstate(l: &mut Lifter, form: Form, wide: bool) -> Flow {
     Flow::End(Term::Service { what: Service::Xstate, args: [addr, code], next: l.next })
 }
 
+/// lar (0), lsl (1), verr (2), verw (3): the environment has the descriptors.
+pub fn descriptor(l: &mut Lifter, which: u64) -> Flow {
+    let selector = l.read(if which < 2 { 1 } else { 0 });
+    let selector = l.b.zext(Ty::I16, selector);
+    let selector = l.b.zext(Ty::I64, selector);
+    let r = l.insn.op_register(0);
+    let code = if which < 2 { (r.number() as u64) << 8 | (8 * r.size() as u64) << 16 } else { 0 };
+    let code = l.b.c(Ty::I64, which | code);
+    Flow::End(Term::Service { what: Service::Descriptor, args: [selector, code], next: l.next })
+}
+
 /// rdrand, rdseed, rdpid: the environment writes the register.
 pub fn into_register(l: &mut Lifter, what: Service) -> Flow {
     let r = l.insn.op_register(0);
