@@ -1,4 +1,4 @@
-//! The quick way for the usual instructions: a table of the opcodes that nine of ten instructions of compiled code have.
+//! The quick way for the usual instructions: a table of the opcodes that most instructions of compiled code have (96 of 100 in fzf).
 //!
 //! Decoding in general ([`iced_x86`]) and looking at operands through its interface costs more than everything else that lifting does. Here an
 //! opcode says at once where its operands are, and goes to the same functions in [`crate::lift`] that its handler calls. Whatever is not in the
