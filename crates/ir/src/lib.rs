@@ -13,6 +13,7 @@ pub mod build;
 pub mod interp;
 pub mod ops;
 pub mod passes;
+mod properties;
 mod simplify;
 pub mod slot;
 pub mod state;

@@ -11,7 +11,8 @@
 
 use super::flags::{self, Killers, Precision};
 use crate::block::{Block, Deferred, Inst, Val};
-use crate::ops::{Op, traits};
+use crate::ops::Op;
+use crate::properties::traits;
 use crate::slot::Slot;
 use crate::state::eflags::ARITH;
 use crate::ty::Ty;
