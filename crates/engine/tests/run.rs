@@ -46,6 +46,7 @@ both! {
     traps_and_faults
     fetch_fault_names_the_address
     single_step
+    strings_go_down_as_well
     self_modifying_code_runs_new_bytes
     invalidation_takes_effect
     attention_leaves_a_tight_loop
@@ -180,6 +181,58 @@ fn single_step() {
         assert_eq!(cpu.state.rip, space.code as u64 + at);
     }
     assert_eq!(cpu.state.gpr[reg::RAX], 1);
+}
+
+fn strings_go_down_as_well() {
+    // std; rep movsX (or stosX); cld; syscall. The first byte that is looked at is 20 elements from the page's beginning; below it nothing is mapped to be
+    // written, so with 40 elements the 21st faults.
+    for (bits, prefix, size) in [(8, vec![], 1u64), (16, vec![0x66], 2), (32, vec![], 4), (64, vec![0x48], 8)] {
+        for (moves, count) in [(true, 0u64), (true, 7), (true, 40), (false, 13), (false, 40)] {
+            let opcode = if moves { 0xa4 } else { 0xaa } | u8::from(bits > 8);
+            let mut code = vec![0xfd];
+            code.extend_from_slice(if bits == 16 { &prefix } else { &[] });
+            code.push(0xf3);
+            code.extend_from_slice(if bits == 64 { &prefix } else { &[] });
+            code.extend_from_slice(&[opcode, 0xfc, 0x0f, 0x05]);
+            let space = Space::new(&code, false);
+            // SAFETY: pages of this space: the code page is not to be written, the data page is.
+            let data = unsafe {
+                libc::mprotect(space.code as *mut _, PAGE, libc::PROT_READ);
+                std::slice::from_raw_parts_mut(space.data() as *mut u8, PAGE)
+            };
+            for (i, byte) in data.iter_mut().enumerate() {
+                *byte = (i * 7 % 251) as u8;
+            }
+            let mut expected = data.to_vec();
+            let first = 19 * size as usize;
+            let (from, value) = (first + 8 * size as usize, 0x1122_3344_5566_7788u64);
+            let done = count.min(20) as usize;
+            for k in 0..done {
+                for b in 0..size as usize {
+                    let at = first - k * size as usize + b;
+                    expected[at] = if moves { expected[from - k * size as usize + b] } else { value.to_le_bytes()[b] };
+                }
+            }
+            let mut cpu = cpu(&space);
+            cpu.state.gpr[reg::RAX] = value;
+            cpu.state.gpr[reg::RCX] = count;
+            cpu.state.gpr[reg::RDI] = space.data() + first as u64;
+            cpu.state.gpr[reg::RSI] = space.data() + from as u64;
+            let exit = cpu.run();
+            assert_eq!(data, expected, "{bits} {moves} {count}");
+            let moved = done as u64 * size;
+            assert_eq!(cpu.state.gpr[reg::RDI], space.data() + first as u64 - moved);
+            let source = space.data() + from as u64 - if moves { moved } else { 0 };
+            assert_eq!(cpu.state.gpr[reg::RSI], source);
+            if count > 20 {
+                let Exit::Exception(e) = exit else { panic!("no fault") };
+                assert_eq!((e.vector, e.address), (14, space.data() - size));
+                assert_eq!((cpu.state.gpr[reg::RCX], cpu.state.rip), (count - 20, space.code as u64 + 1));
+            } else {
+                assert_eq!(exit, Exit::Syscall(SyscallEntry::Syscall));
+            }
+        }
+    }
 }
 
 fn self_modifying_code_runs_new_bytes() {

@@ -448,9 +448,9 @@ impl<'a> Emit<'a> {
         }
     }
 
-    /// The whole of a repeated string instruction as itself, in either direction. A fault finds RCX, RSI and RDI where it happened, which is the
-    /// state at the block's beginning; the way out of a fault clears the direction flag. The flags stay: the direction is a jump to one of
-    /// two places, 16 bytes apart.
+    /// The whole of a repeated string instruction: upwards as itself, downwards, which hosts are slow at, by a loop of ordinary instructions. A fault finds
+    /// RCX, RSI and RDI where it happened, which is the state at the block's beginning. The flags stay: the direction is a jump to one of two places,
+    /// 16 bytes apart.
     fn repeat(&mut self, op: u8, size: Size, next: Option<u32>) {
         let Term::Branch { taken, .. } = self.b.term else { return };
         let (up, done) = (self.a.buf.label(), self.a.buf.label());
@@ -459,17 +459,39 @@ impl<'a> Emit<'a> {
         self.a.lea_label(at, up);
         self.a.lea(Size::Q, at, Mem::index(at, step, 3, -8));
         self.a.jmp_rm(at);
+        let each = self.a.buf.label();
+        self.a.buf.bind(each);
+        self.element_down(op == 0xa4, size, each, done);
         let down = self.a.here();
-        self.a.byte(0xfd); // std
-        self.element(op, size);
-        self.a.byte(0xfc); // cld
-        self.a.jmp_short(done);
+        self.a.jmp(each);
         self.a.nops(16 - (self.a.here() - down));
         self.a.buf.bind(up);
         self.element(op, size);
         self.a.buf.bind(done);
         // Whatever comes next, the block's beginning still says it: the count is 0.
+        self.sync();
         self.go(taken, next);
+    }
+
+    /// One round downwards, if there is any left: to `done` or back to `again`.
+    fn element_down(&mut self, moves: bool, size: Size, again: Label, done: Label) {
+        let (rcx, rsi, rdi) = (Reg::RCX, Reg::RSI, Reg::RDI);
+        self.a.jrcxz(done);
+        let value = if moves { Reg::R13 } else { Reg::RAX };
+        if moves {
+            self.a.movzx(size, value, Mem::base(rsi, 0));
+        }
+        self.a.store(size, Mem::base(rdi, 0), value);
+        // The element is done, its registers are not.
+        self.blind();
+        let (width, by) = (if self.long { Size::Q } else { Size::D }, -(size.bits() as i32 / 8));
+        if moves {
+            self.a.lea(width, rsi, Mem::base(rsi, by));
+        }
+        self.a.lea(width, rdi, Mem::base(rdi, by));
+        self.a.lea(width, rcx, Mem::base(rcx, -1));
+        self.sync();
+        self.a.jmp(again);
     }
 
     fn element(&mut self, op: u8, size: Size) {
