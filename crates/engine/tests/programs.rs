@@ -8,6 +8,7 @@ use demotic_ir::block::Unit;
 use demotic_ir::interp::Leave;
 use demotic_ir::passes::{Precision, fold, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
+use demotic_ir::text::parse_unit;
 use demotic_oracle::case::{DATA, DATA_LEN};
 use demotic_oracle::generate::Rng;
 use demotic_oracle::program::{self, Outcome, Program, Shapes};
@@ -127,6 +128,28 @@ extern "C" fn aborted(_: i32) {
     unsafe { libc::_exit(134) };
 }
 
+/// Programs that once ran differently: blocks without their frame.
+const FOUND: &[&str] = &[
+    // A test of two constants took the first one twice.
+    "v0 = const.i8 0xff
+  v1 = const.i8 0x1f
+  v2 = and.i8 v0, v1
+  v3 = fl.logic.i8 v2
+  setfl.fl cpazso, v3",
+];
+
+/// One of them as a program, with the state and memory of another one.
+fn found(text: &str, like: &Program) -> Program {
+    let mode = if like.unit.mode == Mode::Long { "64" } else { "32" };
+    let pc = like.unit.blocks[0].pc;
+    let text = format!(
+        "unit {mode} {{\nblock {pc:#x}..{:#x} {{\n  @{pc:#x}+1\n  {text}\n  syscall {:#x}\n}}\n}}\n",
+        pc + 1,
+        pc + 1
+    );
+    Program { unit: parse_unit(&text).unwrap_or_else(|e| panic!("{e}\n{text}")), ..like.clone() }
+}
+
 /// Ends the process when a program does not end: none has a loop.
 fn watch() {
     // SAFETY: a handler for a signal that ends the process anyway.
@@ -171,6 +194,10 @@ fn random_programs_run_the_same_translated() {
         }
         let shapes = Shapes::collect(mode, 60_000);
         let mut rng = Rng::new(seed.wrapping_mul(2).wrapping_add(m as u64));
+        let like = program::program(&mut Rng::new(1), &shapes);
+        for text in FOUND {
+            assert_eq!(failure(&engines, &found(text, &like), &mut Refused::new()), None);
+        }
         for n in 0..count / 2 {
             let program = program::program(&mut rng, &shapes);
             if failure(&engines, &program, &mut refused).is_some() {

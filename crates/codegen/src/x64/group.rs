@@ -517,13 +517,14 @@ impl Emit<'_> {
     fn test_operands(&mut self, _size: Size, a: Val, b: Val, g: Group) {
         let loaded = g.load.map(|l| Val(l as u16));
         let (x, y) = if loaded == Some(b) || matches!(self.at(a), At::Const(_)) { (b, a) } else { (a, b) };
+        let first = x;
         let x = if loaded == Some(x) { Src::Mem(self.load_address(g)) } else { self.src(x) };
         let y = match self.src(y) {
             Src::Mem(_) => Src::Reg(self.reg(y)),
             s => s,
         };
         let x = match x {
-            Src::Imm(_) => Src::Reg(self.reg(if loaded == Some(b) { b } else { a })),
+            Src::Imm(_) => Src::Reg(self.reg(first)),
             s => s,
         };
         self.test = Some((x, y));

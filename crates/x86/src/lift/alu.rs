@@ -35,7 +35,9 @@ pub enum Kind {
 fn compute(l: &mut Lifter, kind: Kind, ty: Ty, a: Val, b: Val, c: Option<Val>) -> (Val, Val) {
     let (bare, fl) = match (kind, c) {
         (Kind::Add, _) => (l.b.add(a, b), l.b.fl_add(a, b)),
-        (Kind::Sub | Kind::Cmp, _) => (l.b.sub(a, b), l.b.fl_sub(a, b)),
+        // Nobody wants the difference.
+        (Kind::Cmp, _) => (a, l.b.fl_sub(a, b)),
+        (Kind::Sub, _) => (l.b.sub(a, b), l.b.fl_sub(a, b)),
         (Kind::Adc, Some(c)) => {
             let cz = l.b.zext(ty, c);
             let s = l.b.add(a, b);
