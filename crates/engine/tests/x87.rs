@@ -146,7 +146,11 @@ fn random_code_runs_the_same_translated() {
         let mut code = Vec::new();
         match REGRESSIONS.get(n as usize / 8) {
             Some(known) => code.extend_from_slice(known),
-            None => (0..1 + rng.below(24)).for_each(|_| instruction(&mut rng, &mut code)),
+            None => {
+                // Some long enough for branches of short reach to matter.
+                let most = if rng.one_in(100) { 400 } else { 24 };
+                (0..1 + rng.below(most)).for_each(|_| instruction(&mut rng, &mut code));
+            }
         }
         if rng.one_in(3) {
             // Three times: sub ebp, 1; jne.

@@ -36,7 +36,7 @@ use crate::{Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, R
 use analysis::Analysis;
 use demotic_asm::arm64::branch;
 use demotic_asm::buffer::{CodeBuffer, Field, Label};
-use demotic_ir::block::{Block, Edge, Term, Unit};
+use demotic_ir::block::{Block, Edge, Inst, Term, Unit};
 use demotic_ir::state::{GuestState, Mode};
 use regs::Books;
 use std::collections::BTreeMap;
@@ -375,7 +375,9 @@ fn layout(unit: &Unit) -> Vec<u32> {
 /// Emits a unit; with `stop` also says what that offset means.
 fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, Option<Place>), Error> {
     let Some(first) = unit.blocks.first() else { return Err(Error::Missing("a block")) };
-    let size: usize = unit.blocks.iter().map(|b| b.insts.len() + 8).sum();
+    // One x87 operation has some 20 instructions, most of them out of line.
+    let weight = |x: &Inst| if x.op.touches_x87() { 24 } else { 1 };
+    let size: usize = unit.blocks.iter().map(|b| b.insts.iter().map(weight).sum::<usize>() + 8).sum();
     let n = unit.blocks.len();
     let plan = Plan::default();
     let mut e = Emit {

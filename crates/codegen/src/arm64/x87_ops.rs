@@ -567,7 +567,11 @@ impl Emit<'_> {
         self.x87_taken(&mut work);
         let (boxed, stored) = (self.buf.label(), self.buf.label());
         // A page that is missing or not to be written keeps all of it from being stored: the interpreter takes care of two pages.
-        let two_pages = self.deopt();
+        let two_pages = self.buf.label();
+        let give_up = self.deopt();
+        let mut out = Piece::at(two_pages);
+        out.b(give_up);
+        work.pieces.push(out);
         let mut p = Piece::default();
         let mut low = at.base;
         if at.off != 0 {
