@@ -7,6 +7,8 @@
 //! Effects. `FAULT`: may raise a guest exception, so the state before it must be exact. `READ`/`WRITE`: touches guest
 //! memory. `STATE`: reads or writes guest state other than by get/set (sticky status bits, the x87 stack). An operation
 //! without effects is pure: it may be removed when nobody uses it and moved freely.
+//!
+//! Length: the table, one line or two for each operation.
 
 use crate::properties::{ARITY, EFFECTS, RESULT_TYPES, RESULTS, TAKES_FLAGS, TRAITS};
 use crate::ty::Ty;

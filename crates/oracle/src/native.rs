@@ -12,6 +12,7 @@
 use crate::case::{CODE, Case, DATA, DATA_LEN, Outcome};
 use demotic_f80::F80;
 use demotic_ir::state::{GuestState, Mode, eflags};
+use demotic_x86::features::Features;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,6 +52,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub struct Harness {
     code: *mut u8,
     data: *mut u8,
+    features: Features,
 }
 
 fn fx(context: &mut libc::ucontext_t, avx: bool) -> &'static mut [u8] {
@@ -151,7 +153,25 @@ extern "C" fn handler(signo: i32, _info: *mut libc::siginfo_t, context: *mut lib
     shared.output = Some((out, fault));
 }
 
+/// What this processor has of what guests may see.
+fn host_features() -> Features {
+    macro_rules! detected {
+        ($($name:tt)*) => {
+            [$(($name, std::is_x86_feature_detected!($name))),*]
+        };
+    }
+    let known = detected!("avx" "avx2" "fma" "f16c" "vaes" "vpclmulqdq" "gfni" "sha" "aes" "pclmulqdq" "bmi1" "bmi2" "adx" "movbe" "lzcnt" "popcnt");
+    let without: String = known.iter().filter(|(_, there)| !there).map(|(name, _)| format!(",-{name}")).collect();
+    Features::parse(&format!("max{without}")).unwrap_or(Features::V2)
+}
+
 impl Harness {
+    /// Whether the processor has the case's instruction at all.
+    pub fn knows(&self, case: &Case) -> bool {
+        let code = crate::decode(case).code();
+        code == iced_x86::Code::INVALID || self.features.allow(code)
+    }
+
     /// Sets up code and data pages, signal handlers and the alternate stack. `None` when one exists already.
     pub fn new() -> Option<Harness> {
         if TAKEN.swap(true, Ordering::SeqCst) {
@@ -190,7 +210,7 @@ impl Harness {
             }
             std::arch::asm!("mov ds, {0:x}", "mov es, {0:x}", in(reg) 0x2bu32, options(nostack, preserves_flags));
         }
-        Some(Harness { code, data })
+        Some(Harness { code, data, features: host_features() })
     }
 
     /// Runs a case on the processor.

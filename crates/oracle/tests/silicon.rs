@@ -9,6 +9,9 @@ use demotic_oracle::{compare, disassemble, model};
 
 /// Differences of a case, or `None` when the model does not implement the instruction.
 fn differences(harness: &mut Harness, case: &Case) -> Option<Vec<String>> {
+    if !harness.knows(case) {
+        return None;
+    }
     let ours = model::run(case)?;
     let real = harness.run(case).expect("the harness survives every instruction");
     Some(compare(case, &real, &ours))
@@ -24,6 +27,9 @@ fn model_agrees_with_the_processor() {
             assert!(line.trim().is_empty() || line.starts_with('#'), "bad line: {line}");
             continue;
         };
+        if !harness.knows(&case) {
+            continue;
+        }
         let diff = differences(&mut harness, &case).expect("regressions are of implemented instructions");
         assert!(diff.is_empty(), "{}\n{line}\n{diff:#?}", disassemble(&case));
         assert_eq!(Case::parse(&case.line()).map(|c| c.line()), Some(case.line()), "the text form round-trips");
