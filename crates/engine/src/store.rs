@@ -25,6 +25,7 @@ use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::{self, Limits};
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -196,8 +197,9 @@ pub(crate) struct Region {
     pub entries: FxHashMap<Key, usize>,
     /// Units with code on a guest page, by index.
     pub pages: FxHashMap<u64, Vec<u32>>,
-    /// Linked edges by the entry they lead to: address of the branch and its kind. Not those inside the image.
-    pub incoming: FxHashMap<usize, Vec<(usize, EdgeKind)>>,
+    /// Linked edges by the entry they lead to, not those inside the image. Both are offsets in the region, which is smaller than 2^31 bytes; those of
+    /// branches have the kind in the lowest bit.
+    incoming: FxHashMap<u32, SmallVec<[u32; 2]>>,
 }
 
 #[derive(Debug, Default)]
@@ -498,7 +500,7 @@ impl Store {
         }
         if let Some(patch) = self.emitter.edge(kind, from as u64, to as u64, true) {
             region.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
-            region.incoming.entry(to).or_default().push((from, kind));
+            region.note_link(from, kind, to);
         }
     }
 
@@ -596,8 +598,8 @@ impl Store {
             }
             f.metadata += region.image.as_ref().map_or(0, Image::size);
             f.metadata += region.entries.capacity() * (size_of::<(Key, usize)>() + 1);
-            f.metadata += region.incoming.capacity() * (size_of::<(usize, Vec<u8>)>() + 1)
-                + region.incoming.values().map(|v| v.capacity() * size_of::<(usize, EdgeKind)>()).sum::<usize>();
+            f.metadata += region.incoming.capacity() * (size_of::<(u32, SmallVec<[u32; 2]>)>() + 1)
+                + region.incoming.values().filter(|v| v.spilled()).map(|v| v.capacity() * 4).sum::<usize>();
             f.metadata += region.pages.capacity() * (size_of::<(u64, Vec<u32>)>() + 1)
                 + region.pages.values().map(|v| v.capacity() * 4).sum::<usize>();
         }
@@ -616,6 +618,13 @@ impl Region {
         let n = self.hosts.partition_point(|start| *start <= host);
         let found = self.units.get(n.checked_sub(1)?)?;
         (host < found.0.host + found.0.len as usize).then_some(found)
+    }
+
+    /// The branch at host address `from` leads to the entry at `to` from now on.
+    fn note_link(&mut self, from: usize, kind: EdgeKind, to: usize) {
+        let start = self.code.code.start();
+        let link = ((from - start) as u32) << 1 | u32::from(kind == EdgeKind::Call);
+        self.incoming.entry((to - start) as u32).or_default().push(link);
     }
 
     /// What the unit at a host address is.
@@ -675,7 +684,7 @@ impl Region {
             if let Some(patch) = emitter.edge(edge.kind, from as u64, to as u64, true) {
                 let at = edge.at as usize;
                 compiled.code[at..at + usize::from(patch.len)].copy_from_slice(&patch.bytes[..usize::from(patch.len)]);
-                self.incoming.entry(to).or_default().push((from, edge.kind));
+                self.note_link(from, edge.kind, to);
             }
         }
         self.code.code.write(offset, &compiled.code);
@@ -781,10 +790,11 @@ impl Region {
             if self.entries.get(&key) == Some(&entry) {
                 self.entries.remove(&key);
             }
-            for (from, kind) in self.incoming.remove(&entry).unwrap_or_default() {
-                let stub = match kind {
-                    EdgeKind::Jump => Stub::EdgeJump,
-                    EdgeKind::Call => Stub::EdgeCall,
+            for link in self.incoming.remove(&((entry - start) as u32)).unwrap_or_default() {
+                let from = start + (link >> 1) as usize;
+                let (kind, stub) = match link & 1 {
+                    0 => (EdgeKind::Jump, Stub::EdgeJump),
+                    _ => (EdgeKind::Call, Stub::EdgeCall),
                 };
                 if let Some(patch) = emitter.edge(kind, from as u64, self.code.stub(stub) as u64, false) {
                     self.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
