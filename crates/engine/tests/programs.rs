@@ -138,6 +138,34 @@ const FOUND: &[&str] = &[
   setfl.fl cpazso, v3",
 ];
 
+/// Programs of several blocks that once ran differently, with the flags they begin with.
+const FOUND_WHOLE: &[(u32, &str)] = &[
+    // A test of two constants behind a branch on the flags of a comparison, both ways of which lead there.
+    (
+        1,
+        "unit 32 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = get.v128 x0
+  v1 = get.v128 x1
+  v2 = fcomi.f32 0x0, v0, v1
+  v3 = cond.fl ge, v2
+  branch v3, 0x10001:1, 0x10001:1
+}
+block 0x10001..0x10002 {
+  @0x10001+1
+  v0 = const.i8 2
+  v1 = const.i8 0
+  v2 = and.i8 v0, v1
+  v3 = fl.logic.i8 v2
+  setfl.fl cpazso, v3
+  syscall 0x10002
+}
+}
+",
+    ),
+];
+
 /// One of them as a program, with the state and memory of another one.
 fn found(text: &str, like: &Program) -> Program {
     let mode = if like.unit.mode == Mode::Long { "64" } else { "32" };
@@ -197,6 +225,14 @@ fn random_programs_run_the_same_translated() {
         let like = program::program(&mut Rng::new(1), &shapes);
         for text in FOUND {
             assert_eq!(failure(&engines, &found(text, &like), &mut Refused::new()), None);
+        }
+        for &(flags, text) in FOUND_WHOLE {
+            let unit = parse_unit(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            if unit.mode == mode {
+                let mut program = Program { unit, ..like.clone() };
+                program.state.set_eflags(flags);
+                assert_eq!(failure(&engines, &program, &mut Refused::new()), None);
+            }
         }
         for n in 0..count / 2 {
             let program = program::program(&mut rng, &shapes);

@@ -149,7 +149,7 @@ fn sequences_run_the_same_translated() {
 }
 
 /// What random runs found.
-const REGRESSIONS: [&str; 4] = [
+const REGRESSIONS: [&str; 6] = [
     // A condition's image goes on living until a load that is done later.
     "64 9e67466b2c53ee3c61cc",
     // A rotation by zero passes old flags on to a reader other than the flags' home.
@@ -158,4 +158,8 @@ const REGRESSIONS: [&str; 4] = [
     "64 8d00f3a95dd7226ccc rax=4d8777d30fea6",
     // The carry is brought to CF before a subtraction from memory that faults.
     "64 4b28fc409ff3d8c4f319862d9cf280cc",
+    // A product into both accumulators that changes no flags (mulx edx, eax, eax).
+    "32 c4e2fbf6d0cc rax=fe rdx=55477bc7",
+    // The same where a branch goes around it.
+    "32 7c05c4e27bf6d0cc flags=8d1",
 ];

@@ -699,7 +699,8 @@ impl Emit<'_> {
         self.flags_done(i, g, ARITH, set_mask);
     }
 
-    /// `mul`, one-operand `imul`. Flags other than carry and overflow are undefined behind it, and so are the guest's.
+    /// `mul`, one-operand `imul`. Flags other than carry and overflow are undefined behind it, and so are the guest's; a product that writes
+    /// no flags (`mulx`) leaves those that somebody wants as they are.
     fn wide_product(&mut self, i: usize, g: Group) {
         let inst = self.b.insts[i];
         let size = Size::of_bits(inst.ty.bits());
@@ -715,7 +716,10 @@ impl Emit<'_> {
                 Src::Imm(_) => self.reg(v).into(),
             }
         };
-        self.keep_for_division(g.end);
+        match g.setfl {
+            Some(_) => self.keep_for_division(g.end),
+            None => self.before_flags(ARITH, g.end, 0),
+        }
         self.clobber_home(0, g.end);
         self.clobber_home(2, g.end);
         self.sync();
@@ -724,8 +728,8 @@ impl Emit<'_> {
         self.define_home(Val(hi as u16), 2);
         let home = self.rf.home;
         self.wrote_flags(ARITH, None);
-        self.rf.home = home;
         if let Some(s) = g.setfl {
+            self.rf.home = home;
             self.set_home(CF | OF, s);
         }
         if g.load.is_some() {
