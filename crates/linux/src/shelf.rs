@@ -36,10 +36,12 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// The user's folder: `demotic/code` in XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification).
+    /// The user's folder: `demotic/code` in XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification). A home that is not there, or that is
+    /// somebody else's (sudo may leave HOME as it is), gets none.
     pub fn usual() -> Keep {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        match absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))) {
+        let own = |p: &PathBuf| fs::metadata(p).is_ok_and(|m| m.is_dir() && is_own(&m));
+        match absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME").filter(own)?.join(".cache"))) {
             Some(cache) => Keep::In(cache.join("demotic/code")),
             None => Keep::Off,
         }
@@ -65,9 +67,13 @@ fn is_secure() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-fn is_private(m: &Metadata) -> bool {
+fn is_own(m: &Metadata) -> bool {
     // SAFETY: no arguments.
-    m.uid() == unsafe { libc::geteuid() } && m.mode() & 0o022 == 0
+    m.uid() == unsafe { libc::geteuid() }
+}
+
+fn is_private(m: &Metadata) -> bool {
+    is_own(m) && m.mode() & 0o022 == 0
 }
 
 /// What tells one file from another, and from itself after a change.
