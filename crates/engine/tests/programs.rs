@@ -164,6 +164,27 @@ block 0x10001..0x10002 {
 }
 ",
     ),
+    // A masked count that a faulting operation takes, too: computing it leaves the flags where the fault can show them.
+    (
+        0x8d5,
+        "unit 64 {
+block 0x10000..0x10002 {
+  @0x10000+1
+  v0 = get.i8 g1
+  v1 = const.i8 0x1f
+  v2 = and.i8 v0, v1
+  v3 = shl.i8 v0, v2
+  v4 = const.i64 0x7fffffff
+  v5 = axchg.i8 0x0, v4, v2
+  @0x10001+1
+  v7 = get.i32 g5
+  v8 = fl.sub.i32 v7, v7
+  setfl.fl cpazso, v8
+  syscall 0x10002
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

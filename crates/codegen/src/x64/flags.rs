@@ -117,12 +117,12 @@ impl Emit<'_> {
 
     /// Bits of the home that have to be exact behind `end`, or where the operation at hand leaves the block.
     fn home_behind(&self, end: usize) -> u32 {
-        // A store that an exception holds back computes its condition and may fault then; so does a load that depends on one, and a conditional move of the x87 stack.
-        let leaves = self
-            .b
-            .insts
-            .get(self.index)
-            .is_some_and(|x| matches!(x.op, Op::ExitIf | Op::StUnless | Op::LdIf | Op::XChk));
+        // A store that an exception holds back computes its condition and may fault then; so does a load that depends on one, and a conditional move
+        // of the x87 stack. So does every operation that may fault, as long as its operands are only being computed.
+        let leaves = self.b.insts.get(self.index).is_some_and(|x| {
+            let late = matches!(x.op, Op::ExitIf | Op::StUnless | Op::LdIf | Op::XChk);
+            late || self.preparing && crate::plan::shows_state(x)
+        });
         let at = if leaves { self.index } else { end + 1 };
         self.plan.flags_home[at.min(self.b.insts.len())]
     }

@@ -62,6 +62,8 @@ pub(super) struct Emit<'a> {
     pub index: usize,
     /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
     pub carried: bool,
+    /// Whether an operand of the operation at hand is being computed, so that the operation may still fault.
+    pub preparing: bool,
     /// A load that is postponed into a later group.
     pub pending: Option<usize>,
     // ---- registers
@@ -157,6 +159,7 @@ impl<'a> Emit<'a> {
             alias_nodes,
             index: 0,
             carried: false,
+            preparing: false,
             pending: None,
             temps: if long { 0x6000 } else { 0x7f00 },
             vtemps: if long { 0xc000 } else { 0xff00 },

@@ -483,6 +483,13 @@ impl Emit<'_> {
 
     /// Computes a lazy value into a temporary, where it stays.
     pub(super) fn compute(&mut self, v: Val) -> Reg {
+        let was = std::mem::replace(&mut self.preparing, true);
+        let r = self.compute_now(v);
+        self.preparing = was;
+        r
+    }
+
+    fn compute_now(&mut self, v: Val) -> Reg {
         let inst = self.b.insts[v.index()];
         match inst.op {
             Op::Add | Op::Sub | Op::Shl | Op::Zext | Op::And if shape::linear(self.b, &inst, self.long) => {

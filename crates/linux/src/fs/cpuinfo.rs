@@ -118,7 +118,7 @@ mod tests {
     fn describes_the_guest_cpu() {
         let text = text(Features::DEFAULT);
         assert!(text.contains("vendor_id\t: GenuineIntel\n"));
-        assert!(text.contains("cpu family\t: 6\nmodel\t\t: 23\n"), "{text}");
+        assert!(text.contains("cpu family\t: 6\nmodel\t\t: 26\n"), "{text}");
         let flags = text.lines().find(|line| line.starts_with("flags")).unwrap();
         assert!(flags.split(' ').any(|flag| flag == "sse2") && flags.split(' ').any(|flag| flag == "cx16"));
     }
