@@ -175,7 +175,7 @@ fn start_rows(options: &Options) -> Result<Vec<Row>> {
             rows.push(Row { name: name.to_owned(), commands, repeat, tool: "cputime", qemu, start: true });
             Ok(())
         };
-    add("hello, static", 40, true, &|abi| Ok(Some(vec![text(&build(abi, "hello", &["hello.c"], &[])?)])))?;
+    add("static hello", 40, true, &|abi| Ok(Some(vec![text(&build(abi, "hello", &["hello.c"], &[])?)])))?;
     let busybox = |abi| package("busybox", abi);
     add("busybox true", 40, true, &|abi| Ok(busybox(abi).map(|b| vec![text(&b), "true".into()])))?;
     add("200 busybox processes", 1, false, &|abi| {

@@ -13,7 +13,7 @@
 //! No table says where guest instructions begin in the host code. What is kept of a unit besides its code: the guest bytes it was made from
 //! and what the analysis knew of the flags behind its blocks, from which it can be emitted once more ([`Meta::unit`]).
 //!
-//! Lock order: the lock of the store is the only one here; code memory has its own inside.
+//! Lock order: the store's, the runtime's, the target's; code memory has its own inside.
 
 use crate::cache::PAGE;
 use crate::image::Image;
@@ -299,6 +299,9 @@ impl Store {
     /// Runs `fork` while nobody changes the store; the child, for which it gives 0, gets its own code memory.
     pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
         let inner = self.lock();
+        // A lock that another thread holds for a moment would stay locked in the child.
+        let _runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let _target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let copies: Vec<_> = inner.regions.iter().map(|r| r.code.code.copy(r.used)).collect();
         let pid = fork()?;
         if pid == 0 {
