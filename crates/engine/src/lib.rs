@@ -171,6 +171,8 @@ pub struct Engine {
     cache: Cache,
     store: Option<Store>,
     shelf: Option<Arc<dyn Shelf>>,
+    /// Whether this process was forked with the engine in it.
+    is_child: AtomicBool,
     limits: Limits,
     patience: u8,
 }
@@ -201,7 +203,7 @@ impl Engine {
         });
         let (cache, limits, patience) =
             (Cache::default(), Limits { features: config.features, ..Limits::default() }, config.patience);
-        let engine = Engine { space, cache, store, shelf, limits, patience };
+        let engine = Engine { space, cache, store, shelf, is_child: AtomicBool::new(false), limits, patience };
         engine.restore();
         Arc::new(engine)
     }
@@ -221,10 +223,14 @@ impl Engine {
     /// # Errors
     /// Those of `fork`.
     pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
-        self.cache.locked(|| match &self.store {
+        let pid = self.cache.locked(|| match &self.store {
             Some(store) => store.forked(fork),
             None => fork(),
-        })
+        })?;
+        if pid == 0 {
+            self.is_child.store(true, Ordering::Relaxed);
+        }
+        Ok(pid)
     }
 
     /// From now on other threads or processes see the guest's memory: accesses have to be in x86 order. To be called while the calling thread is the

@@ -27,6 +27,10 @@ impl Engine {
     /// Keeps what is translated for later processes, if that is worth it. To be called before the process ends or executes another program.
     pub fn preserve(&self) {
         let (Some(store), Some(shelf)) = (&self.store, &self.shelf) else { return };
+        // A forked child leaves that to its parent, which has nearly all of it.
+        if self.is_child.load(Ordering::Relaxed) {
+            return;
+        }
         if let Some(bytes) = store.image(&*self.space, shelf.identity()) {
             shelf.save(store.variant(self.limits.features), &bytes);
         }
