@@ -9,6 +9,7 @@
 
 mod cache;
 mod checked;
+mod entries;
 pub mod exit;
 mod given;
 mod hosts;
@@ -16,6 +17,7 @@ mod image;
 mod interrupt;
 mod jit;
 mod memory;
+mod meta;
 mod pages;
 mod preserve;
 mod service;

@@ -2,7 +2,8 @@
 
 use crate::cache::PAGE;
 use crate::image::{self, Group, Image, Maker, State};
-use crate::store::{Meta, Region, RegionCode, Store};
+use crate::meta::Meta;
+use crate::store::{Region, RegionCode, Store};
 use crate::{Engine, Features, GuestSpace};
 use demotic_codegen::target::Order;
 use demotic_codegen::{EdgeKind, Stub};
@@ -161,7 +162,7 @@ impl Store {
             }
             let sources = meta.sources();
             let Some(group) = sorter.group(&pages).filter(|_| sorter.is_unchanged(sources)) else { continue };
-            if maker.unit(meta, start, group, |key, host| region.entries.get(&key) == Some(&host)) {
+            if maker.unit(meta, start, group, |key, host| region.entries.get(key) == Some((host - start) as u32)) {
                 sorter.add(group, &pages);
                 placed.push((meta.clone(), group));
             }
@@ -173,7 +174,7 @@ impl Store {
         let mut code = region.code.code.read(from, region.used - from);
         let offset_of = maker.index();
         for (meta, group) in &placed {
-            for edge in &meta.edges {
+            for edge in meta.edges() {
                 // Inside a group edges are linked, taken or not; others lead out, whatever they are linked to now.
                 let there = offset_of.get(&meta.key(edge.pc)).filter(|to| to.1 == *group);
                 let at = meta.host + edge.at as usize;
