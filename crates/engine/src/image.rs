@@ -474,8 +474,9 @@ const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision
 
 /// Writes what is kept of a unit. `None` (with a part of it written) for what images do not have.
 fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
-    let Variant { mode, request, limits, given } = &*meta.variant;
-    if given.is_some() || meta.is_checked() {
+    let Variant { mode, request, limits, alone, given } = &*meta.variant;
+    // What is right for one thread only would have to be found again when there are more.
+    if *alone || given.is_some() || meta.is_checked() {
         return None;
     }
     let precision = PRECISIONS.iter().position(|p| *p == request.precision)? as u8;
@@ -520,6 +521,6 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         nans: flags & bit::NANS != 0,
         precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION))?,
     };
-    let variant = meta::shared(variants, Variant { mode, request, limits, given: None });
+    let variant = meta::shared(variants, Variant { mode, request, limits, alone: false, given: None });
     Some(Meta { host, pre_entries, len, variant, table: rest.get(..table as usize)?.into() })
 }

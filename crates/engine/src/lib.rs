@@ -250,10 +250,12 @@ impl Engine {
             }
             target.order = Order::Tso;
         }
-        // x86-64 hosts have that order anyway.
+        // x86-64 hosts have that order anyway, but for locked operations.
         if flushes {
             store.flush();
             self.restore();
+        } else {
+            store.drop_alone();
         }
     }
 

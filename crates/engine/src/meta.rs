@@ -42,6 +42,8 @@ pub(crate) struct Variant {
     pub mode: Mode,
     pub request: Request,
     pub limits: Limits,
+    /// See [`demotic_codegen::Compiled::alone`].
+    pub alone: bool,
     /// The unit itself where it was not made from guest bytes.
     pub given: Option<Box<Unit>>,
 }
@@ -342,7 +344,7 @@ impl Meta {
 
     /// The unit as it was emitted, made again.
     pub fn unit(&self) -> Unit {
-        let Variant { mode, request, limits, given } = &*self.variant;
+        let Variant { mode, request, limits, given, .. } = &*self.variant;
         if let Some(unit) = given {
             return (**unit).clone();
         }
@@ -398,7 +400,7 @@ mod tests {
         let target = Target { arch: Arch::X64, features: Features::default(), order: Order::Single };
         let precision = Precision::Kept;
         let request = Request { target, unaligned: false, fp_by_helper: false, nans: false, precision };
-        let variant = Variant { mode: Mode::Long, request, limits: Limits::default(), given: None };
+        let variant = Variant { mode: Mode::Long, request, limits: Limits::default(), alone: false, given: None };
         Meta { host: 0, len: 0, pre_entries: 0, variant: Arc::new(variant), table: table.bytes().into() }
     }
 

@@ -476,6 +476,19 @@ impl Store {
         }
     }
 
+    /// Drops what is only right as long as nobody else sees the guest's memory.
+    pub fn drop_alone(&self) {
+        let mut inner = self.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for region in &mut inner.regions {
+            for index in 0..region.units.len() {
+                if region.units[index].0.variant.alone {
+                    region.drop_unit(self.emitter, index);
+                }
+            }
+        }
+    }
+
     /// The translations that can be entered.
     pub fn units(&self) -> Vec<Arc<Meta>> {
         let inner = self.lock();
@@ -619,7 +632,7 @@ impl Region {
             table.term(&TermMeta { after: t.after, term: t.term, at });
         }
         table.source(source);
-        let variant = Variant { mode: unit.mode, request, limits, given: None };
+        let variant = Variant { mode: unit.mode, request, limits, alone: compiled.alone, given: None };
         let meta = Meta {
             host,
             pre_entries: compiled.pre_entries,

@@ -235,10 +235,11 @@ fn shifts_counts_bits_and_groups() {
 #[test]
 fn atomics_stack_and_system() {
     let m = Mem::base(Reg::RDI, 4);
-    assert_eq!(strip(&one(|a| a.lock_xadd(Size::B, m, Reg(7)))), "lock xadd [rdi+0x4], dil");
-    assert_eq!(strip(&one(|a| a.lock_xadd(Size::W, m, Reg(9)))), "lock xadd [rdi+0x4], r9w");
-    assert_eq!(strip(&one(|a| a.lock_cmpxchg(Size::Q, m, Reg(9)))), "lock cmpxchg [rdi+0x4], r9");
-    assert_eq!(strip(&one(|a| a.lock_alu(Alu::And, Size::D, m, Reg(9)))), "lock and [rdi+0x4], r9d");
+    assert_eq!(strip(&one(|a| a.xadd(true, Size::B, m, Reg(7)))), "lock xadd [rdi+0x4], dil");
+    assert_eq!(strip(&one(|a| a.xadd(true, Size::W, m, Reg(9)))), "lock xadd [rdi+0x4], r9w");
+    assert_eq!(strip(&one(|a| a.cmpxchg(true, Size::Q, m, Reg(9)))), "lock cmpxchg [rdi+0x4], r9");
+    assert_eq!(strip(&one(|a| a.alu_locked(true, Alu::And, Size::D, m, Reg(9)))), "lock and [rdi+0x4], r9d");
+    assert_eq!(strip(&one(|a| a.cmpxchg(false, Size::Q, m, Reg(9)))), "cmpxchg [rdi+0x4], r9");
     assert_eq!(strip(&one(|a| a.lock_cmpxchg_pair(false, m))), "lock cmpxchg8b [rdi+0x4]");
     assert_eq!(strip(&one(|a| a.lock_cmpxchg_pair(true, m))), "lock cmpxchg16b [rdi+0x4]");
     assert_eq!(one(|a| a.push(Reg(12))), "push r12");

@@ -36,7 +36,7 @@ pub(super) struct Emit<'a> {
     pub long: bool,
     stop: Option<u32>,
     place: Option<Place>,
-    out: Compiled,
+    pub out: Compiled,
     entries: Vec<Label>,
     cold: Vec<Cold>,
     pub failed: Option<&'static str>,
@@ -132,6 +132,7 @@ impl<'a> Emit<'a> {
         out.edges.clear();
         out.terms.clear();
         out.relocs.clear();
+        out.alone = false;
         entries.clear();
         cold.clear();
         Emit {
