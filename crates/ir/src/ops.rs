@@ -8,6 +8,8 @@
 //! memory. `STATE`: reads or writes guest state other than by get/set (sticky status bits, the x87 stack). An operation
 //! without effects is pure: it may be removed when nobody uses it and moved freely.
 //!
+//! Addresses are linear addresses. In 32-bit units whoever makes one cuts it to 32 bits; back ends may count on that and compute it in 32 bits.
+//!
 //! Length: the table, one line or two for each operation.
 
 use crate::properties::{ARITY, EFFECTS, RESULT_TYPES, RESULTS, TAKES_FLAGS, TRAITS};
