@@ -577,8 +577,8 @@ ops! {
 impl Op {
     /// Whether one of its operands is, or for `sel` may be, a flags value.
     #[inline(always)]
-    pub fn takes_flags(self) -> bool {
-        TAKES_FLAGS[self as usize] || self == Op::Sel
+    pub const fn takes_flags(self) -> bool {
+        TAKES_FLAGS[self as usize] || matches!(self, Op::Sel)
     }
 
     /// What a backward traversal has to look at ([`traits`]).
@@ -618,7 +618,7 @@ impl Op {
 
     /// Whether it computes flags from integers.
     #[inline]
-    pub fn is_flags_of_integers(self) -> bool {
+    pub const fn is_flags_of_integers(self) -> bool {
         use Op::*;
         matches!(
             self,

@@ -380,7 +380,7 @@ impl<'a> Emit<'a> {
         self.spilled = 0;
         self.locked = 0;
         self.vlocked = 0;
-        self.rf.enter(self.b, &self.shape);
+        self.rf.enter(self.b, &self.plan, &self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
