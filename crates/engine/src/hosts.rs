@@ -15,6 +15,10 @@ pub(crate) const UNSEEN: Precision = if cfg!(target_arch = "x86_64") { Precision
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
     let features = Features {
         avx: std::arch::is_x86_feature_detected!("avx"),
+        avx2: std::arch::is_x86_feature_detected!("avx")
+            && std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c"),
         bmi: std::arch::is_x86_feature_detected!("bmi1")
             && std::arch::is_x86_feature_detected!("bmi2")
             && std::arch::is_x86_feature_detected!("lzcnt"),

@@ -73,6 +73,7 @@ impl Emit<'_> {
         match inst.op {
             Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return self.locked(i, g),
             Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return self.shift_more(i, g),
+            Op::FLo | Op::FFmaFl => return self.both_halves(i, g),
             _ => {}
         }
         if g.other.is_some() {

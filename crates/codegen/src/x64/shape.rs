@@ -52,6 +52,8 @@ pub(super) struct Shape {
     pub steps: Vec<(usize, u8)>,
     /// x87 instructions, by increasing end.
     pub x87: Vec<super::x87::Group>,
+    /// Whether the host has AVX2 and FMA.
+    avx2: bool,
     // ---- scratch of the analysis
     own: Vec<u16>,
     candidates: Vec<u16>,
@@ -130,6 +132,8 @@ mod class {
                     Op::FlSub,
                     Op::FlAdd,
                     Op::FlLogic,
+                    Op::FLo,
+                    Op::FFmaFl,
                 ],
             ),
         ];
@@ -265,7 +269,7 @@ pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 
 impl Shape {
     /// Looks at a block.
-    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool) {
+    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool, avx2: bool) {
         let n = block.insts.len();
         reset(&mut self.bits, n, 0);
         reset(&mut self.anchors, n, 0);
@@ -274,6 +278,7 @@ impl Shape {
         self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
+        self.avx2 = avx2;
         self.laziness(block, plan, long);
         if plan.seen & of_all::SHIFT != 0 {
             super::shift::counts(self, block, plan);
@@ -435,6 +440,7 @@ impl Shape {
         match inst.op {
             Op::DivU | Op::DivS => return self.division(block, plan, i),
             Op::ACas => return self.compare_exchange(block, plan, i),
+            Op::FLo | Op::FFmaFl if self.avx2 => return super::avx::find(self, block, plan, i),
             Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return super::atomic::find(self, block, plan, i),
             Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return super::shift::find(self, block, plan, i),
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}

@@ -366,7 +366,8 @@ impl<'a> Emit<'a> {
         self.number = n;
         self.b = &unit.blocks[n as usize];
         self.plan.analyse(self.b);
-        self.shape.analyse(self.b, &self.plan, self.long);
+        let avx2 = self.request.target.features.avx2;
+        self.shape.analyse(self.b, &self.plan, self.long, avx2);
         self.at.clear();
         self.at.resize(self.b.insts.len(), At::Nowhere);
         self.alias_nodes.clear();
