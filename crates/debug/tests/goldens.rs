@@ -98,6 +98,12 @@ const INSTRUCTIONS: &[Case] = &[
     ("48 0f ad d8", ""),
     ("48 d1 d8", ""),
     ("48 d3 d0", ""),
+    ("c5 f4 58 c2", ""),
+    ("c5 fd fe c1", ""),
+    ("c4 e2 75 b8 c2", ""),
+    ("c4 e2 69 b8 e1", ""),
+    ("c5 fc 11 07", ""),
+    ("c5 fc 28 07", ""),
 ];
 
 const INSTRUCTIONS_32: &[Case] = &[

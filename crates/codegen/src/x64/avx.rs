@@ -139,7 +139,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
         x.imm.checked_sub(first).filter(|n| *n < 16)
     };
     let (low, high) = (set(hi + 1, lo, 16), set(hi + 2, hi, u64::from(Slot::YMM_FIRST)));
-    if low.is_some() && low == high && plan.uses[lo] == 1 && plan.uses[hi] == 1 {
+    if low.is_some() && low == high {
         g.set = Some(hi + 1);
         g.end = hi + 2;
     }
@@ -163,9 +163,10 @@ impl Emit<'_> {
         d
     }
 
-    /// Where a result goes: the register that it is written to, or a temporary.
-    fn pair_target(&mut self, g: Group) -> (Xmm, Option<(u8, Mem)>) {
+    /// Where a result goes: the register that it is written to, or a temporary. `highs`: operands that have to stay until both halves are computed.
+    fn pair_target(&mut self, g: Group, highs: &[Val]) -> (Xmm, Option<(u8, Mem)>) {
         let slots = g.set.map(|k| self.b.insts[k].imm as u8);
+        let slots = slots.filter(|s| highs.iter().all(|v| self.at(*v) != At::Home(*s)));
         if let Some(slot) = slots {
             let upper = slot - 16 + Slot::YMM_FIRST;
             if let (Home::Vec(x), Home::Mem(m)) = (home(self.long, slot), home(self.long, upper)) {
@@ -177,17 +178,18 @@ impl Emit<'_> {
         (self.vtemp(), None)
     }
 
-    /// The result of the instruction just emitted is in `d`, both halves.
+    /// The result of the instruction just emitted is in `d`, both halves. The upper halves of host registers do not survive a stop, so until they are
+    /// in their place, the high half counts as not computed: its operands are still there.
     fn pair_done(&mut self, g: Group, d: Xmm, slots: Option<(u8, Mem)>) {
         let Some((lo, hi)) = g.other else { return };
-        let (low, high) = (Val(lo as u16), Val(hi as u16));
-        self.blind();
         if let Some((slot, m)) = slots {
+            self.define_home(Val(lo as u16), slot);
+            self.index = hi;
+            self.sync();
             self.a.extract_half(m, d);
-            self.define_home(low, slot);
-            self.define_home(high, slot - 16 + Slot::YMM_FIRST);
-            return;
+            return self.define_home(Val(hi as u16), slot - 16 + Slot::YMM_FIRST);
         }
+        // In registers of their own: until the end nothing has happened.
         let t = self.vtemp();
         self.a.extract_half(t, d);
         self.halves_done(g, d, t);
@@ -217,7 +219,7 @@ impl Emit<'_> {
             Shape256::Binary(op, imm) => {
                 let x = self.pair(a, a1, &mut taken);
                 let y = self.pair(b, b1, &mut taken);
-                let (d, slots) = self.pair_target(g);
+                let (d, slots) = self.pair_target(g, &[a1, b1]);
                 self.sync();
                 match imm {
                     Some(imm) => self.a.avx256_imm(op, d, x, y, imm),
@@ -227,7 +229,7 @@ impl Emit<'_> {
             }
             Shape256::Unary(op, imm) => {
                 let y = self.pair(b, b1, &mut taken);
-                let (d, slots) = self.pair_target(g);
+                let (d, slots) = self.pair_target(g, &[a1, b1]);
                 self.sync();
                 match imm {
                     Some(imm) => self.a.avx256_imm(op, d, none, y, imm),
@@ -237,14 +239,14 @@ impl Emit<'_> {
             }
             Shape256::Up(op) => {
                 let y = self.vreg(a);
-                let (d, slots) = self.pair_target(g);
+                let (d, slots) = self.pair_target(g, &[a1, b1]);
                 self.sync();
                 self.a.avx256(op, d, none, y);
                 self.pair_done(g, d, slots);
             }
             Shape256::UpHalf => {
                 let y = self.vreg(a);
-                let (d, slots) = self.pair_target(g);
+                let (d, slots) = self.pair_target(g, &[a1, b1]);
                 self.sync();
                 self.a.avx3(Avx::VCVTPH2PS, true, d, none, y);
                 self.pair_done(g, d, slots);
@@ -258,8 +260,7 @@ impl Emit<'_> {
                     Shape256::DownHalf(imm) => self.a.to_half_precision(true, d, y, imm),
                     _ => {}
                 }
-                self.blind();
-                // Each half has the upper 64 bits clear.
+                // Each half has the upper 64 bits clear. Until both are there, nothing has happened.
                 let t = self.vtemp();
                 self.a.sse(Sse::MOVAPS, t, d);
                 self.a.vshift_imm(demotic_asm::x64::sse::VShift::PSRLDQ, t, 8);
@@ -282,7 +283,7 @@ impl Emit<'_> {
             |v: Val| slot.is_some_and(|s| self.at(v) == At::Home(s) && matches!(home(self.long, s), Home::Vec(_)));
         if let Some(order) = order_in_place(there(a), there(b), there(c)) {
             let (x, y, z) = (self.pair(a, a1, &mut taken), self.pair(b, b1, &mut taken), self.pair(c, c1, &mut taken));
-            let (d, slots) = self.pair_target(g);
+            let (d, slots) = self.pair_target(g, &[a1, b1, c1]);
             let (first, second, third) = in_order(order, x, y, z);
             if first == d {
                 self.sync();

@@ -62,12 +62,12 @@ impl Emit<'_> {
             Op::Fence => self.a.fence(inst.imm),
             Op::ExitIf => self.exit_if(i),
             op if op.info().effects == Effects::PURE && op as u8 >= Op::VZext as u8 && op as u8 <= Op::VStrF as u8 => {
-                if !self.vector(i) {
+                if !self.vector(i) && !self.avx_operation(i) {
                     self.helper(i);
                 }
             }
             op if op.is_sse_arithmetic() => {
-                if !self.float(i) {
+                if !self.float(i) && !self.avx_operation(i) {
                     self.helper(i);
                 }
             }

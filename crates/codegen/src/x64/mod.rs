@@ -91,7 +91,7 @@ fn home(long: bool, slot: u8) -> Home {
         4 => Home::Gpr(Reg::R15),
         0..=15 if n < if long { PINNED } else { 8 } => Home::Gpr(Reg(slot)),
         0..=15 => Home::Mem(at!(snapshot) + (offset_of!(HostRegs, memory_gpr) + 8 * n) as i32),
-        16..=31 if n - 16 < if long { 14 } else { 8 } => Home::Vec(slot - 16),
+        16..=31 if n - 16 < if long { 12 } else { 8 } => Home::Vec(slot - 16),
         16..=31 => Home::Mem(at!(snapshot) + (offset_of!(HostRegs, memory_vec) + 16 * (n - 16)) as i32),
         32..=37 => Home::Mem(at!(state) + (offset_of!(GuestState, seg_base) + 8 * (n - 32)) as i32),
         38..=43 => Home::Mem(at!(state) + (offset_of!(GuestState, seg_sel) + 2 * (n - 38)) as i32),

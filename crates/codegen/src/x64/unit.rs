@@ -163,7 +163,7 @@ impl<'a> Emit<'a> {
             preparing: false,
             pending: None,
             temps: if long { 0x6000 } else { 0x7f00 },
-            vtemps: if long { 0xc000 } else { 0xff00 },
+            vtemps: if long { 0xf000 } else { 0xff00 },
             locked: 0,
             vlocked: 0,
             owned: 0,
