@@ -500,6 +500,7 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
     for b in &meta.blocks {
         out.extend_from_slice(&b.pc.to_le_bytes());
         out.extend_from_slice(&b.entry.to_le_bytes());
+        out.extend_from_slice(&b.call.to_le_bytes());
         out.extend_from_slice(&b.bytes.to_le_bytes());
         out.extend_from_slice(&b.len.to_le_bytes());
         out.push(b.flags);
@@ -569,7 +570,14 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target) -> Option<Meta> 
     };
     let (blocks, edges, terms, source) = (r.u32()?, r.u32()?, r.u32()?, r.u32()? as usize);
     let block = |r: &mut Reader| {
-        Some(BlockMeta { pc: r.u64()?, entry: r.u32()?, bytes: r.u16()?, len: r.u16()?, flags: r.u8()? })
+        Some(BlockMeta {
+            pc: r.u64()?,
+            entry: r.u32()?,
+            call: r.u32()?,
+            bytes: r.u16()?,
+            len: r.u16()?,
+            flags: r.u8()?,
+        })
     };
     let blocks: Option<Box<[BlockMeta]>> = (0..blocks).map(|_| block(&mut r)).collect();
     let edge = |r: &mut Reader| {

@@ -328,6 +328,16 @@ impl Emit<'_> {
             self.w(word);
             return;
         }
+        if self.an.pushed[i] != NONE && !self.tso() && self.is_return_address(val) {
+            if let Some((slot, off)) = self.pushes(i) {
+                let pc = self.constant(val).unwrap_or(0);
+                self.evacuate(slot, i);
+                self.mov_imm(Sz::X, S0, pc);
+                self.w(mem::pre(op, S0, Self::home(slot), off));
+                self.link = Some(self.buf.offset());
+                return self.pushed(i, slot);
+            }
+        }
         let r = self.rz(val);
         if self.tso() && !self.request.unaligned {
             let Some(w) = width(inst.ty) else { return self.fail() };
@@ -345,21 +355,13 @@ impl Emit<'_> {
         }
         let set = self.an.pushed[i];
         if set != NONE && !self.tso() {
-            let sum = self.an.push_sum[i];
-            let slot = self.block.insts[set].imm as u8;
-            let base = Self::home(slot);
-            let s = self.block.insts[sum];
-            let off = self
-                .constant(s.args[1])
-                .and_then(|c| Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 }));
-            let at_home = self.books.loc[s.args[0].index()] == W::Home(slot);
-            if let (Some(off), true) = (off, r != base && at_home) {
+            if let Some((slot, off)) = self.pushes(i).filter(|p| Self::home(p.0) != r) {
                 self.evacuate(slot, i);
-                self.w(mem::pre(op, r, base, off));
-                self.done[set] = true;
-                self.name_home(sum, slot, if self.narrow() { 32 } else { 64 });
-                return;
+                self.w(mem::pre(op, r, Self::home(slot), off));
+                return self.pushed(i, slot);
             }
+            let sum = self.an.push_sum[i];
+            let s = self.block.insts[sum];
             // `push rsp`: the sum is needed on its own.
             let d = self.scratch();
             let a = self.r(s.args[0]);
@@ -375,6 +377,21 @@ impl Emit<'_> {
         }
         let word = self.finish(op, r, mode);
         self.w(word);
+    }
+
+    /// The register that a store can write as well, and by how much it changes it.
+    fn pushes(&self, i: usize) -> Option<(u8, Simm9)> {
+        let slot = self.block.insts[self.an.pushed[i]].imm as u8;
+        let s = self.block.insts[self.an.push_sum[i]];
+        let c = self.constant(s.args[1])?;
+        let off = Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 })?;
+        (self.books.loc[s.args[0].index()] == W::Home(slot)).then_some((slot, off))
+    }
+
+    /// Such a store has been emitted.
+    fn pushed(&mut self, i: usize, slot: u8) {
+        self.done[self.an.pushed[i]] = true;
+        self.name_home(self.an.push_sum[i], slot, if self.narrow() { 32 } else { 64 });
     }
 
     // ---- atomic operations --------------------------------------------------------------------------------------------

@@ -1,14 +1,16 @@
 //! The AArch64 emitter.
 //!
 //! Guest registers live in x0..x15 and v16..v31, the flags in NZCV (C inverted, as `subs` leaves it) and the raw parity and
-//! auxiliary registers x26 and x27; x28 is the frame, x29 the table for indirect branches; x19..x25 and v0..v12 hold values of a block ([`regs`]); x16, x17,
+//! auxiliary registers x26 and x27; x28 is the frame, x29 the table for indirect jumps, x18 that for indirect calls; x19..x25 and v0..v12 hold values of a block ([`regs`]); x16, x17,
 //! x30 and v13..v15 are scratch within one operation.
 //!
 //! One pass over the operations of a block, after a pass that decided what emits nothing ([`analysis`]). What is not
 //! emitted inline calls the interpreter for the one operation ([`helper`]). i8 and i16 values have noise in the upper bits of
 //! their register; users extend where it matters.
 //!
-//! Entries: everybody comes in at a block's first instruction, the code before it too; the pre-entries stand behind the blocks.
+//! Entries: everybody comes in at a block's first instruction, the code before it too; the pre-entries stand behind the blocks. Calls come in one
+//! instruction earlier, with the guest's return address in x16 and the host's in x30, which that instruction pushes on the shadow stack. Where
+//! the code before runs into the block, it stands elsewhere with a branch behind it.
 
 mod analysis;
 mod batch;
@@ -54,6 +56,8 @@ enum Cold {
     Edge(Label, u64),
     /// `mov x16, reg`, then to a stub.
     Miss(Label, u8, Stub),
+    /// The same for a call: x16 and the landing go on the shadow stack first.
+    CallMiss(Label, u8, Label),
     /// An operation by the interpreter, with everything that is needed for it, and the way back.
     Helper(Label, helper::Late),
     /// A NaN came out: back when it is the right one, else give up.
@@ -89,6 +93,10 @@ struct Emit<'a> {
     /// Branches of 14 bits reach everything.
     small: bool,
     entries: Vec<Label>,
+    /// Where calls come in.
+    calls: Vec<Label>,
+    /// Offset behind an instruction that has used the block's return address from x16.
+    link: Option<u32>,
     // The current block.
     number: u32,
     block: &'a Block,
@@ -100,8 +108,6 @@ struct Emit<'a> {
     batch: batch::Batch,
     /// Operations that another one has done already.
     done: Vec<bool>,
-    /// Where the call that is being emitted comes back.
-    pending_landing: Option<Label>,
     /// The live state of the x87, in the version of a block that works on it.
     x87: Option<x87::State>,
     /// Its code out of line.
@@ -189,10 +195,17 @@ impl Emit<'_> {
         let layout = layout(self.unit);
         let unit = self.unit;
         for _ in &unit.blocks {
-            let entry = self.buf.label();
+            let (entry, call) = (self.buf.label(), self.buf.label());
             self.entries.push(entry);
+            self.calls.push(call);
         }
+        let mut run_into = Vec::new();
         for (p, &b) in layout.iter().enumerate() {
+            if self.runs_on {
+                run_into.push(b);
+            } else {
+                self.call_entry(b);
+            }
             self.enter_block(b, layout.get(p + 1).copied());
             self.out.entries[b as usize] = self.buf.offset();
             let label = self.entries[b as usize];
@@ -224,6 +237,10 @@ impl Emit<'_> {
             self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
             self.stub(true, Stub::Stale);
         }
+        for b in run_into {
+            self.call_entry(b);
+            self.w_to(branch::B, self.entries[b as usize], Field::Arm26);
+        }
         self.cold_code();
         self.fixed_place = None;
         if !self.vector_pool.is_empty() {
@@ -246,6 +263,14 @@ impl Emit<'_> {
         }
     }
 
+    /// What calls of a block run before its entry.
+    fn call_entry(&mut self, b: u32) {
+        self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
+        self.out.calls[b as usize] = self.buf.offset();
+        self.buf.bind(self.calls[b as usize]);
+        self.push_shadow();
+    }
+
     fn enter_block(&mut self, b: u32, next: Option<u32>) {
         let unit = self.unit;
         self.number = b;
@@ -260,6 +285,7 @@ impl Emit<'_> {
         self.done = vec![false; self.block.insts.len()];
         self.batch = batch::Batch::default();
         self.index = 0;
+        self.link = None;
         self.fixed_place = None;
     }
 
@@ -305,6 +331,13 @@ impl Emit<'_> {
                     }
                     // The address behind it tells the engine where the flags are.
                     self.stub(true, stub);
+                }
+                Cold::CallMiss(label, reg, landing) => {
+                    self.buf.bind(label);
+                    self.w_to(branch::adr(demotic_asm::arm64::LR), landing, Field::Adr);
+                    self.push_shadow();
+                    self.w(runtime::mov(demotic_asm::arm64::x(16), demotic_asm::arm64::x(reg)));
+                    self.stub(true, Stub::Indirect);
                 }
                 Cold::Invalid(label, back) => {
                     self.buf.bind(label);
@@ -384,7 +417,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         unit,
         request,
         buf: CodeBuffer::default(),
-        out: Compiled { entries: vec![0; n], ..Compiled::default() },
+        out: Compiled { entries: vec![0; n], calls: vec![0; n], ..Compiled::default() },
         stop,
         place: None,
         fixed_place: None,
@@ -400,6 +433,8 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         vector_pool: BTreeMap::new(),
         small: size < 1200,
         entries: Vec::new(),
+        calls: Vec::new(),
+        link: None,
         number: 0,
         block: first,
         an: Analysis::empty(),
@@ -409,7 +444,6 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         next: None,
         batch: batch::Batch::default(),
         done: Vec::new(),
-        pending_landing: None,
     };
     e.blocks();
     if e.failed {

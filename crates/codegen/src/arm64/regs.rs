@@ -22,6 +22,8 @@ use demotic_ir::ty::Ty;
 
 /// Table for indirect branches; its low 16 bits are those of some entry.
 pub(super) const TARGETS: Reg = x(29);
+/// Table for indirect calls, in the same way. Code of the host may change it.
+pub(super) const CALLS: Reg = x(18);
 /// Frame register.
 pub(super) const FRAME: Reg = x(28);
 /// Raw parity source.
