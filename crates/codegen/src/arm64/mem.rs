@@ -26,7 +26,7 @@ pub(super) enum Mode {
     Index(Reg, Reg, Extend, bool),
 }
 
-fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
+pub(super) fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
     match (ty, load, signed) {
         (Ty::I8, true, None) => Access::Ldrb,
         (Ty::I8, true, Some(Sz::W)) => Access::LdrsbW,
@@ -46,7 +46,7 @@ fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
     }
 }
 
-fn width(ty: Ty) -> Option<Width> {
+pub(super) fn width(ty: Ty) -> Option<Width> {
     Some(match ty {
         Ty::I8 => Width::B,
         Ty::I16 => Width::H,
