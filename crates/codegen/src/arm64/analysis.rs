@@ -503,6 +503,10 @@ impl Analysis {
                     && stay & IN_NZCV & !CF == 0
                     && (mask != 0 || stay & CF == 0)
             };
+            if inst.op == Op::VTest && self.set[f] == NONE && self.one_branch(block, f, &[1, 2]) {
+                self.lazy[f] = true;
+                continue;
+            }
             self.how[f] = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
@@ -580,6 +584,18 @@ impl Analysis {
             && self.fused[x] == NONE
             && !self.lazy[x])
             .then_some([x, z])
+    }
+
+    /// Whether flags have the branch at the end as their only reader, with one of these conditions.
+    fn one_branch(&self, block: &Block, f: usize, conditions: &[u64]) -> bool {
+        let c = self.user[f];
+        self.uses[f] == 1
+            && c < block.insts.len()
+            && block.insts[c].op == Op::Cond
+            && conditions.contains(&(block.insts[c].imm >> 1 & 7))
+            && self.uses[c] == 1
+            && self.user[c] == block.insts.len()
+            && matches!(block.term, Term::Branch { .. })
     }
 
     /// Flags whose only reader is the branch at the end, asking for zero or sign of a value: cbz, tbz.

@@ -690,6 +690,10 @@ impl Emit<'_> {
         if self.an.lazy[fl.index()] && self.books.loc[fl.index()] == W::Not {
             // Zero or sign of a value.
             let a = flags.args[0];
+            if flags.op == Op::VTest {
+                self.common_bits(a, flags.args[1], cc >> 1 & 7 == 1);
+                return Test::Zero(Sz::X, S0, yes);
+            }
             if cc >> 1 & 7 == 2 {
                 let r = self.r(a);
                 return Test::Zero(sz(flags.ty), r, yes);

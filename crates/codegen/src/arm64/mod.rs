@@ -14,6 +14,7 @@
 
 mod analysis;
 mod batch;
+mod crypto;
 mod flags;
 mod float;
 mod helper;
@@ -24,6 +25,7 @@ mod regs;
 mod repeat;
 mod runtime;
 mod ssse3;
+mod strings;
 mod term;
 mod vector;
 mod x87;
