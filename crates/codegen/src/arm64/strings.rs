@@ -75,15 +75,14 @@ impl Emit<'_> {
             0 => (Some(self.r(inst.args[2])), Some(self.r(inst.args[3]))),
             _ => (None, None),
         };
-        let image = flags.map(|_| self.scratch());
+        let (image, t) = (flags.map(|_| self.scratch()), self.scratch());
         // Behind the first difference or the strings' common end nothing matters when the first difference is asked for.
         let first = imm & 0x17c == 0x118 && inst.op != Op::VStrM && need & OF == 0;
         if first {
             self.first_difference(a, b, lane);
         } else {
-            self.matches(imm, lane, [a, b], [x, y]);
+            self.matches(imm, lane, [a, b], [x, y], t);
         }
-        let t = self.scratch();
         if imm & bit::LAST == 0 {
             self.w(int::one(One::Rbit, Sz::X, t, S0));
             self.w(int::one(One::Clz, Sz::X, t, t));
@@ -133,8 +132,8 @@ impl Emit<'_> {
         self.w(logic(Logic::Bic, S0, S2, S0));
     }
 
-    /// S0: the result's mask. S1, S2: what is behind the ends of the strings.
-    fn matches(&mut self, imm: u64, l: Lane, [a, b]: [V; 2], [x, y]: [Option<Reg>; 2]) {
+    /// S0: the result's mask. S1, S2: what is behind the ends of the strings. `t` is free.
+    fn matches(&mut self, imm: u64, l: Lane, [a, b]: [V; 2], [x, y]: [Option<Reg>; 2], t: Reg) {
         let how = imm >> 2 & 3;
         let numbers = self.vscratch();
         if how != 2 || x.is_some() {
@@ -145,8 +144,8 @@ impl Emit<'_> {
             let label = self.vector_literal(list);
             self.w_to(literal_q(numbers), label, Field::Arm19);
         }
-        let valid_a = self.ends(a, x, l, S1, numbers, how != 2);
-        let valid_b = self.ends(b, y, l, S2, numbers, how == 3);
+        let valid_a = self.ends(a, x, l, [S1, t], numbers, how != 2);
+        let valid_b = self.ends(b, y, l, [S2, t], numbers, how == 3);
         match (how, valid_a, valid_b) {
             (0, Some(va), _) => self.any(va, a, b, l),
             (1, Some(va), _) => self.ranges(va, a, b, l, imm & bit::SIGNED != 0),
@@ -155,7 +154,6 @@ impl Emit<'_> {
                 self.w(simd::same(Same::Cmeq, true, l, VS0, a, b));
                 self.mask_to(S0, VS0);
                 // Equal where both are valid, or neither.
-                let t = self.scratch();
                 self.w(logic(Logic::Orr, t, S1, S2));
                 self.w(logic(Logic::Bic, S0, S0, t));
                 self.w(logic(Logic::And, t, S1, S2));
@@ -172,8 +170,8 @@ impl Emit<'_> {
         }
     }
 
-    /// The elements of a string behind its end as a mask in `d`, and those before as a vector.
-    fn ends(&mut self, n: V, length: Option<Reg>, l: Lane, d: Reg, numbers: V, vector: bool) -> Option<V> {
+    /// The elements of a string behind its end as a mask in `d`, and those before as a vector. `t` is free.
+    fn ends(&mut self, n: V, length: Option<Reg>, l: Lane, [d, t]: [Reg; 2], numbers: V, vector: bool) -> Option<V> {
         let valid = (vector || length.is_some()).then(|| self.vscratch());
         match (length, valid) {
             (Some(length), Some(valid)) => {
@@ -193,7 +191,6 @@ impl Emit<'_> {
             (_, valid) => {
                 self.w(simd::misc(Misc::Cmeq0, true, l, VS0, n));
                 self.mask_to(d, VS0);
-                let t = self.scratch();
                 if let Some(valid) = valid {
                     self.w(int::one(One::Rbit, Sz::X, t, d));
                     self.w(int::one(One::Clz, Sz::X, t, t));
