@@ -127,7 +127,9 @@ impl Emit<'_> {
                 self.turn(VS2, a);
                 self.w(simd::movi_b(VS1, 0));
                 self.w(crypto3(op, VS2, VS1, VS0));
-                self.turn(d, VS2);
+                // The register may be the operand's, which counts until the last instruction.
+                self.w(simd::misc(Misc::Rev64, true, Lane::S, VS2, VS2));
+                self.w(simd::ext(d, VS2, VS2, 8));
             }
             ShaFn::Sha1NextE => {
                 self.w(simd::movi_b(VS1, 0));
