@@ -150,6 +150,8 @@ const BLOCKS: &[Case] = &[
     ("f2 0f 10 04 c7 f2 0f 59 c1 f2 0f 58 04 c6 f2 0f 11 04 c6 48 83 c0 01 48 39 d0 75 e4", ""),
     // big numbers: adc through memory, with lea and dec so that the carry stays.
     ("48 8b 06 48 11 07 48 8d 76 08 48 8d 7f 08 48 ff c9 75 ed", ""),
+    // aligned vectors: two loads, an operand and a store, of which two have a base that was looked at.
+    ("66 0f 6f 07 66 0f 6f 4f 10 66 0f fe 47 20 0f 29 46 20", ""),
     // prologue.
     ("55 48 89 e5 53 48 83 ec 18", ""),
     // epilogue.

@@ -9,6 +9,7 @@
 use crate::plan::{self, Plan};
 use demotic_asm::arm64::Sz;
 use demotic_ir::block::{Block, Inst, Term, Val};
+use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::{Effects, Op};
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
@@ -63,6 +64,8 @@ pub(super) struct Analysis {
     pub push_sum: Vec<usize>,
     /// A write of a register that nobody sees.
     pub dead: Vec<bool>,
+    /// An access whose address is known to be aligned: another one before it was, at a distance that keeps it.
+    pub aligned: Vec<bool>,
 }
 
 fn is_const(block: &Block, v: Val) -> Option<u64> {
@@ -84,6 +87,7 @@ impl Analysis {
         a.lifetimes(block, fp);
         a.homes(block, fp);
         a.overwritten(block, fp);
+        a.alignment(block);
         if plain {
             a.pops(block);
         }
@@ -112,6 +116,7 @@ impl Analysis {
             pushed: vec![NONE; n],
             push_sum: vec![NONE; n],
             dead: vec![false; n],
+            aligned: vec![false; n],
         }
     }
 
@@ -134,6 +139,33 @@ impl Analysis {
             }
             if shows(inst, fp) {
                 later = [false; 32];
+            }
+        }
+    }
+
+    /// Which accesses need no check of their alignment.
+    fn alignment(&mut self, block: &Block) {
+        // What was checked: a value and what is to be added to it for a multiple of 16.
+        let mut checked: Vec<(usize, u64)> = Vec::new();
+        for (i, inst) in block.insts.iter().enumerate() {
+            if !matches!(inst.op, Op::Ld | Op::St) || inst.imm & ATTR_ALIGN16 == 0 {
+                continue;
+            }
+            let (mut root, mut by) = (inst.args[0].index(), 0u64);
+            loop {
+                let v = &block.insts[root];
+                match (v.op, is_const(block, v.args[1])) {
+                    (Op::Add, Some(c)) => by = by.wrapping_add(c) & 15,
+                    (Op::Zext, _) if block.insts[v.args[0].index()].result().bits() >= 32 => {}
+                    _ => break,
+                }
+                root = v.args[0].index();
+            }
+            let v = &block.insts[root];
+            let cut = v.op == Op::And && by == 0 && is_const(block, v.args[1]).is_some_and(|c| c & 15 == 0);
+            self.aligned[i] = cut || checked.contains(&(root, by));
+            if !self.aligned[i] {
+                checked.push((root, by));
             }
         }
     }
@@ -348,7 +380,8 @@ impl Analysis {
                 && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128);
             // Those of x87 instructions, which are emitted as a whole.
             let x87 = user.op == Op::StUnless || user.op == Op::Ld && user.ty == Ty::F80;
-            (plain || x87) && user.args[0] == v && user.args[1] != v
+            let any = user.imm & ATTR_ALIGN16 == 0 || user.ty == Ty::V128;
+            any && (plain || x87) && user.args[0] == v && user.args[1] != v
         };
         // Users that are all plain accesses at this address.
         let only_addresses = |a: &Analysis, i: usize| {
@@ -356,7 +389,7 @@ impl Analysis {
             let mut count = 0;
             for (k, user) in block.insts.iter().enumerate().skip(i + 1) {
                 if a.live[k] && user.operands().contains(&v) {
-                    if !is_address(user, v) || user.imm & 1 != 0 {
+                    if !is_address(user, v) {
                         return false;
                     }
                     count += 1;
@@ -403,7 +436,7 @@ impl Analysis {
                     let constant = is_const(block, inst.args[1]).is_some();
                     let cut = single && user.is_some_and(|u| u.op == Op::Zext && u.ty == Ty::I32);
                     cut || (constant && only_addresses(self, i))
-                        || (single && user.is_some_and(|u| is_address(u, v) && u.imm & 1 == 0))
+                        || (single && user.is_some_and(|u| is_address(u, v)))
                         || (!constant
                             && single
                             && user.is_some_and(|u| {

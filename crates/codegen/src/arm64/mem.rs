@@ -159,11 +159,36 @@ impl Emit<'_> {
         }
     }
 
-    fn check_alignment(&mut self, addr: Val) {
-        let r = self.r(addr);
+    /// Gives up where operation `i` asks for an alignment that its address does not have. The address, perhaps in another form.
+    fn check_alignment(&mut self, i: usize, mode: Mode) -> Mode {
+        if self.block.insts[i].imm & ATTR_ALIGN16 == 0 || self.an.aligned[i] {
+            return mode;
+        }
+        let (mode, r) = match mode {
+            Mode::Off(base, off) if off & 15 == 0 => (mode, base),
+            Mode::Off(base, off) => {
+                self.add_const(Sz::X, S1, base, off as u64);
+                (mode, S1)
+            }
+            Mode::Index(base, index, _, scaled) => {
+                let by = if scaled { Access::LdrQ.scale() } else { 0 };
+                self.w(int::arith(Arith::Add, Sz::X, S0, base, index, Shift::Lsl, by));
+                (Mode::Off(S0, 0), S0)
+            }
+        };
         let label = self.deopt();
         self.wo(LogicImm::new(Sz::X, 15).and_then(|imm| int::logic_imm(Logic::And, Sz::X, S1, r, imm)));
         self.w_to(branch::cbz(true, Sz::X, S1), label, Field::Arm19);
+        mode
+    }
+
+    /// The same for what is no vector: no instruction has such accesses.
+    fn check_scalar(&mut self, i: usize) {
+        let inst = self.block.insts[i];
+        if inst.imm & ATTR_ALIGN16 != 0 && inst.ty != Ty::V128 {
+            let base = self.r(inst.args[0]);
+            self.check_alignment(i, Mode::Off(base, 0));
+        }
     }
 
     // ---- loads --------------------------------------------------------------------------------------------------------
@@ -171,9 +196,7 @@ impl Emit<'_> {
     pub fn load(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let addr = inst.args[0];
-        if inst.imm & ATTR_ALIGN16 != 0 {
-            self.check_alignment(addr);
-        }
+        self.check_scalar(i);
         if inst.ty == Ty::F80 {
             let base = self.r(addr);
             let d = self.vscratch();
@@ -232,6 +255,7 @@ impl Emit<'_> {
             return;
         }
         let mode = self.mode(addr, op.scale());
+        let mode = if inst.ty == Ty::V128 { self.check_alignment(i, mode) } else { mode };
         if vector {
             let d = self.vdest(i);
             let word = self.finish(op, d, mode);
@@ -291,9 +315,7 @@ impl Emit<'_> {
     pub fn store(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let (addr, val) = (inst.args[0], inst.args[1]);
-        if inst.imm & ATTR_ALIGN16 != 0 {
-            self.check_alignment(addr);
-        }
+        self.check_scalar(i);
         if inst.ty == Ty::F80 {
             let (base, d) = (self.r(addr), self.vr(val));
             self.w(float::fmov_hi_to(S0, d));
@@ -321,6 +343,7 @@ impl Emit<'_> {
         if inst.ty == Ty::V128 {
             let d = self.vr(val);
             let mode = self.mode(addr, op.scale());
+            let mode = self.check_alignment(i, mode);
             if self.tso() {
                 self.w(branch::DMB_ISH);
             }
