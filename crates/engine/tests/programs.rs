@@ -148,6 +148,28 @@ const FOUND: &[&str] = &[
 
 /// Programs of several blocks that once ran differently, with the flags they begin with.
 const FOUND_WHOLE: &[(u32, &str)] = &[
+    // A comparison whose flags are written behind an operation that the interpreter takes over: it is no operation to be computed anew.
+    (
+        0x15,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = getfl.fl
+  v1 = cond.fl a, v0
+  v2 = get.v128 x13
+  v3 = fcomi.f64 0x0, v2, v2
+  v4 = const.i64 0x1000112c
+  v5 = acas.i64 0x0, v4, v4, v4
+  setfl.fl cpazso, v3
+  branch v1, 0x10001:1, 0x10001:1
+}
+block 0x10001..0x10002 {
+  @0x10001+1
+  syscall 0x10002
+}
+}
+",
+    ),
     // A test of two constants behind a branch on the flags of a comparison, both ways of which lead there.
     (
         1,

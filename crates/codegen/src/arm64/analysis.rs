@@ -548,7 +548,11 @@ impl Analysis {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
                 Fl::Home
-            } else if mask != 0 && !other_users(self) && possible(flags_home[self.set[f] + 1]) {
+            } else if mask != 0
+                && !other_users(self)
+                && possible(flags_home[self.set[f] + 1])
+                && self.can_wait(block, f)
+            {
                 Fl::AtSet
             } else {
                 Fl::Image
@@ -621,6 +625,16 @@ impl Analysis {
             && self.fused[x] == NONE
             && !self.lazy[x])
             .then_some([x, z])
+    }
+
+    /// Whether flags may be computed where they are written instead of where they stand: whoever stops in between computes them anew, which is not for
+    /// operations with effects of their own.
+    fn can_wait(&self, block: &Block, f: usize) -> bool {
+        let pure = |k: usize| block.insts[k].op.info().effects == Effects::PURE;
+        let slot = |k: usize| {
+            matches!(block.insts[k].op, Op::Get | Op::GetHi | Op::Set | Op::SetHi | Op::Nop) && block.insts[k].imm < 32
+        };
+        pure(f) || (f + 1..self.set[f]).all(|k| pure(k) || slot(k))
     }
 
     /// Whether flags have the branch at the end as their only reader, with one of these conditions.
