@@ -73,7 +73,9 @@ pub struct Frame {
     /// Guest target of an indirect exit.
     pub target: u64,
     /// Scratch for the runtime's own use.
-    pub scratch: [u64; 9],
+    pub scratch: [u64; 8],
+    /// AArch64: the table for indirect calls, whose entries lead to [`crate::Compiled::calls`].
+    pub calls: usize,
     /// x86-64 hosts: 1 while the host's x87 unit holds the guest's x87 state, and the state in the frame is stale.
     pub x87_live: u64,
     /// x86-64 hosts: where [`crate::Stub::X87`] leads: `x87_ready` when it does, else `x87_load`.

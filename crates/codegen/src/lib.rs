@@ -53,7 +53,8 @@ pub struct Request {
 pub enum Stub {
     /// Called from an unlinked jump edge; leaves with [`frame::kind::EDGE`].
     EdgeJump,
-    /// Called from an unlinked call edge, the shadow stack entry pushed; leaves with [`frame::kind::EDGE`].
+    /// Called from an unlinked call edge; leaves with [`frame::kind::EDGE`]. The shadow stack entry is pushed; AArch64: is to be pushed, its guest
+    /// address in [`frame::Frame::target`].
     EdgeCall,
     /// Called from the pre-entry of a block that is no longer valid; leaves with [`frame::kind::STALE`].
     Stale,
@@ -136,6 +137,9 @@ pub struct Compiled {
     pub code: Vec<u8>,
     /// Offset of every block's entry in `code`, in the order of [`Unit::blocks`].
     pub entries: Vec<u32>,
+    /// Where calls come in, in the same order: code that puts the return on the shadow stack and goes on at the entry. Empty where calls do that
+    /// themselves and come in like everybody.
+    pub calls: Vec<u32>,
     /// Offset of the first block's pre-entry, the others following, an instruction of 4 bytes each; 0 where every block has it right before its entry.
     pub pre_entries: u32,
     /// Patchable branches, by increasing offset.

@@ -40,10 +40,12 @@ pub struct Features {
     pub bmi: bool,
     /// x86-64: POPCNT.
     pub popcnt: bool,
-    /// x86-64: AES and PCLMULQDQ.
+    /// AES and carry-less products (x86-64: AES and PCLMULQDQ; FEAT_AES and FEAT_PMULL).
     pub aes: bool,
-    /// x86-64: SHA.
+    /// SHA-1 and SHA-256 (FEAT_SHA1 and FEAT_SHA256).
     pub sha: bool,
+    /// AArch64: CRC-32 (FEAT_CRC32).
+    pub crc: bool,
 }
 
 /// What to emit for.

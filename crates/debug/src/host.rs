@@ -31,9 +31,17 @@ impl Host {
     fn target(self, order: Order) -> Target {
         let features = match self {
             Host::Arm64 => Features::default(),
-            Host::Arm64v84 => {
-                Features { lse: true, lse2: true, rcpc: true, rcpc2: true, flagm: true, ..Features::default() }
-            }
+            Host::Arm64v84 => Features {
+                lse: true,
+                lse2: true,
+                rcpc: true,
+                rcpc2: true,
+                flagm: true,
+                aes: true,
+                sha: true,
+                crc: true,
+                ..Features::default()
+            },
             Host::X64 => Features { avx: true, avx2: true, bmi: true, popcnt: true, ..Features::default() },
         };
         Target { arch: if self == Host::X64 { Arch::X64 } else { Arch::Arm64 }, features, order }

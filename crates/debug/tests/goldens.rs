@@ -106,6 +106,27 @@ const INSTRUCTIONS: &[Case] = &[
     ("c5 fc 28 07", ""),
 ];
 
+/// What came with SSSE3 and later: strings (with the branch behind them), AES, SHA, checksums.
+const NEWER: &[Case] = &[
+    ("66 0f 38 17 c2", "12"),
+    ("66 0f 38 17 c2 73 10", ""),
+    ("66 0f 3a 63 c1 1a", "19+call"),
+    ("66 0f 3a 63 c1 1a 76 10", ""),
+    ("66 0f 3a 63 c1 02", ""),
+    ("66 0f 3a 61 c1 45", ""),
+    ("66 0f 3a 62 c1 40", ""),
+    ("66 0f 38 00 c1", "3"),
+    ("66 0f 3a 0f c1 05", ""),
+    ("66 0f 38 dc c1", "4"),
+    ("66 0f 38 df c1", ""),
+    ("66 0f 3a df c1 1b", ""),
+    ("66 0f 3a 44 c1 10", ""),
+    ("0f 3a cc c1 00", ""),
+    ("0f 38 cb c1", "10"),
+    ("0f 38 cd c1", ""),
+    ("f2 48 0f 38 f1 c3", ""),
+];
+
 const INSTRUCTIONS_32: &[Case] = &[
     ("01 d8", ""),
     ("8b 45 fc", ""),
@@ -135,6 +156,8 @@ const BLOCKS: &[Case] = &[
     ("f2 0f 10 04 c7 f2 0f 59 c1 f2 0f 58 04 c6 f2 0f 11 04 c6 48 83 c0 01 48 39 d0 75 e4", ""),
     // big numbers: adc through memory, with lea and dec so that the carry stays.
     ("48 8b 06 48 11 07 48 8d 76 08 48 8d 7f 08 48 ff c9 75 ed", ""),
+    // aligned vectors: two loads, an operand and a store, of which two have a base that was looked at.
+    ("66 0f 6f 07 66 0f 6f 4f 10 66 0f fe 47 20 0f 29 46 20", ""),
     // prologue.
     ("55 48 89 e5 53 48 83 ec 18", ""),
     // epilogue.
@@ -204,7 +227,8 @@ fn instructions() {
 
 #[test]
 fn with_extensions() {
-    let some: Vec<Case> = INSTRUCTIONS.iter().copied().filter(|(hex, _)| !hex.starts_with("d")).take(40).collect();
+    let mut some: Vec<Case> = INSTRUCTIONS.iter().copied().filter(|(hex, _)| !hex.starts_with("d")).take(40).collect();
+    some.extend(NEWER);
     check("instructions_v84.txt", &render("64-bit code", &some, Mode::Long, &[Host::Arm64v84], Order::Single));
 }
 

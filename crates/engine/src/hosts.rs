@@ -36,6 +36,9 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
 /// This host's emitter and target (asm/hwcap.h of arm64 for the bits).
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
+    const AES: u64 = 1 << 3 | 1 << 4;
+    const SHA: u64 = 1 << 5 | 1 << 6;
+    const CRC32: u64 = 1 << 7;
     const ATOMICS: u64 = 1 << 8;
     const LRCPC: u64 = 1 << 15;
     const USCAT: u64 = 1 << 25;
@@ -50,6 +53,9 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         rcpc: caps & LRCPC != 0 && caps & ATOMICS != 0,
         rcpc2: caps & ILRCPC != 0 && caps & ATOMICS != 0,
         flagm: caps & FLAGM != 0,
+        aes: caps & AES == AES,
+        sha: caps & SHA == SHA,
+        crc: caps & CRC32 != 0,
         ..Features::default()
     };
     Some((&demotic_codegen::arm64::Arm64, Target { arch: Arch::Arm64, features, order: Order::Single }))

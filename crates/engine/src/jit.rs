@@ -44,8 +44,10 @@ struct Core {
 pub(crate) struct Jit {
     core: Box<Core>,
     targets: Targets,
+    /// The same for calls, where those come in elsewhere.
+    calls: Option<Targets>,
     shadow: Stack,
-    /// The region that `targets` and the shadow stack lead into.
+    /// The region that these tables and the shadow stack lead into.
     region: Option<Arc<RegionCode>>,
     variant: Option<Key>,
     /// The edge that led to where nothing was translated, to be linked when that is there.
@@ -69,6 +71,7 @@ impl Jit {
     /// An executor whose thread is told by `attention`. `None` when there is no memory for it.
     pub fn new(attention: &AtomicBool, memory: GuestMemory) -> Option<Jit> {
         let targets = Targets::default();
+        let calls = cfg!(target_arch = "aarch64").then(Targets::default);
         let frame = Frame {
             targets: targets.address(),
             attention: attention.as_ptr() as usize,
@@ -77,7 +80,8 @@ impl Jit {
             shadow_sp: 0,
             exit_at: 0,
             target: 0,
-            scratch: [0; 9],
+            scratch: [0; 8],
+            calls: calls.as_ref().map_or(0, Targets::address),
             x87_live: 0,
             x87_gate: 0,
             x87_ready: 0,
@@ -91,7 +95,7 @@ impl Jit {
         };
         let shadow = Stack::new(SHADOW).ok()?;
         let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
-        Some(Jit { core, targets, shadow, region: None, variant: None, awaited: None })
+        Some(Jit { core, targets, calls, shadow, region: None, variant: None, awaited: None })
     }
 
     /// The region that is current now; forgets what leads into another one.
@@ -105,6 +109,7 @@ impl Jit {
         if !same || self.variant != Some(variant) {
             if self.variant.is_some() {
                 self.targets.clear();
+                self.calls.iter_mut().for_each(Targets::clear);
             }
             self.variant = Some(variant);
             self.reset_shadow(&code);
@@ -122,6 +127,23 @@ impl Jit {
             unsafe { ((top - 8 * n) as *mut u64).write(miss) };
         }
         self.core.frame.shadow_sp = top - 16 * SENTINELS;
+    }
+
+    /// Puts the call that has just left on the shadow stack (AArch64).
+    fn push_shadow(&mut self, code: &RegionCode) {
+        if self.is_shadow_full() {
+            self.reset_shadow(code);
+        }
+        let frame = &mut self.core.frame;
+        frame.shadow_sp -= 16;
+        // SAFETY: there is room for an entry, in the stack that only this thread's translated code uses.
+        unsafe { (frame.shadow_sp as *mut [u64; 2]).write([frame.target, frame.exit_at]) };
+    }
+
+    /// Whether hardly another call fits on the shadow stack, or none.
+    fn is_shadow_full(&self) -> bool {
+        let room = self.core.frame.shadow_sp.wrapping_sub(self.shadow.top() as u64 - SHADOW as u64);
+        !(4096..=SHADOW as u64).contains(&room)
     }
 
     /// A return to `target` did not match: drops the entries above the one that does.
@@ -202,6 +224,9 @@ impl Jit {
                 kind::EDGE => match store.edge(exit_at) {
                     Some((to, site, kind)) => {
                         from = Some((site, kind));
+                        if cfg!(target_arch = "aarch64") && kind == EdgeKind::Call {
+                            self.push_shadow(&region);
+                        }
                         to.pc
                     }
                     None => lost("edge", exit_at),
@@ -263,7 +288,12 @@ impl Jit {
                     Way::In(to) => {
                         match from {
                             Some((site, kind)) => store.link(site, kind, key(at)),
-                            None => self.targets.set(Target { pc: at, host: to as u64 }),
+                            None => {
+                                self.targets.set(Target { pc: at, host: to as u64 });
+                                if let (Some(calls), Some(host)) = (&mut self.calls, store.call_entry(to)) {
+                                    calls.set(Target { pc: at, host: host as u64 });
+                                }
+                            }
                         }
                         host = to;
                         continue;
@@ -330,8 +360,7 @@ impl Jit {
             leave => leave,
         };
         // A push on a full shadow stack is one of the reasons to come here.
-        let room = self.core.frame.shadow_sp.wrapping_sub(self.shadow.top() as u64 - SHADOW as u64);
-        if room < 4096 || room > SHADOW as u64 {
+        if self.is_shadow_full() {
             if let Some(region) = self.region.clone() {
                 self.reset_shadow(&region);
             }

@@ -19,6 +19,8 @@ pub(crate) struct BlockMeta {
     pub pc: u64,
     /// Offset of its entry in the unit's code.
     pub entry: u32,
+    /// Offset of where calls come in; the entry where that is the same.
+    pub call: u32,
     /// Guest bytes of it that were looked at.
     pub bytes: u16,
     /// Its length in guest bytes.
@@ -116,6 +118,7 @@ impl Table {
     pub fn block(&mut self, b: &BlockMeta) {
         self.step(self.pc, b.pc);
         self.step(u64::from(self.entry), u64::from(b.entry));
+        self.step(u64::from(b.entry), u64::from(b.call));
         self.number(u64::from(b.len));
         self.step(u64::from(b.len), u64::from(b.bytes));
         self.bytes.push(b.flags);
@@ -215,10 +218,11 @@ impl Iterator for Blocks<'_> {
         self.left = self.left.checked_sub(1).filter(|_| !self.cursor.0.is_empty())?;
         let pc = self.cursor.step(self.pc);
         self.entry = self.cursor.step(self.entry);
+        let call = self.cursor.step(self.entry) as u32;
         let len = self.cursor.number();
         let bytes = self.cursor.step(len) as u16;
         self.pc = pc.wrapping_add(len);
-        Some(BlockMeta { pc, entry: self.entry as u32, bytes, len: len as u16, flags: self.cursor.byte() })
+        Some(BlockMeta { pc, entry: self.entry as u32, call, bytes, len: len as u16, flags: self.cursor.byte() })
     }
 }
 
@@ -406,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_table_gives_what_was_written() {
-        let block = |pc, entry, bytes, len, flags| BlockMeta { pc, entry, bytes, len, flags };
+        let block = |pc, entry, bytes, len, flags| BlockMeta { pc, entry, call: entry ^ 3, bytes, len, flags };
         // The second lies before the first, in guest and host memory; the third is at the end of the address space.
         let blocks =
             [block(0x40_1000, 64, 5, 5, 0xff), block(0x40_0f00, 16, 2048, 2032, 0), block(!0, 70_000, 0, 1, 8)];

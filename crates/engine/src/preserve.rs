@@ -173,6 +173,12 @@ impl Store {
         let from = region.code.runtime.code.len().next_multiple_of(64);
         let mut code = region.code.code.read(from, region.used - from);
         let offset_of = maker.index();
+        let calls: FxHashMap<usize, usize> = placed
+            .iter()
+            .flat_map(|(meta, _)| {
+                meta.blocks().map(|b| (meta.host + b.entry as usize, meta.host + b.call as usize))
+            })
+            .collect();
         for (meta, group) in &placed {
             for edge in meta.edges() {
                 // Inside a group edges are linked, taken or not; others lead out, whatever they are linked to now.
@@ -182,7 +188,10 @@ impl Store {
                     EdgeKind::Jump => Stub::EdgeJump,
                     EdgeKind::Call => Stub::EdgeCall,
                 };
-                let to = there.map_or(region.code.stub(stub), |to| start + to.0);
+                let to = there.map_or(region.code.stub(stub), |to| match edge.kind {
+                    EdgeKind::Jump => start + to.0,
+                    EdgeKind::Call => calls.get(&(start + to.0)).copied().unwrap_or(region.code.stub(stub)),
+                });
                 let patch = self.emitter.edge(edge.kind, at as u64, to as u64, there.is_some())?;
                 let offset = at - start - from;
                 let len = usize::from(patch.len);

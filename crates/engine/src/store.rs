@@ -380,6 +380,11 @@ impl Store {
         meta.blocks().find(|b| b.entry == offset).is_none_or(|b| unpack(b.flags).2)
     }
 
+    /// Where calls of the block with this entry come in.
+    pub fn call_entry(&self, entry: usize) -> Option<usize> {
+        self.lock().regions.last_mut()?.call_entry(entry)
+    }
+
     /// The terminal whose call ends before `after`.
     pub fn term(&self, after: usize) -> Option<TermMeta> {
         let meta = self.meta(after - 1)?;
@@ -395,7 +400,8 @@ impl Store {
         if !region.is_alive(from) {
             return;
         }
-        if let Some(patch) = self.emitter.edge(kind, from as u64, to as u64, true) {
+        let Some(there) = region.way_in(kind, to) else { return };
+        if let Some(patch) = self.emitter.edge(kind, from as u64, there as u64, true) {
             region.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
             region.note_link(from, kind, to);
         }
@@ -555,6 +561,26 @@ impl Region {
         Some(self.code.code.start() + offset)
     }
 
+    /// Where calls of the block with this entry come in.
+    fn call_entry(&mut self, entry: usize) -> Option<usize> {
+        let find = |meta: &Meta| {
+            let offset = (entry - meta.host) as u32;
+            Some(meta.host + meta.blocks().find(|b| b.entry == offset)?.call as usize)
+        };
+        match self.unit_at(entry) {
+            Some((meta, _)) => find(meta),
+            None => find(&*self.meta_at(entry)?),
+        }
+    }
+
+    /// Where an edge of this kind leads that goes to an entry.
+    fn way_in(&mut self, kind: EdgeKind, entry: usize) -> Option<usize> {
+        match kind {
+            EdgeKind::Jump => Some(entry),
+            EdgeKind::Call => self.call_entry(entry),
+        }
+    }
+
     /// Whether a block is translated, or may turn out to be.
     fn knows(&self, key: Key) -> bool {
         self.entries.contains(key) || self.image.as_ref().is_some_and(|i| i.has(key))
@@ -584,8 +610,9 @@ impl Region {
         for edge in &compiled.edges {
             let key = Key { pc: edge.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
             let Some(to) = self.entry(key) else { continue };
+            let Some(there) = self.way_in(edge.kind, to) else { continue };
             let from = host + edge.at as usize;
-            if let Some(patch) = emitter.edge(edge.kind, from as u64, to as u64, true) {
+            if let Some(patch) = emitter.edge(edge.kind, from as u64, there as u64, true) {
                 let at = edge.at as usize;
                 compiled.code[at..at + usize::from(patch.len)].copy_from_slice(&patch.bytes[..usize::from(patch.len)]);
                 self.note_link(from, edge.kind, to);
@@ -598,7 +625,7 @@ impl Region {
         table.clear();
         source.clear();
         table.number(unit.blocks.len() as u64);
-        for (block, &entry) in unit.blocks.iter().zip(&compiled.entries) {
+        for (n, (block, &entry)) in unit.blocks.iter().zip(&compiled.entries).enumerate() {
             let len = block.end.wrapping_sub(block.pc).min(2048) as usize;
             // Where an instruction could not be translated, its bytes count, too.
             let more = match block.term {
@@ -612,6 +639,7 @@ impl Region {
             table.block(&BlockMeta {
                 pc: block.pc,
                 entry,
+                call: compiled.calls.get(n).copied().unwrap_or(entry),
                 bytes: got as u16,
                 len: len as u16,
                 flags: pack(block.live_out, block.landing, block.reads),

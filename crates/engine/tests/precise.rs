@@ -40,6 +40,14 @@ const X87_PROGRAM: &str = "4983c701c70703000000c74704db0f494048b89a9999999999b9b
     e1dde1dfe080e445ded9dee9dd4718d8e0d95740dec1d9fadd5f4831c9d9e8d94704dcc1dcc983c10183f90375f4ddd9db7f504939ef0f85\
     54ffffff0f05";
 
+/// Repeated string instructions of few elements and downwards, comparisons of strings, AES, SHA, checksums, and the same end.
+#[cfg(target_arch = "aarch64")]
+const STRINGS: &str = "49ffc757488db7000100004c893f4969c7674523014889470848898700010000488dbf03020000b905000000fdf3a4b903000000f3a5b904000000\
+    66f3abfcb907000000f348a5b903000000f3aab945000000f3a431c9f3a45ff30f6f0ff30f6f9700010000660f3a63ca1a410f92c04d19c9660f3a\
+    63ca4cb805000000baf7ffffff660f3a61d105410f90c2660f3a60d1424911cb660f3817d1410f94c4660f38dcd9660f38dfda660f3adfe31b660f\
+    3a44e3100f3acce3010f38caec0f38cbeb0f38cde5f24d0f38f1ebf20f38f0d8660f3a0ff405660f3832fe660f3821ff660f67ff660f3817f67403\
+    49ffc64939ef0f8508ffffff0f05";
+
 /// The tests take turns: both need the handlers of the process.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -254,9 +262,8 @@ fn before_every_host_instruction() {
         demotic_engine::leave_translated(context);
     }
     demotic_host::guarded::install().expect("handlers");
-    for (program, faults_shown) in
-        [(PROGRAM, true), (PROGRAM, false), (X87_PROGRAM, true), (X87_PROGRAM, false), (AVX_PROGRAM, false)]
-    {
+    let programs = [PROGRAM, X87_PROGRAM, STRINGS, AVX_PROGRAM];
+    for (program, faults_shown) in programs.into_iter().flat_map(|p| [(p, true), (p, false)]) {
         let mut pair = Pair::new(program, 40, faults_shown);
         assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
         signal::install(libc::SIGTRAP, on_break).expect("handler");

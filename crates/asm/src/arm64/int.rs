@@ -297,3 +297,8 @@ pub fn setf(bits16: bool, n: Reg) -> u32 {
 }
 /// Inverts C (FEAT_FlagM).
 pub const CFINV: u32 = 0xd500_401f;
+
+/// crc32c: `size` is log2 of the bytes of m that are taken in (FEAT_CRC32).
+pub fn crc32c(size: u32, d: Reg, n: Reg, m: Reg) -> u32 {
+    u32::from(size == 3) << 31 | 0x1ac0_5000 | (size & 3) << 10 | m.n() << 16 | n.n() << 5 | d.n()
+}

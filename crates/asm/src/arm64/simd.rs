@@ -163,6 +163,43 @@ pub fn tbl(keep: bool, d: V, n: V, more: u32, m: V) -> u32 {
     0x4e00_0000 | m.n() << 16 | (more & 3) << 13 | u32::from(keep) << 12 | dn(d, n)
 }
 
+/// Steps of AES, SHA-1 and SHA-256 on two registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+#[repr(u32)]
+pub enum Crypto2 {
+    Aese = 0x4e28_4800,
+    Aesd = 0x4e28_5800,
+    Aesmc = 0x4e28_6800,
+    Aesimc = 0x4e28_7800,
+    Sha1h = 0x5e28_0800,
+    Sha256su0 = 0x5e28_2800,
+}
+/// The same on three.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+#[repr(u32)]
+pub enum Crypto3 {
+    Sha1c = 0x5e00_0000,
+    Sha1p = 0x5e00_1000,
+    Sha1m = 0x5e00_2000,
+    Sha256h = 0x5e00_4000,
+    Sha256h2 = 0x5e00_5000,
+    Sha256su1 = 0x5e00_6000,
+}
+/// A step on two registers (FEAT_AES, FEAT_SHA1, FEAT_SHA256).
+pub fn crypto2(op: Crypto2, d: V, n: V) -> u32 {
+    op as u32 | dn(d, n)
+}
+/// A step on three (FEAT_SHA1, FEAT_SHA256).
+pub fn crypto3(op: Crypto3, d: V, n: V, m: V) -> u32 {
+    op as u32 | m.n() << 16 | dn(d, n)
+}
+/// Carry-less product of the low or `upper` halves (FEAT_PMULL).
+pub fn pmull(upper: bool, d: V, n: V, m: V) -> u32 {
+    u32::from(upper) << 30 | 0x0ee0_e000 | m.n() << 16 | dn(d, n)
+}
+
 /// Every lane a copy of lane `k`.
 pub fn dup(q: bool, lane: Lane, d: V, n: V, k: u32) -> u32 {
     u32::from(q) << 30 | 0x0e00_0400 | lane.imm5(k) | dn(d, n)

@@ -435,3 +435,30 @@ fn vectors() {
     assert_eq!(simd::shift_right(simd::ShiftRight::Sshr, true, Lane::B, a, b, 9), None);
     assert_eq!(simd::shift_left(simd::ShiftLeft::Shl, true, Lane::B, a, b, 8), None);
 }
+
+#[test]
+fn checksums_and_cryptography() {
+    use simd::{Crypto2, Crypto3, crypto2, crypto3, pmull};
+    for [d, n, m] in NUMBERS {
+        let (vd, vn, vm) = (v(d), v(n), v(m));
+        check!(crypto2(Crypto2::Aese, vd, vn), aese V(d).b16, V(n).b16);
+        check!(crypto2(Crypto2::Aesd, vd, vn), aesd V(d).b16, V(n).b16);
+        check!(crypto2(Crypto2::Aesmc, vd, vn), aesmc V(d).b16, V(n).b16);
+        check!(crypto2(Crypto2::Aesimc, vd, vn), aesimc V(d).b16, V(n).b16);
+        check!(crypto2(Crypto2::Sha1h, vd, vn), sha1h S(d), S(n));
+        check!(crypto2(Crypto2::Sha256su0, vd, vn), sha256su0 V(d).s4, V(n).s4);
+        check!(crypto3(Crypto3::Sha1c, vd, vn, vm), sha1c Q(d), S(n), V(m).s4);
+        check!(crypto3(Crypto3::Sha1p, vd, vn, vm), sha1p Q(d), S(n), V(m).s4);
+        check!(crypto3(Crypto3::Sha1m, vd, vn, vm), sha1m Q(d), S(n), V(m).s4);
+        check!(crypto3(Crypto3::Sha256h, vd, vn, vm), sha256h Q(d), Q(n), V(m).s4);
+        check!(crypto3(Crypto3::Sha256h2, vd, vn, vm), sha256h2 Q(d), Q(n), V(m).s4);
+        check!(crypto3(Crypto3::Sha256su1, vd, vn, vm), sha256su1 V(d).s4, V(n).s4, V(m).s4);
+        check!(pmull(false, vd, vn, vm), pmull V(d).q1, V(n).d1, V(m).d1);
+        check!(pmull(true, vd, vn, vm), pmull2 V(d).q1, V(n).d2, V(m).d2);
+        let (rd, rn, rm) = (x(d), x(n), x(m));
+        check!(crc32c(0, rd, rn, rm), crc32cb W(d), W(n), W(m));
+        check!(crc32c(1, rd, rn, rm), crc32ch W(d), W(n), W(m));
+        check!(crc32c(2, rd, rn, rm), crc32cw W(d), W(n), W(m));
+        check!(crc32c(3, rd, rn, rm), crc32cx W(d), W(n), X(m));
+    }
+}

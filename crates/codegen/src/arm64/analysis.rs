@@ -6,9 +6,10 @@
 //! value has to be found; and which value may be computed in the home of the slot it is written to. Derived from the IR and
 //! nothing else, so that a second emission decides the same.
 
-use crate::plan::{self, Plan};
+use crate::plan;
 use demotic_asm::arm64::Sz;
 use demotic_ir::block::{Block, Inst, Term, Val};
+use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::{Effects, Op};
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::slot::Slot;
@@ -32,7 +33,7 @@ pub(super) enum Fl {
     Image,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Analysis {
     /// Last operation that needs the value; the number of operations for the terminal.
     pub end: Vec<usize>,
@@ -63,6 +64,14 @@ pub(super) struct Analysis {
     pub push_sum: Vec<usize>,
     /// A write of a register that nobody sees.
     pub dead: Vec<bool>,
+    /// An access whose address is known to be aligned: another one before it was, at a distance that keeps it.
+    pub aligned: Vec<bool>,
+    /// Stores that write their address register, in order.
+    pushes: Vec<usize>,
+    /// The other way round than `fused`.
+    host_of: Vec<usize>,
+    /// Addresses that were looked at: a value and what is to be added to it for a multiple of 16.
+    checked: Vec<(usize, u64)>,
 }
 
 fn is_const(block: &Block, v: Val) -> Option<u64> {
@@ -71,48 +80,50 @@ fn is_const(block: &Block, v: Val) -> Option<u64> {
 }
 
 impl Analysis {
-    pub fn new(block: &Block, plan: &Plan, mode: Mode, fp: bool, plain: bool) -> Analysis {
-        let mut a = Analysis::sized(block.insts.len());
-        a.liveness(block, plan);
-        a.deferred(block, fp);
+    /// Looks at a block. `flags_home`: see [`flags_home`].
+    pub fn analyse(&mut self, block: &Block, flags_home: &[u32], mode: Mode, fp: bool, plain: bool) {
+        self.clear(block.insts.len());
+        self.liveness(block, flags_home);
+        self.deferred(block, fp);
         if plain {
-            a.pushes(block);
+            self.pushes(block);
         }
-        a.laziness(block, mode);
-        a.extensions(block);
-        a.flags(block, plan, fp);
-        a.lifetimes(block, fp);
-        a.homes(block, fp);
-        a.overwritten(block, fp);
+        self.laziness(block, mode);
+        self.extensions(block);
+        self.flags(block, flags_home, fp);
+        self.lifetimes(block, fp);
+        self.homes(block, fp);
+        self.overwritten(block, fp);
+        self.alignment(block);
         if plain {
-            a.pops(block);
+            self.pops(block);
         }
-        a
     }
 
-    /// Of a block without operations.
-    pub fn empty() -> Analysis {
-        Analysis::sized(0)
-    }
-
-    fn sized(n: usize) -> Analysis {
-        Analysis {
-            end: (0..n).collect(),
-            live: vec![false; n],
-            lazy: vec![false; n],
-            need: vec![0; n],
-            set: vec![NONE; n],
-            fused: vec![NONE; n],
-            how: vec![Fl::Home; n],
-            into: vec![None; n],
-            uses: vec![0; n],
-            user: vec![NONE; n],
-            extended: vec![None; n],
-            popped: vec![NONE; n],
-            pushed: vec![NONE; n],
-            push_sum: vec![NONE; n],
-            dead: vec![false; n],
+    fn clear(&mut self, n: usize) {
+        fn fill<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
+            table.clear();
+            table.resize(n, value);
         }
+        self.end.clear();
+        self.end.extend(0..n);
+        fill(&mut self.live, n, false);
+        fill(&mut self.lazy, n, false);
+        fill(&mut self.need, n, 0);
+        fill(&mut self.set, n, NONE);
+        fill(&mut self.fused, n, NONE);
+        fill(&mut self.host_of, n, NONE);
+        fill(&mut self.how, n, Fl::Home);
+        fill(&mut self.into, n, None);
+        fill(&mut self.uses, n, 0);
+        fill(&mut self.user, n, NONE);
+        fill(&mut self.extended, n, None);
+        fill(&mut self.popped, n, NONE);
+        fill(&mut self.pushed, n, NONE);
+        fill(&mut self.push_sum, n, NONE);
+        fill(&mut self.dead, n, false);
+        fill(&mut self.aligned, n, false);
+        self.pushes.clear();
     }
 
     /// Writes of registers that are written again before anybody can look.
@@ -123,7 +134,7 @@ impl Analysis {
             let slot = inst.imm as usize & 31;
             match inst.op {
                 Op::Set if inst.imm < 32 => {
-                    if later[slot] && !self.pushed.contains(&i) {
+                    if later[slot] && !self.pushes.iter().any(|&st| self.pushed[st] == i) {
                         self.dead[i] = true;
                     } else if plan::replaces(inst.ty, Slot(slot as u8)) {
                         later[slot] = true;
@@ -134,6 +145,32 @@ impl Analysis {
             }
             if shows(inst, fp) {
                 later = [false; 32];
+            }
+        }
+    }
+
+    /// Which accesses need no check of their alignment.
+    fn alignment(&mut self, block: &Block) {
+        self.checked.clear();
+        for (i, inst) in block.insts.iter().enumerate() {
+            if !matches!(inst.op, Op::Ld | Op::St) || inst.imm & ATTR_ALIGN16 == 0 {
+                continue;
+            }
+            let (mut root, mut by) = (inst.args[0].index(), 0u64);
+            loop {
+                let v = &block.insts[root];
+                match (v.op, is_const(block, v.args[1])) {
+                    (Op::Add, Some(c)) => by = by.wrapping_add(c) & 15,
+                    (Op::Zext, _) if block.insts[v.args[0].index()].result().bits() >= 32 => {}
+                    _ => break,
+                }
+                root = v.args[0].index();
+            }
+            let v = &block.insts[root];
+            let cut = v.op == Op::And && by == 0 && is_const(block, v.args[1]).is_some_and(|c| c & 15 == 0);
+            self.aligned[i] = cut || self.checked.contains(&(root, by));
+            if !self.aligned[i] {
+                self.checked.push((root, by));
             }
         }
     }
@@ -194,6 +231,7 @@ impl Analysis {
                 && self.quiet(block, i, set, write.imm)
             {
                 self.pushed[i] = set;
+                self.pushes.push(i);
                 self.push_sum[i] = k;
             }
         }
@@ -254,7 +292,7 @@ impl Analysis {
         }
     }
 
-    fn liveness(&mut self, block: &Block, plan: &Plan) {
+    fn liveness(&mut self, block: &Block, flags_home: &[u32]) {
         let n = block.insts.len();
         for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
             self.live[v.index()] = true;
@@ -267,7 +305,7 @@ impl Analysis {
                 continue;
             }
             let root = match inst.op {
-                Op::SetFl => inst.imm as u32 & plan.flags_home[i + 1] != 0,
+                Op::SetFl => inst.imm as u32 & flags_home[i + 1] != 0,
                 _ => !inst.op.info().effects.removable(),
             };
             let live = root || if inst.result() == Ty::Fl { self.need[i] != 0 } else { self.live[i] };
@@ -287,7 +325,7 @@ impl Analysis {
                 if block.insts[k].result() == Ty::Fl {
                     self.need[k] |= match inst.op {
                         Op::Cond => cond_reads(inst.imm),
-                        Op::SetFl => inst.imm as u32 & plan.flags_home[i + 1],
+                        Op::SetFl => inst.imm as u32 & flags_home[i + 1],
                         _ => ARITH,
                     };
                 }
@@ -348,7 +386,8 @@ impl Analysis {
                 && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128);
             // Those of x87 instructions, which are emitted as a whole.
             let x87 = user.op == Op::StUnless || user.op == Op::Ld && user.ty == Ty::F80;
-            (plain || x87) && user.args[0] == v && user.args[1] != v
+            let any = user.imm & ATTR_ALIGN16 == 0 || user.ty == Ty::V128;
+            any && (plain || x87) && user.args[0] == v && user.args[1] != v
         };
         // Users that are all plain accesses at this address.
         let only_addresses = |a: &Analysis, i: usize| {
@@ -356,7 +395,7 @@ impl Analysis {
             let mut count = 0;
             for (k, user) in block.insts.iter().enumerate().skip(i + 1) {
                 if a.live[k] && user.operands().contains(&v) {
-                    if !is_address(user, v) || user.imm & 1 != 0 {
+                    if !is_address(user, v) {
                         return false;
                     }
                     count += 1;
@@ -364,17 +403,15 @@ impl Analysis {
             }
             count == usize::from(a.uses[i]) && count > 0
         };
-        let sums: Vec<(usize, usize)> =
-            (0..n).filter(|&i| self.pushed[i] != NONE).map(|i| (self.push_sum[i], i)).collect();
         // Backward, so that a user's own laziness is known.
         for i in (0..n).rev() {
             if !self.live[i] {
                 continue;
             }
-            if sums
-                .iter()
-                .any(|&(k, st)| k == i || (block.insts[st].args[0].index() == i && block.insts[i].op == Op::Zext))
-            {
+            let pushed = |&st: &usize| {
+                self.push_sum[st] == i || block.insts[st].args[0].index() == i && block.insts[i].op == Op::Zext
+            };
+            if self.pushes.iter().any(pushed) {
                 self.lazy[i] = true;
                 continue;
             }
@@ -403,7 +440,7 @@ impl Analysis {
                     let constant = is_const(block, inst.args[1]).is_some();
                     let cut = single && user.is_some_and(|u| u.op == Op::Zext && u.ty == Ty::I32);
                     cut || (constant && only_addresses(self, i))
-                        || (single && user.is_some_and(|u| is_address(u, v) && u.imm & 1 == 0))
+                        || (single && user.is_some_and(|u| is_address(u, v)))
                         || (!constant
                             && single
                             && user.is_some_and(|u| {
@@ -472,7 +509,7 @@ impl Analysis {
         }
     }
 
-    fn flags(&mut self, block: &Block, plan: &Plan, fp: bool) {
+    fn flags(&mut self, block: &Block, flags_home: &[u32], fp: bool) {
         let n = block.insts.len();
         for f in 0..n {
             let inst = &block.insts[f];
@@ -483,7 +520,7 @@ impl Analysis {
                 NONE => 0,
                 s => block.insts[s].imm as u32,
             };
-            let required = plan.flags_home[f + 1];
+            let required = flags_home[f + 1];
             let other_users = |a: &Analysis| {
                 // Conditions before the write need the value earlier.
                 block.insts[f + 1..]
@@ -503,11 +540,19 @@ impl Analysis {
                     && stay & IN_NZCV & !CF == 0
                     && (mask != 0 || stay & CF == 0)
             };
+            if inst.op == Op::VTest && self.set[f] == NONE && self.one_branch(block, f, &[1, 2]) {
+                self.lazy[f] = true;
+                continue;
+            }
             self.how[f] = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
                 Fl::Home
-            } else if mask != 0 && !other_users(self) && possible(plan.flags_home[self.set[f] + 1]) {
+            } else if mask != 0
+                && !other_users(self)
+                && possible(flags_home[self.set[f] + 1])
+                && self.can_wait(block, f)
+            {
                 Fl::AtSet
             } else {
                 Fl::Image
@@ -582,6 +627,28 @@ impl Analysis {
             .then_some([x, z])
     }
 
+    /// Whether flags may be computed where they are written instead of where they stand: whoever stops in between computes them anew, which is not for
+    /// operations with effects of their own.
+    fn can_wait(&self, block: &Block, f: usize) -> bool {
+        let pure = |k: usize| block.insts[k].op.info().effects == Effects::PURE;
+        let slot = |k: usize| {
+            matches!(block.insts[k].op, Op::Get | Op::GetHi | Op::Set | Op::SetHi | Op::Nop) && block.insts[k].imm < 32
+        };
+        pure(f) || (f + 1..self.set[f]).all(|k| pure(k) || slot(k))
+    }
+
+    /// Whether flags have the branch at the end as their only reader, with one of these conditions.
+    fn one_branch(&self, block: &Block, f: usize, conditions: &[u64]) -> bool {
+        let c = self.user[f];
+        self.uses[f] == 1
+            && c < block.insts.len()
+            && block.insts[c].op == Op::Cond
+            && conditions.contains(&(block.insts[c].imm >> 1 & 7))
+            && self.uses[c] == 1
+            && self.user[c] == block.insts.len()
+            && matches!(block.term, Term::Branch { .. })
+    }
+
     /// Flags whose only reader is the branch at the end, asking for zero or sign of a value: cbz, tbz.
     fn branch_only(&self, block: &Block, f: usize) -> bool {
         let inst = &block.insts[f];
@@ -626,29 +693,26 @@ impl Analysis {
                 *end = (*end).max(last);
             }
         }
-        let mut host_of = vec![NONE; n];
         for (d, &f) in self.fused.iter().enumerate() {
             if f != NONE {
-                host_of[f] = d;
+                self.host_of[f] = d;
             }
         }
-        // The sums of pushes are taken by the store, whatever comes later.
-        let stores: std::collections::BTreeMap<usize, usize> =
-            (0..n).filter(|&i| self.pushed[i] != NONE).map(|i| (self.push_sum[i], i)).collect();
         for i in (0..n).rev() {
             // Dead operations matter only when the interpreter may have to recompute them.
             if !self.live[i] && self.end[i] == i {
                 continue;
             }
             let inst = &block.insts[i];
-            let at = if let Some(st) = stores.get(&i) {
-                *st
+            // The sums of pushes are taken by the store, whatever comes later.
+            let at = if let Some(&st) = self.pushes.iter().find(|&&st| self.push_sum[st] == i) {
+                st
             } else if !self.live[i] || self.lazy[i] {
                 self.end[i]
             } else if inst.result() == Ty::Fl && self.how[i] == Fl::AtSet {
                 self.end[i].max(self.set[i])
-            } else if host_of[i] != NONE {
-                host_of[i]
+            } else if self.host_of[i] != NONE {
+                self.host_of[i]
             } else {
                 i
             };
@@ -731,30 +795,44 @@ pub(super) fn shows(inst: &Inst, fp: bool) -> bool {
     plan::shows_state(inst) && !(fp && inst.op.is_sse_arithmetic())
 }
 
-/// EFLAGS bits whose homes must be exact before every operation, as in [`Plan::flags_home`], with what [`shows`] says.
-pub(super) fn flags_home(block: &Block, plan: &Plan, fp: bool, exact: bool) -> Vec<u32> {
+/// EFLAGS bits whose homes must be exact before every operation and the terminal, with what [`shows`] says, into a table that is there already.
+pub(super) fn flags_home(block: &Block, fp: bool, exact: bool, out: &mut Vec<u32>) {
     let n = block.insts.len();
-    let mut covered = vec![0u32; n + 1];
+    // What deferred definitions cover stands in the table until its place is taken by what is asked for; the flags themselves, when somebody reads
+    // them, above that.
+    const READ: u32 = 1 << 31;
+    out.clear();
+    out.resize(n + 1, 0);
     for d in &block.deferred {
         let range = usize::from(d.from).min(n)..usize::from(d.to).min(n);
-        covered[range].iter_mut().for_each(|c| *c |= d.mask);
+        out[range].iter_mut().for_each(|c| *c |= d.mask & ARITH);
     }
-    let mut out = vec![block.live_out; n + 1];
+    for (inst, at) in block.insts.iter().zip(0..) {
+        for v in inst.operands() {
+            debug_assert!(v.0 < at);
+            if block.insts[v.index()].op == Op::GetFl {
+                out[v.index()] |= READ;
+            }
+        }
+    }
+    for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
+        out[v.index()] |= READ;
+    }
+    out[n] = block.live_out;
     let mut home = block.live_out;
     for i in (0..n).rev() {
         let inst = &block.insts[i];
         if inst.op == Op::SetFl {
             home &= !(inst.imm as u32);
         }
-        if inst.op == Op::GetFl && plan.uses[i] > 0 {
+        if inst.op == Op::GetFl && out[i] & READ != 0 {
             home |= ARITH;
         }
         if inst.op == Op::ExitIf || exact && shows(inst, fp) {
-            home |= ARITH & !covered[i];
+            home |= ARITH & !out[i];
         }
         out[i] = home;
     }
-    out
 }
 
 /// Constants that may be added to a 32-bit address without wrapping it: the engine keeps the ends of the space unmapped.

@@ -115,7 +115,7 @@ impl Emit<'_> {
     /// Whether NZCV may be overwritten by operation `i`; conditions that are needed later are then computed.
     pub fn nzcv_free(&mut self, i: usize) -> bool {
         let n = self.block.insts.len();
-        let home = &self.plan.flags_home;
+        let home = &self.flags_home;
         // What is live behind the block is so at the branch itself, too; an exit shows everything.
         let exit = i < n && self.block.insts[i].op == Op::ExitIf && home[i] & IN_NZCV != 0;
         if exit || home[(i + 1).min(n)] & IN_NZCV != 0 {
@@ -163,7 +163,7 @@ impl Emit<'_> {
         let inst = self.block.insts[s];
         let val = inst.args[0];
         let k = val.index();
-        let mask = inst.imm as u32 & self.plan.flags_home[s + 1];
+        let mask = inst.imm as u32 & self.flags_home[s + 1];
         if mask == 0 {
             return;
         }
@@ -204,7 +204,7 @@ impl Emit<'_> {
             s if at == s => s + 1,
             _ => f + 1,
         };
-        let keep_c = self.plan.flags_home[after] & !mask & CF != 0 && self.an.how[f] != Fl::Image;
+        let keep_c = self.flags_home[after] & !mask & CF != 0 && self.an.how[f] != Fl::Image;
         if keep_c {
             self.save_nzcv();
         }
@@ -593,7 +593,7 @@ impl Emit<'_> {
     fn home_from_image(&mut self, image: Reg, mask: u32, s: usize) {
         if mask & (PF | AF) != 0 {
             // PF and AF have one register in common: with only one of them changing, the other's is moved along.
-            if mask & AF == 0 && self.plan.flags_home[s + 1] & AF != 0 {
+            if mask & AF == 0 && self.flags_home[s + 1] & AF != 0 {
                 self.w(int::logic(Logic::Eor, Sz::W, S1, P, A, Shift::Lsl, 0));
             }
             let odd = |e: &mut Self| {
@@ -690,6 +690,10 @@ impl Emit<'_> {
         if self.an.lazy[fl.index()] && self.books.loc[fl.index()] == W::Not {
             // Zero or sign of a value.
             let a = flags.args[0];
+            if flags.op == Op::VTest {
+                self.common_bits(a, flags.args[1], cc >> 1 & 7 == 1);
+                return Test::Zero(Sz::X, S0, yes);
+            }
             if cc >> 1 & 7 == 2 {
                 let r = self.r(a);
                 return Test::Zero(sz(flags.ty), r, yes);

@@ -136,7 +136,7 @@ impl Emit<'_> {
                 self.branch_on(test, label);
             }
             _ => {
-                if !self.vector_op(i) && !self.float_op(i) {
+                if !self.vector_op(i) && !self.float_op(i) && !self.crypto_op(i) && !self.compare_strings(i) {
                     self.helper(i);
                 }
             }

@@ -26,7 +26,7 @@ pub(super) enum Mode {
     Index(Reg, Reg, Extend, bool),
 }
 
-fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
+pub(super) fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
     match (ty, load, signed) {
         (Ty::I8, true, None) => Access::Ldrb,
         (Ty::I8, true, Some(Sz::W)) => Access::LdrsbW,
@@ -46,7 +46,7 @@ fn access(ty: Ty, load: bool, signed: Option<Sz>) -> Access {
     }
 }
 
-fn width(ty: Ty) -> Option<Width> {
+pub(super) fn width(ty: Ty) -> Option<Width> {
     Some(match ty {
         Ty::I8 => Width::B,
         Ty::I16 => Width::H,
@@ -159,11 +159,36 @@ impl Emit<'_> {
         }
     }
 
-    fn check_alignment(&mut self, addr: Val) {
-        let r = self.r(addr);
+    /// Gives up where operation `i` asks for an alignment that its address does not have. The address, perhaps in another form.
+    fn check_alignment(&mut self, i: usize, mode: Mode) -> Mode {
+        if self.block.insts[i].imm & ATTR_ALIGN16 == 0 || self.an.aligned[i] {
+            return mode;
+        }
+        let (mode, r) = match mode {
+            Mode::Off(base, off) if off & 15 == 0 => (mode, base),
+            Mode::Off(base, off) => {
+                self.add_const(Sz::X, S1, base, off as u64);
+                (mode, S1)
+            }
+            Mode::Index(base, index, _, scaled) => {
+                let by = if scaled { Access::LdrQ.scale() } else { 0 };
+                self.w(int::arith(Arith::Add, Sz::X, S0, base, index, Shift::Lsl, by));
+                (Mode::Off(S0, 0), S0)
+            }
+        };
         let label = self.deopt();
         self.wo(LogicImm::new(Sz::X, 15).and_then(|imm| int::logic_imm(Logic::And, Sz::X, S1, r, imm)));
         self.w_to(branch::cbz(true, Sz::X, S1), label, Field::Arm19);
+        mode
+    }
+
+    /// The same for what is no vector: no instruction has such accesses.
+    fn check_scalar(&mut self, i: usize) {
+        let inst = self.block.insts[i];
+        if inst.imm & ATTR_ALIGN16 != 0 && inst.ty != Ty::V128 {
+            let base = self.r(inst.args[0]);
+            self.check_alignment(i, Mode::Off(base, 0));
+        }
     }
 
     // ---- loads --------------------------------------------------------------------------------------------------------
@@ -171,9 +196,7 @@ impl Emit<'_> {
     pub fn load(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let addr = inst.args[0];
-        if inst.imm & ATTR_ALIGN16 != 0 {
-            self.check_alignment(addr);
-        }
+        self.check_scalar(i);
         if inst.ty == Ty::F80 {
             let base = self.r(addr);
             let d = self.vscratch();
@@ -232,6 +255,7 @@ impl Emit<'_> {
             return;
         }
         let mode = self.mode(addr, op.scale());
+        let mode = if inst.ty == Ty::V128 { self.check_alignment(i, mode) } else { mode };
         if vector {
             let d = self.vdest(i);
             let word = self.finish(op, d, mode);
@@ -291,9 +315,7 @@ impl Emit<'_> {
     pub fn store(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let (addr, val) = (inst.args[0], inst.args[1]);
-        if inst.imm & ATTR_ALIGN16 != 0 {
-            self.check_alignment(addr);
-        }
+        self.check_scalar(i);
         if inst.ty == Ty::F80 {
             let (base, d) = (self.r(addr), self.vr(val));
             self.w(float::fmov_hi_to(S0, d));
@@ -321,12 +343,23 @@ impl Emit<'_> {
         if inst.ty == Ty::V128 {
             let d = self.vr(val);
             let mode = self.mode(addr, op.scale());
+            let mode = self.check_alignment(i, mode);
             if self.tso() {
                 self.w(branch::DMB_ISH);
             }
             let word = self.finish(op, d, mode);
             self.w(word);
             return;
+        }
+        if self.an.pushed[i] != NONE && !self.tso() && self.is_return_address(val) {
+            if let Some((slot, off)) = self.pushes(i) {
+                let pc = self.constant(val).unwrap_or(0);
+                self.evacuate(slot, i);
+                self.mov_imm(Sz::X, S0, pc);
+                self.w(mem::pre(op, S0, Self::home(slot), off));
+                self.link = Some(self.buf.offset());
+                return self.pushed(i, slot);
+            }
         }
         let r = self.rz(val);
         if self.tso() && !self.request.unaligned {
@@ -345,21 +378,13 @@ impl Emit<'_> {
         }
         let set = self.an.pushed[i];
         if set != NONE && !self.tso() {
-            let sum = self.an.push_sum[i];
-            let slot = self.block.insts[set].imm as u8;
-            let base = Self::home(slot);
-            let s = self.block.insts[sum];
-            let off = self
-                .constant(s.args[1])
-                .and_then(|c| Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 }));
-            let at_home = self.books.loc[s.args[0].index()] == W::Home(slot);
-            if let (Some(off), true) = (off, r != base && at_home) {
+            if let Some((slot, off)) = self.pushes(i).filter(|p| Self::home(p.0) != r) {
                 self.evacuate(slot, i);
-                self.w(mem::pre(op, r, base, off));
-                self.done[set] = true;
-                self.name_home(sum, slot, if self.narrow() { 32 } else { 64 });
-                return;
+                self.w(mem::pre(op, r, Self::home(slot), off));
+                return self.pushed(i, slot);
             }
+            let sum = self.an.push_sum[i];
+            let s = self.block.insts[sum];
             // `push rsp`: the sum is needed on its own.
             let d = self.scratch();
             let a = self.r(s.args[0]);
@@ -375,6 +400,21 @@ impl Emit<'_> {
         }
         let word = self.finish(op, r, mode);
         self.w(word);
+    }
+
+    /// The register that a store can write as well, and by how much it changes it.
+    fn pushes(&self, i: usize) -> Option<(u8, Simm9)> {
+        let slot = self.block.insts[self.an.pushed[i]].imm as u8;
+        let s = self.block.insts[self.an.push_sum[i]];
+        let c = self.constant(s.args[1])?;
+        let off = Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 })?;
+        (self.books.loc[s.args[0].index()] == W::Home(slot)).then_some((slot, off))
+    }
+
+    /// Such a store has been emitted.
+    fn pushed(&mut self, i: usize, slot: u8) {
+        self.done[self.an.pushed[i]] = true;
+        self.name_home(self.an.push_sum[i], slot, if self.narrow() { 32 } else { 64 });
     }
 
     // ---- atomic operations --------------------------------------------------------------------------------------------

@@ -1,17 +1,20 @@
 //! The AArch64 emitter.
 //!
 //! Guest registers live in x0..x15 and v16..v31, the flags in NZCV (C inverted, as `subs` leaves it) and the raw parity and
-//! auxiliary registers x26 and x27; x28 is the frame, x29 the table for indirect branches; x19..x25 and v0..v12 hold values of a block ([`regs`]); x16, x17,
+//! auxiliary registers x26 and x27; x28 is the frame, x29 the table for indirect jumps, x18 that for indirect calls; x19..x25 and v0..v12 hold values of a block ([`regs`]); x16, x17,
 //! x30 and v13..v15 are scratch within one operation.
 //!
 //! One pass over the operations of a block, after a pass that decided what emits nothing ([`analysis`]). What is not
 //! emitted inline calls the interpreter for the one operation ([`helper`]). i8 and i16 values have noise in the upper bits of
 //! their register; users extend where it matters.
 //!
-//! Entries: everybody comes in at a block's first instruction, the code before it too; the pre-entries stand behind the blocks.
+//! Entries: everybody comes in at a block's first instruction, the code before it too; the pre-entries stand behind the blocks. Calls come in one
+//! instruction earlier, with the guest's return address in x16 and the host's in x30, which that instruction pushes on the shadow stack. Where
+//! the code before runs into the block, it stands elsewhere with a branch behind it.
 
 mod analysis;
 mod batch;
+mod crypto;
 mod flags;
 mod float;
 mod helper;
@@ -22,6 +25,7 @@ mod regs;
 mod repeat;
 mod runtime;
 mod ssse3;
+mod strings;
 mod term;
 mod vector;
 mod x87;
@@ -31,15 +35,15 @@ mod x87_ops;
 mod tests;
 
 use crate::frame::HostRegs;
-use crate::plan::Plan;
 use crate::{Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target};
 use analysis::Analysis;
+use core::mem::take;
 use demotic_asm::arm64::branch;
 use demotic_asm::buffer::{CodeBuffer, Field, Label};
 use demotic_ir::block::{Block, Edge, Inst, Term, Unit};
 use demotic_ir::state::{GuestState, Mode};
 use regs::Books;
-use std::collections::BTreeMap;
+use std::cell::Cell;
 
 /// The emitter for AArch64 hosts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,6 +58,8 @@ enum Cold {
     Edge(Label, u64),
     /// `mov x16, reg`, then to a stub.
     Miss(Label, u8, Stub),
+    /// The same for a call: x16 and the landing go on the shadow stack first.
+    CallMiss(Label, u8, Label),
     /// An operation by the interpreter, with everything that is needed for it, and the way back.
     Helper(Label, helper::Late),
     /// A NaN came out: back when it is the right one, else give up.
@@ -84,15 +90,21 @@ struct Emit<'a> {
     /// General registers whose homes lag behind at the moment, and by what.
     lag: Vec<(u8, i32)>,
     cold: Vec<(Cold, Option<Place>)>,
-    pool: BTreeMap<u64, Label>,
-    vector_pool: BTreeMap<[u64; 2], Label>,
+    pool: Vec<(u64, Label)>,
+    vector_pool: Vec<([u64; 2], Label)>,
     /// Branches of 14 bits reach everything.
     small: bool,
     entries: Vec<Label>,
+    /// Where calls come in.
+    calls: Vec<Label>,
+    /// Blocks that the one before runs into.
+    run_into: Vec<u32>,
+    /// Offset behind an instruction that has used the block's return address from x16.
+    link: Option<u32>,
     // The current block.
     number: u32,
     block: &'a Block,
-    plan: Plan,
+    flags_home: Vec<u32>,
     an: Analysis,
     books: Books,
     index: usize,
@@ -100,8 +112,6 @@ struct Emit<'a> {
     batch: batch::Batch,
     /// Operations that another one has done already.
     done: Vec<bool>,
-    /// Where the call that is being emitted comes back.
-    pending_landing: Option<Label>,
     /// The live state of the x87, in the version of a block that works on it.
     x87: Option<x87::State>,
     /// Its code out of line.
@@ -123,14 +133,22 @@ impl Emit<'_> {
 
     /// A label of a literal.
     fn literal(&mut self, n: u64) -> Label {
-        let buf = &mut self.buf;
-        *self.pool.entry(n).or_insert_with(|| buf.label())
+        let known = self.pool.iter().find(|l| l.0 == n).map(|l| l.1);
+        known.unwrap_or_else(|| {
+            let label = self.buf.label();
+            self.pool.push((n, label));
+            label
+        })
     }
 
     /// A label of a vector literal.
     fn vector_literal(&mut self, n: [u64; 2]) -> Label {
-        let buf = &mut self.buf;
-        *self.vector_pool.entry(n).or_insert_with(|| buf.label())
+        let known = self.vector_pool.iter().find(|l| l.0 == n).map(|l| l.1);
+        known.unwrap_or_else(|| {
+            let label = self.buf.label();
+            self.vector_pool.push((n, label));
+            label
+        })
     }
 
     /// A branch to the runtime.
@@ -185,14 +203,19 @@ impl Emit<'_> {
         }
     }
 
-    fn blocks(&mut self) {
-        let layout = layout(self.unit);
+    fn blocks(&mut self, layout: &[u32]) {
         let unit = self.unit;
         for _ in &unit.blocks {
-            let entry = self.buf.label();
+            let (entry, call) = (self.buf.label(), self.buf.label());
             self.entries.push(entry);
+            self.calls.push(call);
         }
         for (p, &b) in layout.iter().enumerate() {
+            if self.runs_on {
+                self.run_into.push(b);
+            } else {
+                self.call_entry(b);
+            }
             self.enter_block(b, layout.get(p + 1).copied());
             self.out.entries[b as usize] = self.buf.offset();
             let label = self.entries[b as usize];
@@ -213,7 +236,7 @@ impl Emit<'_> {
                 self.x87_cold_between();
             }
         }
-        for (b, label) in core::mem::take(&mut self.seconds) {
+        for (b, label) in take(&mut self.seconds) {
             self.enter_block(b, None);
             self.buf.bind(label);
             self.block_body();
@@ -224,13 +247,18 @@ impl Emit<'_> {
             self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
             self.stub(true, Stub::Stale);
         }
+        for k in 0..self.run_into.len() {
+            let b = self.run_into[k];
+            self.call_entry(b);
+            self.w_to(branch::B, self.entries[b as usize], Field::Arm26);
+        }
         self.cold_code();
         self.fixed_place = None;
         if !self.vector_pool.is_empty() {
             while self.buf.offset() % 16 != 0 {
                 self.buf.word(branch::NOP);
             }
-            for (n, label) in core::mem::take(&mut self.vector_pool) {
+            for &(n, label) in &self.vector_pool {
                 self.buf.bind(label);
                 n.iter().for_each(|half| self.buf.put(&half.to_le_bytes()));
             }
@@ -239,11 +267,19 @@ impl Emit<'_> {
             if self.buf.offset() % 8 != 0 {
                 self.buf.word(branch::NOP);
             }
-            for (n, label) in core::mem::take(&mut self.pool) {
+            for &(n, label) in &self.pool {
                 self.buf.bind(label);
                 self.buf.put(&n.to_le_bytes());
             }
         }
+    }
+
+    /// What calls of a block run before its entry.
+    fn call_entry(&mut self, b: u32) {
+        self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
+        self.out.calls[b as usize] = self.buf.offset();
+        self.buf.bind(self.calls[b as usize]);
+        self.push_shadow();
     }
 
     fn enter_block(&mut self, b: u32, next: Option<u32>) {
@@ -252,14 +288,16 @@ impl Emit<'_> {
         self.next = next;
         self.runs_on = false;
         self.block = &unit.blocks[b as usize];
-        self.plan = Plan::new(self.block);
-        let exact = self.request.precision.is_exact();
-        self.plan.flags_home = analysis::flags_home(self.block, &self.plan, self.fp_inline(), exact);
-        self.an = Analysis::new(self.block, &self.plan, unit.mode, self.fp_inline(), !self.tso());
-        self.books = Books::new(self.block.insts.len(), self.narrow());
-        self.done = vec![false; self.block.insts.len()];
+        let (fp, exact, plain) = (self.fp_inline(), self.request.precision.is_exact(), !self.tso());
+        analysis::flags_home(self.block, fp, exact, &mut self.flags_home);
+        self.an.analyse(self.block, &self.flags_home, unit.mode, fp, plain);
+        let n = self.block.insts.len();
+        self.books.clear(n, self.narrow());
+        self.done.clear();
+        self.done.resize(n, false);
         self.batch = batch::Batch::default();
         self.index = 0;
+        self.link = None;
         self.fixed_place = None;
     }
 
@@ -306,6 +344,13 @@ impl Emit<'_> {
                     // The address behind it tells the engine where the flags are.
                     self.stub(true, stub);
                 }
+                Cold::CallMiss(label, reg, landing) => {
+                    self.buf.bind(label);
+                    self.w_to(branch::adr(demotic_asm::arm64::LR), landing, Field::Adr);
+                    self.push_shadow();
+                    self.w(runtime::mov(demotic_asm::arm64::x(16), demotic_asm::arm64::x(reg)));
+                    self.stub(true, Stub::Indirect);
+                }
                 Cold::Invalid(label, back) => {
                     self.buf.bind(label);
                     let over = self.buf.label();
@@ -339,52 +384,100 @@ impl Emit<'_> {
 }
 
 /// The order of the blocks: the guest's, where one runs into the next, and along the edges that are likely to be followed.
-fn layout(unit: &Unit) -> Vec<u32> {
-    let n = unit.blocks.len();
-    let likely = |b: usize| {
-        let edges = match unit.blocks[b].term {
-            Term::Jump(e) => [e.block, None],
-            Term::Branch { taken, fall, .. } => [fall.block, taken.block],
-            term => [term.ret().and_then(|e| e.block), None],
-        };
-        edges.into_iter().flatten().map(|b| b as usize).filter(|&b| b < n)
-    };
-    // The block that runs into another one.
-    let mut before = vec![None; n];
-    for b in 0..n {
-        for t in likely(b).filter(|&t| t != b && unit.blocks[t].pc == unit.blocks[b].end) {
-            before[t] = Some(b);
-        }
-    }
-    let mut placed = vec![false; n];
-    let mut order = Vec::with_capacity(n);
-    for start in 0..n {
-        let mut at = Some(start).filter(|&b| !placed[b]);
-        while let Some(b) = at.and_then(|b| before[b]).filter(|&b| !placed[b] && b != start) {
-            at = Some(b);
-        }
-        while let Some(b) = at.filter(|&b| !placed[b]) {
-            placed[b] = true;
-            order.push(b as u32);
-            at = likely(b).find(|&b| !placed[b]);
-        }
-    }
-    order
+#[derive(Debug, Default)]
+struct Layout {
+    order: Vec<u32>,
+    /// The block that runs into another one.
+    before: Vec<Option<usize>>,
+    placed: Vec<bool>,
 }
 
-/// Emits a unit; with `stop` also says what that offset means.
-fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, Option<Place>), Error> {
+impl Layout {
+    fn find(&mut self, unit: &Unit) {
+        let n = unit.blocks.len();
+        let likely = |b: usize| {
+            let edges = match unit.blocks[b].term {
+                Term::Jump(e) => [e.block, None],
+                Term::Branch { taken, fall, .. } => [fall.block, taken.block],
+                term => [term.ret().and_then(|e| e.block), None],
+            };
+            edges.into_iter().flatten().map(|b| b as usize).filter(|&b| b < n)
+        };
+        let Layout { order, before, placed } = self;
+        order.clear();
+        before.clear();
+        before.resize(n, None);
+        placed.clear();
+        placed.resize(n, false);
+        for b in 0..n {
+            for t in likely(b).filter(|&t| t != b && unit.blocks[t].pc == unit.blocks[b].end) {
+                before[t] = Some(b);
+            }
+        }
+        for start in 0..n {
+            let mut at = Some(start).filter(|&b| !placed[b]);
+            while let Some(b) = at.and_then(|b| before[b]).filter(|&b| !placed[b] && b != start) {
+                at = Some(b);
+            }
+            while let Some(b) = at.filter(|&b| !placed[b]) {
+                placed[b] = true;
+                order.push(b as u32);
+                at = likely(b).find(|&b| !placed[b]);
+            }
+        }
+    }
+}
+
+/// Buffers that one emission leaves to the next: hardly anything is allocated for a unit but what is given to the caller.
+#[derive(Debug, Default)]
+struct Scratch {
+    buf: CodeBuffer,
+    entries: Vec<Label>,
+    calls: Vec<Label>,
+    cold: Vec<(Cold, Option<Place>)>,
+    pool: Vec<(u64, Label)>,
+    vector_pool: Vec<([u64; 2], Label)>,
+    flags_home: Vec<u32>,
+    an: Analysis,
+    books: Books,
+    done: Vec<bool>,
+    run_into: Vec<u32>,
+    layout: Layout,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// Emits a unit into `out`; with `stop` also says what that offset means.
+fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -> Result<Option<Place>, Error> {
     let Some(first) = unit.blocks.first() else { return Err(Error::Missing("a block")) };
     // One x87 operation has some 20 instructions, most of them out of line.
     let weight = |x: &Inst| if x.op.touches_x87() { 24 } else { 1 };
     let size: usize = unit.blocks.iter().map(|b| b.insts.iter().map(weight).sum::<usize>() + 8).sum();
     let n = unit.blocks.len();
-    let plan = Plan::default();
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let s = &mut *scratch;
+    s.buf.clear();
+    s.entries.clear();
+    s.calls.clear();
+    s.cold.clear();
+    s.pool.clear();
+    s.vector_pool.clear();
+    s.run_into.clear();
+    out.code.clear();
+    out.edges.clear();
+    out.terms.clear();
+    out.relocs.clear();
+    for table in [&mut out.entries, &mut out.calls] {
+        table.clear();
+        table.resize(n, 0);
+    }
     let mut e = Emit {
         unit,
         request,
-        buf: CodeBuffer::default(),
-        out: Compiled { entries: vec![0; n], ..Compiled::default() },
+        buf: take(&mut s.buf),
+        out: take(out),
         stop,
         place: None,
         fixed_place: None,
@@ -395,39 +488,50 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>) -> Result<(Compiled, 
         runs_on: false,
         seconds: Vec::new(),
         lag: Vec::new(),
-        cold: Vec::new(),
-        pool: BTreeMap::new(),
-        vector_pool: BTreeMap::new(),
+        cold: take(&mut s.cold),
+        pool: take(&mut s.pool),
+        vector_pool: take(&mut s.vector_pool),
         small: size < 1200,
-        entries: Vec::new(),
+        entries: take(&mut s.entries),
+        calls: take(&mut s.calls),
+        run_into: take(&mut s.run_into),
+        link: None,
         number: 0,
         block: first,
-        an: Analysis::empty(),
-        plan,
-        books: Books::default(),
+        an: take(&mut s.an),
+        flags_home: take(&mut s.flags_home),
+        books: take(&mut s.books),
         index: 0,
         next: None,
         batch: batch::Batch::default(),
-        done: Vec::new(),
-        pending_landing: None,
+        done: take(&mut s.done),
     };
-    e.blocks();
-    if e.failed {
-        return Err(Error::Missing("a register or an encoding"));
-    }
-    let Emit { buf, mut out, place, .. } = e;
-    out.code = buf.finish().map_err(Error::TooLarge)?;
-    Ok((out, place))
+    s.layout.find(unit);
+    e.blocks(&s.layout.order);
+    let code = e.buf.patched().map_err(Error::TooLarge);
+    let result = match (e.failed, code) {
+        (true, _) => Err(Error::Missing("a register or an encoding")),
+        (false, Err(error)) => Err(error),
+        (false, Ok(code)) => {
+            e.out.code.extend_from_slice(code);
+            Ok(e.place.take())
+        }
+    };
+    *out = e.out;
+    (s.buf, s.cold, s.pool, s.vector_pool) = (e.buf, e.cold, e.pool, e.vector_pool);
+    (s.entries, s.calls, s.run_into, s.done) = (e.entries, e.calls, e.run_into, e.done);
+    (s.an, s.flags_home, s.books) = (e.an, e.flags_home, e.books);
+    SCRATCH.set(Some(scratch));
+    result
 }
 
 impl Emitter for Arm64 {
     fn emit_into(&self, unit: &Unit, request: &Request, out: &mut Compiled) -> Result<(), Error> {
-        *out = emit(unit, request, None)?.0;
-        Ok(())
+        emit(unit, request, None, out).map(|_| ())
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        emit(unit, request, Some(offset)).ok()?.1
+        emit(unit, request, Some(offset), &mut Compiled::default()).ok()?
     }
 
     fn runtime(&self, target: &target::Target) -> Runtime {

@@ -19,9 +19,12 @@ use demotic_ir::block::Val;
 use demotic_ir::interp;
 use demotic_ir::ops::Op;
 use demotic_ir::ty::Ty;
+use smallvec::{SmallVec, smallvec};
 
 /// Table for indirect branches; its low 16 bits are those of some entry.
 pub(super) const TARGETS: Reg = x(29);
+/// Table for indirect calls, in the same way. Code of the host may change it.
+pub(super) const CALLS: Reg = x(18);
 /// Frame register.
 pub(super) const FRAME: Reg = x(28);
 /// Raw parity source.
@@ -67,12 +70,18 @@ pub(super) enum W {
     Result,
 }
 
+/// Bit of the first vector temporary in [`Books::taken`].
+const VECTORS: u32 = 8;
+
+/// Values that are in one place.
+type Names = SmallVec<[u16; 4]>;
+
 /// What is in a temporary.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) enum Own {
     #[default]
     Free,
-    Vals(Vec<u16>),
+    Vals(Names),
     /// A constant that may be asked for again.
     Const(u64),
     /// Taken for the current operation.
@@ -89,33 +98,40 @@ pub(super) struct Books {
     pub bits: Vec<u8>,
     temps: [Own; TEMPS.len()],
     vtemps: [Own; VTEMPS as usize],
+    /// Temporaries that may hold something: the general ones, and above [`VECTORS`] the others. At least those that do.
+    taken: u32,
     /// Temporaries that the current operation uses.
     pinned: u32,
     vpinned: u32,
     /// Values that are names for a home.
-    alias: Vec<Vec<u16>>,
+    alias: [Names; 32],
     /// Flags values in the homes of the flags, and conditions of them that are not computed.
     pub in_flags: Vec<u16>,
-    spilled: Vec<Option<Vec<u16>>>,
+    spilled: Vec<Option<Names>>,
     /// Highest number of bits that may be set in a general register's home (only what this block wrote).
     pub home_bits: [u8; 16],
 }
 
 impl Books {
-    pub fn new(n: usize, narrow: bool) -> Books {
-        Books {
-            loc: vec![W::Not; n],
-            bits: vec![64; n],
-            alias: vec![Vec::new(); 32],
-            home_bits: [if narrow { 32 } else { 64 }; 16],
-            ..Books::default()
-        }
+    /// Nothing is anywhere, for a block of `n` operations.
+    pub fn clear(&mut self, n: usize, narrow: bool) {
+        self.loc.clear();
+        self.loc.resize(n, W::Not);
+        self.bits.clear();
+        self.bits.resize(n, 64);
+        self.temps.iter_mut().chain(&mut self.vtemps).for_each(|own| *own = Own::Free);
+        (self.pinned, self.vpinned, self.taken) = (0, 0, 0);
+        self.alias.iter_mut().for_each(SmallVec::clear);
+        self.in_flags.clear();
+        self.spilled.clear();
+        self.home_bits = [if narrow { 32 } else { 64 }; 16];
     }
 }
 
 impl Books {
     /// Says what is in a temporary.
     pub fn set_own(&mut self, t: usize, own: Own) {
+        self.taken |= 1 << t;
         self.temps[t] = own;
     }
 
@@ -144,7 +160,7 @@ impl Books {
         use demotic_asm::arm64::Number;
         if let W::V(t) = self.loc[val.index()] {
             if let Own::Vals(vals) = &mut self.vtemps[usize::from(t)] {
-                vals.retain(|&w| w != val.0);
+                vals.retain(|w| *w != val.0);
                 if vals.is_empty() {
                     self.vtemps[usize::from(t)] = Own::Free;
                 }
@@ -152,7 +168,8 @@ impl Books {
         }
         let t = to.n() as u8;
         self.loc[val.index()] = W::V(t);
-        self.vtemps[usize::from(t)] = Own::Vals(vec![val.0]);
+        self.taken |= 1 << (VECTORS + u32::from(t));
+        self.vtemps[usize::from(t)] = Own::Vals(smallvec![val.0]);
     }
 }
 
@@ -173,9 +190,7 @@ impl Emit<'_> {
     }
 
     /// Notes that the unit cannot be emitted.
-    #[track_caller]
     pub fn fail(&mut self) {
-        eprintln!("refused at {}, operation {}", std::panic::Location::caller(), self.index);
         self.failed = true;
     }
 
@@ -269,6 +284,7 @@ impl Emit<'_> {
             None if self.x87_make_room() => return self.take(),
             None => self.evict(),
         };
+        self.books.taken |= 1 << k;
         self.books.temps[usize::from(k)] = Own::Scratch;
         self.books.pinned |= 1 << k;
         k
@@ -326,7 +342,7 @@ impl Emit<'_> {
         s as u16
     }
 
-    fn set_spill(&mut self, s: u16, vals: Vec<u16>) {
+    fn set_spill(&mut self, s: u16, vals: Names) {
         let s = usize::from(s);
         if self.books.spilled.len() <= s {
             self.books.spilled.resize(s + 1, None);
@@ -360,14 +376,12 @@ impl Emit<'_> {
 
     /// Puts a number into a register.
     pub fn mov_imm(&mut self, sz: Sz, d: Reg, n: u64) {
-        let words: Vec<u32> = int::mov_imm(sz, d, n).collect();
-        if words.len() >= 2 {
+        let mut words = int::mov_imm(sz, d, n);
+        if let (Some(word), None) = (words.next(), words.next()) {
+            self.w(word);
+        } else {
             let label = self.literal(if sz == Sz::W { n & 0xffff_ffff } else { n });
             self.w_to(mem::literal_x(d), label, demotic_asm::buffer::Field::Arm19);
-            return;
-        }
-        for w in words {
-            self.w(w);
         }
     }
 
@@ -454,7 +468,7 @@ impl Emit<'_> {
             self.books.alias[usize::from(n)].push(i as u16);
         } else if let Some(t) = TEMPS.iter().position(|&t| t == n) {
             self.books.loc[i] = W::T(t as u8);
-            self.books.temps[t] = Own::Vals(vec![i as u16]);
+            self.books.set_own(t, Own::Vals(smallvec![i as u16]));
         } else {
             self.fail();
         }
@@ -502,7 +516,7 @@ impl Emit<'_> {
     pub fn evacuate(&mut self, slot: u8, i: usize) {
         let s = usize::from(slot);
         let names = core::mem::take(&mut self.books.alias[s]);
-        let needed: Vec<u16> = names
+        let needed: Names = names
             .into_iter()
             .filter(|&k| self.an.end[usize::from(k)] > i && self.books.loc[usize::from(k)] == W::Home(slot))
             .collect();
@@ -541,7 +555,7 @@ impl Emit<'_> {
         match self.books.loc[k] {
             W::T(t) => {
                 if let Own::Vals(vals) = &mut self.books.temps[usize::from(t)] {
-                    vals.retain(|&w| usize::from(w) != k);
+                    vals.retain(|w| usize::from(*w) != k);
                     if vals.is_empty() {
                         self.books.temps[usize::from(t)] = Own::Free;
                     }
@@ -549,7 +563,7 @@ impl Emit<'_> {
             }
             W::V(t) => {
                 if let Own::Vals(vals) = &mut self.books.vtemps[usize::from(t)] {
-                    vals.retain(|&w| usize::from(w) != k);
+                    vals.retain(|w| usize::from(*w) != k);
                     if vals.is_empty() {
                         self.books.vtemps[usize::from(t)] = Own::Free;
                     }
@@ -564,16 +578,26 @@ impl Emit<'_> {
     /// Releases what nobody needs behind operation `i`.
     pub fn end_op(&mut self, i: usize) {
         let end = &self.an.end;
-        for own in self.books.temps.iter_mut().chain(self.books.vtemps.iter_mut()) {
+        let mut left = self.books.taken;
+        while left != 0 {
+            let t = left.trailing_zeros();
+            left &= left - 1;
+            let own = match t.checked_sub(VECTORS) {
+                Some(v) => &mut self.books.vtemps[v as usize],
+                None => &mut self.books.temps[t as usize],
+            };
             match own {
                 Own::Vals(vals) => {
-                    vals.retain(|&v| end[usize::from(v)] > i);
+                    vals.retain(|v| end[usize::from(*v)] > i);
                     if vals.is_empty() {
                         *own = Own::Free;
                     }
                 }
                 Own::Scratch => *own = Own::Free,
                 _ => {}
+            }
+            if *own == Own::Free {
+                self.books.taken &= !(1 << t);
             }
         }
         for s in &mut self.books.spilled {
@@ -619,6 +643,7 @@ impl Emit<'_> {
                 k as u8
             }
         };
+        self.books.taken |= 1 << (VECTORS + u32::from(k));
         self.books.vtemps[usize::from(k)] = Own::Scratch;
         self.books.vpinned |= 1 << k;
         k
@@ -689,7 +714,8 @@ impl Emit<'_> {
             self.name_home(i, n, 64);
         } else if n < VTEMPS {
             self.books.loc[i] = W::V(n);
-            self.books.vtemps[usize::from(n)] = Own::Vals(vec![i as u16]);
+            self.books.taken |= 1 << (VECTORS + u32::from(n));
+            self.books.vtemps[usize::from(n)] = Own::Vals(smallvec![i as u16]);
         } else {
             self.fail();
         }

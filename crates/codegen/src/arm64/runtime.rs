@@ -4,7 +4,7 @@
 //! store every register raw and go back. A signal while the homes are being loaded is answered by leaving again without
 //! having run anything; one while they are being stored needs nothing, because the engine looks at the attention byte next.
 
-use super::regs::{A, FRAME, P, TARGETS};
+use super::regs::{A, CALLS, FRAME, P, TARGETS};
 use crate::frame::{Frame, HostRegs, kind};
 use crate::{Interrupted, Runtime, Stub, target};
 use core::mem::offset_of;
@@ -179,6 +179,7 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     a.generals(true, x(16), 0, 16);
     a.wo(mem::pair(true, Pair::X, P, A, x(16), 8 * i64::from(P.n()), Mode::Offset));
     a.frame(Access::LdrX, TARGETS, offset_of!(Frame, targets));
+    a.frame(Access::LdrX, CALLS, offset_of!(Frame, calls));
     a.frame(Access::LdrX, x(16), offset_of!(Frame, attention));
     a.w(mem::index(Access::Ldrb, x(16), x(16), ZR, demotic_asm::arm64::Extend::Uxtx, false));
     a.to(branch::cbz(true, Sz::W, x(16)), abort, Field::Arm19);
@@ -202,7 +203,7 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
         (Stub::ReturnMiss, kind::RETURN),
     ] {
         out.stubs[stub as usize] = a.0.offset();
-        if matches!(stub, Stub::Indirect | Stub::ReturnMiss) {
+        if matches!(stub, Stub::EdgeCall | Stub::Indirect | Stub::ReturnMiss) {
             a.frame(Access::StrX, x(16), offset_of!(Frame, target));
         }
         a.frame(Access::StrX, LR, offset_of!(Frame, exit_at));
@@ -293,6 +294,7 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     a.add(x(0), FRAME, vec);
     a.vectors(true, x(0), 0, 32);
     a.frame(Access::LdrX, LR, offset_of!(Frame, scratch));
+    a.frame(Access::LdrX, CALLS, offset_of!(Frame, calls));
     a.add(x(16), FRAME, gpr);
     a.generals(true, x(16), 0, 16);
     a.to(branch::cbz(true, Sz::X, x(17)), deopt, Field::Arm19);

@@ -75,9 +75,11 @@ impl Emit<'_> {
                 let unsigned = inst.op == Op::VWidenU;
                 let steps = [(Lane::B, 8), (Lane::H, 16), (Lane::S, 32)];
                 let mut from = a;
-                for (lane, _) in steps.into_iter().filter(|(_, bits)| *bits >= inst.imm as u32 && *bits < l.bits()) {
-                    self.wo(simd::shll(unsigned, false, lane, d, from, 0));
-                    from = d;
+                for (lane, bits) in steps.into_iter().filter(|(_, bits)| *bits >= inst.imm as u32 && *bits < l.bits()) {
+                    // The register may be the operand's, which counts until the last instruction.
+                    let to = if 2 * bits == l.bits() { d } else { VS0 };
+                    self.wo(simd::shll(unsigned, false, lane, to, from, 0));
+                    from = to;
                 }
             }
         }

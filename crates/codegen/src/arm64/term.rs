@@ -1,7 +1,7 @@
 //! Terminals: edges, calls, returns, indirect branches, and what the engine carries out.
 
 use super::flags::Test;
-use super::regs::{S0, S1, S2, TARGETS};
+use super::regs::{CALLS, S0, S1, S2, TARGETS};
 use super::{Cold, Emit};
 use crate::frame::{self, Frame};
 use crate::{EdgeKind, EdgeSite, Place, Stub, TermSite};
@@ -20,10 +20,10 @@ impl Emit<'_> {
             Term::Jump(edge) => self.go(edge),
             Term::Branch { cond, taken, fall } => self.branch(cond, taken, fall),
             Term::Call { target, ret } => {
-                self.push_return(ret.pc);
-                match target.block.filter(|&b| (b as usize) < self.entries.len()) {
+                self.return_address(ret.pc);
+                match target.block.filter(|&b| (b as usize) < self.calls.len()) {
                     Some(b) => {
-                        let label = self.entries[b as usize];
+                        let label = self.calls[b as usize];
                         self.w_to(branch::BL, label, Field::Arm26);
                     }
                     None => {
@@ -36,13 +36,20 @@ impl Emit<'_> {
             Term::Indirect { target, kind: Indirect::Ret, .. } => self.ret(target),
             Term::Indirect { target, kind: Indirect::Call, ret: Some(ret) } => {
                 let target = self.r(target);
-                self.push_return(ret.pc);
-                self.probe(target, true);
+                self.return_address(ret.pc);
+                let landing = self.buf.label();
+                let miss = self.buf.label();
+                self.later(Cold::CallMiss(miss, target.n() as u8, landing));
+                self.probe(target, CALLS, miss);
+                self.w(branch::blr(S2));
+                self.buf.bind(landing);
                 self.landing(ret);
             }
             Term::Indirect { target, .. } => {
                 let target = self.r(target);
-                self.probe(target, false);
+                let miss = self.miss(target, Stub::Indirect);
+                self.probe(target, TARGETS, miss);
+                self.w(branch::br(S2));
             }
             term => {
                 for (k, val) in term.operands().into_iter().enumerate() {
@@ -94,14 +101,33 @@ impl Emit<'_> {
         self.branch_on(test, label);
     }
 
-    /// Pushes the guest return address and the landing behind the call that comes next.
-    fn push_return(&mut self, pc: u64) {
+    /// Puts the guest return address where the code at the call's target expects it.
+    fn return_address(&mut self, pc: u64) {
         // A return to code that reads flags never matches: the engine sees to the flags.
-        let guest = self.const_reg(if self.poisoned() { pc ^ frame::UNMATCHED } else { pc });
-        let landing = self.buf.label();
-        self.w_to(branch::adr(LR), landing, Field::Adr);
-        self.wo(mem::pair(false, Pair::X, guest, LR, SP, -16, Mode::Pre));
-        self.pending_landing = Some(landing);
+        if self.poisoned() {
+            return self.mov_imm(Sz::X, S0, pc ^ frame::UNMATCHED);
+        }
+        if self.link == Some(self.buf.offset()) {
+            return;
+        }
+        match self.find_const(pc) {
+            Some(r) => self.w(super::runtime::mov(S0, r)),
+            None => self.mov_imm(Sz::X, S0, pc),
+        }
+    }
+
+    /// The entry of the shadow stack for the call that is on its way.
+    pub(super) fn push_shadow(&mut self) {
+        self.wo(mem::pair(false, Pair::X, S0, LR, SP, -16, Mode::Pre));
+    }
+
+    /// Whether a value is the return address of the call at the block's end, which can go through x16.
+    pub(super) fn is_return_address(&self, val: Val) -> bool {
+        let ret = match self.block.term {
+            Term::Call { ret, .. } | Term::Indirect { kind: Indirect::Call, ret: Some(ret), .. } => ret,
+            _ => return false,
+        };
+        self.constant(val) == Some(ret.pc) && self.find_const(ret.pc).is_none()
     }
 
     fn poisoned(&self) -> bool {
@@ -109,9 +135,6 @@ impl Emit<'_> {
     }
 
     fn landing(&mut self, ret: Edge) {
-        if let Some(label) = self.pending_landing.take() {
-            self.buf.bind(label);
-        }
         let n = self.block.insts.len() as u32;
         self.fixed_place = Some(match ret.block {
             Some(block) => Place { block, index: 0, values: Vec::new() },
@@ -127,15 +150,13 @@ impl Emit<'_> {
         label
     }
 
-    /// Looks a guest address up in the table and goes there.
-    fn probe(&mut self, target: Reg, call: bool) {
-        let miss = self.miss(target, Stub::Indirect);
+    /// Looks a guest address up in a table: the host's is in x30 then.
+    fn probe(&mut self, target: Reg, table: Reg, miss: Label) {
         // The table is aligned to its size: the index goes into the low bits of its address.
-        self.w(int::bfi(Sz::X, TARGETS, target, 4, frame::TARGETS.trailing_zeros()));
-        self.wo(mem::pair(true, Pair::X, S1, S2, TARGETS, 0, Mode::Offset));
+        self.w(int::bfi(Sz::X, table, target, 4, frame::TARGETS.trailing_zeros()));
+        self.wo(mem::pair(true, Pair::X, S1, S2, table, 0, Mode::Offset));
         self.w(int::arith(Arith::Sub, Sz::X, S1, S1, target, Shift::Lsl, 0));
         self.w_to(branch::cbz(true, Sz::X, S1), miss, Field::Arm19);
-        self.w(if call { branch::blr(S2) } else { branch::br(S2) });
     }
 
     fn ret(&mut self, target: Val) {

@@ -78,10 +78,31 @@ fn a_comparison_and_its_branch() {
         "-",
     );
     let out = Arm64.emit(&unit, &request(Order::Single)).expect("code");
-    let lines = instructions(&out.code);
+    let lines = instructions(&out.code[out.entries[0] as usize..]);
     assert_eq!(lines[0], "subs xzr, x0, x1");
     assert!(lines[1].starts_with("b.lt "), "{lines:?}");
     assert_eq!(out.edges.iter().map(|e| e.pc).collect::<Vec<_>>(), [0x1004, 0x2000]);
+}
+
+/// The return goes on the shadow stack at the target, with the landing that the call has left in x30.
+#[test]
+fn a_call_takes_three_instructions_and_an_indirect_one_seven() {
+    let emit = |way: &str| {
+        let push = "  v0 = get.i64 g0\n  v1 = get.i64 g4\n  v2 = const.i64 0xfffffffffffffff8\n  v3 = add.i64 v1, v2\n  v4 = const.i64 0x1004\n  \
+                    st.i64 0x2, v3, v4\n  set.i64 g4, v3\n";
+        Arm64.emit(&unit(&format!("{push}  {way}\n"), "-"), &request(Order::Single)).expect("code")
+    };
+    let out = emit("call 0x2000, 0x1004");
+    let (at, entry) = (out.calls[0] as usize, out.entries[0] as usize);
+    assert_eq!((at + 4, out.edges[0].kind, out.edges[0].at as usize), (entry, EdgeKind::Call, entry + 8));
+    let push = ["movz x16, #0x1004, lsl #0x0", "str x16, [x4, #-8]!"];
+    assert_eq!(instructions(&out.code[at..])[0], "stp x16, x30, [sp, #-16]!");
+    assert_eq!(instructions(&out.code[entry..])[..2], push);
+    let out = emit("icall v0, 0x1004");
+    let lines = instructions(&out.code[out.entries[0] as usize..]);
+    assert_eq!(lines[..2], push);
+    assert_eq!(lines[2..5], ["bfm x18, x0, #60, #11", "ldp x17, x30, [x18]", "sub x17, x17, x0"]);
+    assert_eq!(lines[6], "blr x30");
 }
 
 /// At every instruction the state is known, whatever the second emission stops at.

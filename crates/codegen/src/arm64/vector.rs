@@ -146,6 +146,7 @@ impl Emit<'_> {
             }
             Op::VShuf => return self.shuffle(i),
             Op::VMovMsk => return self.sign_mask(i),
+            Op::VTest => self.vector_test(i),
             _ => return self.newer_vector_op(i),
         }
         true

@@ -219,6 +219,12 @@ impl Usage {
         for (m, mark) in block.marks.iter().enumerate() {
             let from = usize::from(mark.first);
             let to = block.marks.get(m + 1).map_or(n, |next| usize::from(next.first));
+            // A way out from the middle takes no live state along; before the first group there is nothing to be written.
+            let exit = (from..to).find(|&k| block.insts[k].op == Op::ExitIf).filter(|_| !usage.groups.is_empty());
+            if let Some(exit) = exit {
+                usage.leave = exit;
+                break;
+            }
             // The control word is where it always is.
             let reads_control = |x: &Inst| x.op == Op::Get && x.imm == u64::from(Slot::FCW.0);
             let Some(first) = (from..to).find(|&k| is_x87(&block.insts[k]) && !reads_control(&block.insts[k])) else {
