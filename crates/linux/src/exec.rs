@@ -2,13 +2,14 @@
 //!
 //! The host process executes Demotic again, which loads the new program; so everything that execve(2) does to a process
 //! (threads, close-on-exec, timers, process name, vfork parents) is done by the host's kernel. What the guest must not see
-//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] PATH ARGV...`, with the mask of blocked signals among the
+//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] [ROOT] PATH ARGV...`, with the mask of blocked signals among the
 //! options, because Demotic itself keeps everything blocked meanwhile.
 //!
 //! Scripts (`#!`) are resolved here, as their interpreters are guest programs, too. Files that are no x86 programs are given
 //! to the host's kernel: native programs, and formats that it knows more about.
 
 use crate::errno::{Errno, SysResult};
+use crate::fs::root::Root;
 use crate::load::elf::{Header, Refusal, pt, read_at};
 use crate::process::{Options, Way};
 use crate::shelf::Keep;
@@ -19,7 +20,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -44,19 +45,28 @@ pub struct Target {
     pub exe: PathBuf,
 }
 
-/// Opens a file as execve(2) does: it must be a regular file that may be executed.
-fn open(path: &[u8]) -> Result<File, Errno> {
+/// Opens a file of the guest's to read it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_file(root: &Root, path: &[u8]) -> Result<File, Errno> {
     let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
-    // SAFETY: a terminated path.
-    let fd = unsafe { libc::open(c_path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) };
-    if fd < 0 {
-        return Err(Errno::last());
-    }
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as u32;
+    let cwd = libc::AT_FDCWD as isize as usize;
+    let fd = root.open(cwd, &c_path, flags, 0, |nr, args| {
+        // SAFETY: a terminated path and a structure of the callee's.
+        Errno::from_ret(unsafe { demotic_host::sys::syscall6(nr, args) })
+    })?;
     // SAFETY: the descriptor is ours.
-    let file = unsafe { File::from_raw_fd(fd) };
+    Ok(unsafe { File::from_raw_fd(fd as i32) })
+}
+
+/// Opens a file as execve(2) does: it must be a regular file that may be executed.
+fn open(root: &Root, path: &[u8]) -> Result<File, Errno> {
+    let file = open_file(root, path)?;
     check_executable(&file)?;
     Ok(file)
 }
@@ -91,12 +101,12 @@ fn check_executable(file: &File) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of execve(2).
-pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
+pub fn resolve(root: &Root, path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
     let mut path = path.to_vec();
     let mut file = match fd {
         // SAFETY: the caller hands the descriptor over.
         Some(fd) => unsafe { File::from_raw_fd(fd) },
-        None => open(&path)?,
+        None => open(root, &path)?,
     };
     for _ in 0..=MAX_DEPTH {
         let start = read_at(&file, 0, LINE).map_err(refusal_errno)?;
@@ -113,7 +123,7 @@ pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<
         new.extend(args.drain(..).skip(1));
         *args = new;
         path = interpreter;
-        file = open(&path)?;
+        file = open(root, &path)?;
     }
     Err(Errno::ELOOP)
 }
@@ -239,8 +249,9 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
-    let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
+fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>) -> String {
+    let fd =
+        fd.map_or(String::new(), |fd| format!(",fd={fd}")) + &root.map_or(String::new(), |fd| format!(",root={fd}"));
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
@@ -256,6 +267,8 @@ pub struct Continuation {
     pub launcher: usize,
     /// Whether the folder for translations follows behind them.
     pub keep: bool,
+    /// The descriptor of the guest root, whose path follows behind that.
+    pub root: Option<i32>,
     /// The guest's mask of blocked signals.
     pub mask: host::Set,
     /// The open program, for fexecve(3).
@@ -264,7 +277,7 @@ pub struct Continuation {
 
 /// What [`encode`] wrote. Unknown parts are ignored.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut mask, mut fd } = Continuation::default();
+    let Continuation { mut options, mut launcher, mut keep, mut root, mut mask, mut fd } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
@@ -274,11 +287,12 @@ pub fn decode(text: &str) -> Continuation {
             Some(("keep", v)) => keep = v == "1",
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
+            Some(("root", v)) => root = v.parse().ok(),
             Some(("fd", v)) => fd = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, mask, fd }
+    Continuation { options, launcher, keep, root, mask, fd }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -303,12 +317,12 @@ fn strings(task: &Task, at: u64) -> Result<Vec<CString>, Errno> {
 }
 
 /// The interpreter must be there before the old program is gone.
-fn check_interpreter(file: &File, header: &Header) -> Result<(), Errno> {
+fn check_interpreter(root: &Root, file: &File, header: &Header) -> Result<(), Errno> {
     let Some(segment) = header.find(pt::INTERP) else { return Ok(()) };
     let len = usize::try_from(segment.filesz).ok().filter(|n| (2..=4096).contains(n)).ok_or(Errno::ENOEXEC)?;
     let mut path = read_at(file, segment.offset, len).map_err(refusal_errno)?;
     path.truncate(path.iter().position(|&b| b == 0).ok_or(Errno::ENOEXEC)?);
-    let interpreter = File::open(Path::new(OsStr::from_bytes(&path)))?;
+    let interpreter = crate::load::open_interpreter(root, &path, header.is_32bit)?;
     Header::read(&interpreter).map(drop).map_err(|_| Errno::ELIBBAD)
 }
 
@@ -324,7 +338,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             check_executable(&file)?;
             file
         }
-        None => open(path)?,
+        None => open(&task.process.root, path)?,
     };
     let given = args;
     let mut args: Vec<Vec<u8>> = given.iter().map(|a| a.to_bytes().to_vec()).collect();
@@ -336,10 +350,11 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let by_fd = !path.starts_with(b"/") && path.is_empty();
     let probe = file.try_clone().map_err(Errno::from)?;
     let mut probe_args = args.clone();
-    let target = resolve(path, Some(probe.into_raw_fd()), &mut probe_args)?;
+    let root = &task.process.root;
+    let target = resolve(root, path, Some(probe.into_raw_fd()), &mut probe_args)?;
     let native = match Header::read(&target.file) {
         Ok(header) => {
-            check_interpreter(&target.file, &header)?;
+            check_interpreter(root, &target.file, &header)?;
             false
         }
         Err(Refusal::Io(n)) => return Err(Errno(n as u16)),
@@ -387,17 +402,27 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             words.push(c"demotic".to_owned());
         }
         words.extend(CString::new(INTERNAL));
-        words.extend(CString::new(encode(options, mask, kept)));
+        // The next program gets the descriptor of the guest root: the path may be out of its reach.
+        let root = task.process.root.handle().and_then(|(fd, path)| {
+            // SAFETY: duplicating our own descriptor, without close-on-exec.
+            let fd = unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) };
+            (fd >= 0).then(|| (fd, path.as_os_str().as_bytes().to_vec()))
+        });
+        let short = short || (root.is_none() && task.process.root.is_active());
+        words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0))));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
+        }
+        if let Some((_, path)) = &root {
+            words.extend(CString::new(path.as_slice()));
         }
         words.extend(CString::new(name));
         words.extend(args.into_iter().flat_map(CString::new));
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        if let Some(fd) = kept {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -452,7 +477,7 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
             let again = CString::new(format!("/proc/self/fd/{dir}")).map_err(|_| Errno::EINVAL)?;
             libc::open(again.as_ptr(), libc::O_CLOEXEC | libc::O_RDONLY)
         } else {
-            libc::openat(dir, path.as_ptr(), open_flags)
+            crate::fs::path::open(task, dir as u64, &path, open_flags as u32, 0)? as i32
         };
         if fd < 0 {
             return Err(Errno::last());
@@ -484,12 +509,12 @@ mod tests {
     #[test]
     fn options_travel() {
         let options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7)));
         assert!(back.options.strace && !back.options.log);
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
-        assert!(!back.keep);
+        assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, None)).keep);
+        assert!(decode(&encode(&kept, 0, None, None)).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

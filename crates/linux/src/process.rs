@@ -2,10 +2,11 @@
 
 use crate::errno::Errno;
 use crate::exec::{self, Target};
+use crate::fs::root::Root;
 use crate::load::{self, Program};
 use crate::mm::{AddressSpace, Kind, Layout, Place, Request, prot};
 use crate::run;
-use crate::shelf::{Folder, Keep};
+use crate::shelf::{Folder, Keep, is_secure};
 use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
@@ -88,6 +89,8 @@ pub struct Process {
     pub is_vforked: bool,
     /// From the command line.
     pub options: Options,
+    /// The guest root.
+    pub root: Root,
 }
 
 impl std::fmt::Debug for Process {
@@ -124,6 +127,7 @@ impl Process {
             is_32bit: self.is_32bit,
             is_vforked: true,
             options: self.options.clone(),
+            root: self.root.clone(),
         }
     }
 }
@@ -152,6 +156,8 @@ pub struct Start {
     pub options: Options,
     /// The initial mask of blocked signals; `None`: the one that this process has.
     pub mask: Option<host::Set>,
+    /// The guest root.
+    pub root: Root,
 }
 
 fn page_size() -> i64 {
@@ -185,7 +191,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let from_errno = |e: Errno| fail(if e == Errno::ENOENT || e == Errno::ENOTDIR { 127 } else { 126 }, e.to_string());
 
     let mut args: Vec<Vec<u8>> = start.args.iter().map(|a| a.as_bytes().to_vec()).collect();
-    let target = exec::resolve(start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
+    let target = exec::resolve(&start.root, start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
     let Target { path, file, exe } = target;
     let program = Program::new(file).map_err(|refusal| fail(126, refusal.to_string()))?;
     let is_32bit = program.header.is_32bit;
@@ -218,7 +224,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
-    let what = load::Start { args: &args, env: &env, execfn: &path, secure: false, features };
+    let what = load::Start { args: &args, env: &env, execfn: &path, secure: is_secure(), features, root: &start.root };
     let loaded = load::load(&mem, &program, &what).map_err(|e| fail(126, e.to_string()))?;
     let trampolines = if is_32bit { trampolines(&mem).map_err(|e| fail(126, e.to_string()))? } else { 0 };
     drop(program);
@@ -235,6 +241,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         is_32bit,
         is_vforked: false,
         options: start.options.clone(),
+        root: start.root.clone(),
     });
     let cpu = Cpu::new(&engine, state);
     let signal = TaskSignals::new(&cpu.attention, mask);

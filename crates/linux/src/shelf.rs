@@ -62,7 +62,7 @@ impl Keep {
 }
 
 /// Whether the process has rights beyond those of its user (getauxval(3)).
-fn is_secure() -> bool {
+pub fn is_secure() -> bool {
     // SAFETY: reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }

@@ -18,6 +18,8 @@ pub struct Flags {
     pub way: Way,
     /// What the program's processor can do.
     pub cpu: Features,
+    /// The guest root.
+    pub root: Option<OsString>,
     /// Where translations are kept; `None`: in the usual place.
     pub keep: Option<Keep>,
     /// What starts demotic again when the program executes another one.
@@ -57,6 +59,7 @@ enum Effect {
     Log,
     Engine,
     Cpu,
+    Root,
     Keep,
     Launcher,
     Set,
@@ -70,6 +73,13 @@ const FLAGS: &[Flag] = &[
     Flag(None, "argv0", Some("NAME"), "start the program with NAME as its argv[0]", Effect::Argv0),
     Flag(Some('E'), "env", Some("VAR=VALUE"), "set a variable in the program's environment", Effect::Set),
     Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
+    Flag(
+        Some('L'),
+        "root",
+        Some("FOLDER"),
+        "look up absolute paths in FOLDER first, then on the host (also: DEMOTIC_ROOT)",
+        Effect::Root,
+    ),
     Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
     Flag(
         None,
@@ -161,6 +171,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
                 let text = value()?.into_string().map_err(|_| "--cpu: not valid Unicode".to_owned())?;
                 flags.cpu = Features::parse(&text).map_err(|e| format!("--cpu: {e}"))?;
             }
+            Effect::Root => flags.root = Some(value()?),
             Effect::Keep => {
                 let keep = Keep::parse(value()?);
                 if let Keep::In(dir) = &keep {

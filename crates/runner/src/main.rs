@@ -9,8 +9,9 @@
 mod flags;
 
 use demotic_linux::exec;
+use demotic_linux::fs::root::Root;
 use demotic_linux::process::{self, Options, Start};
-use demotic_linux::shelf::Keep;
+use demotic_linux::shelf::{Keep, is_secure};
 use flags::{Change, Flags, Request};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -20,6 +21,9 @@ use std::path::Path;
 
 /// Exit status for a wrong command line, as env(1) and timeout(1) use it.
 const USAGE: i32 = 125;
+
+/// The variable with the guest root.
+const ROOT: &str = "DEMOTIC_ROOT";
 
 /// The entry that C start-up code calls.
 #[allow(unsafe_code)] // the attribute counts as such
@@ -77,7 +81,18 @@ fn run(flags: Flags) -> i32 {
     }
     let mut args = flags.command;
     let Some(name) = args.first().cloned() else { return complain(USAGE, "no program to run") };
-    let program = match find(&name) {
+    // Rights beyond the user's: whoever starts the program must not choose what it finds.
+    let given = flags.root.clone().or_else(|| std::env::var_os(ROOT)).filter(|dir| !dir.is_empty() && !is_secure());
+    env.retain(|e| e.as_bytes().split(|&b| b == b'=').next() != Some(ROOT.as_bytes()));
+    let root = match given.as_ref().map(|dir| Root::new(Path::new(dir), None)) {
+        Some(Ok(root)) => root,
+        Some(Err(error)) => {
+            let dir = given.unwrap_or_default();
+            return complain(USAGE, &format!("guest root {}: {error}", dir.to_string_lossy()));
+        }
+        None => Root::none(),
+    };
+    let program = match find(&root, &name) {
         Ok(program) => program,
         Err((status, reason)) => return complain(status, &format!("{}: {reason}", name.to_string_lossy())),
     };
@@ -88,7 +103,7 @@ fn run(flags: Flags) -> i32 {
     let keep = keep.unwrap_or_else(Keep::usual);
     keep.prepare();
     let options = Options { strace, log, way, cpu, keep, argv0, launcher };
-    let error = process::start(&Start { program, fd: None, args, env, options, mask: None });
+    let error = process::start(&Start { program, fd: None, args, env, options, mask: None, root });
     complain(error.status, &error.message)
 }
 
@@ -96,17 +111,18 @@ fn run(flags: Flags) -> i32 {
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, keep, mask, fd } = told;
+    let exec::Continuation { mut options, launcher, keep, root, mask, fd } = told;
     options.launcher = args.by_ref().take(launcher).collect();
     options.keep = args.by_ref().take(keep.into()).next().map_or(Keep::Off, |dir| Keep::In(dir.into()));
+    let root = root.and_then(|fd| Root::new(Path::new(&args.next()?), Some(fd)).ok()).unwrap_or(Root::none());
     let Some(program) = args.next() else { return complain(USAGE, "an internal option was used from outside") };
-    let start = Start { program, fd, args: args.collect(), env: environment(), options, mask: Some(mask) };
+    let start = Start { program, fd, args: args.collect(), env: environment(), options, mask: Some(mask), root };
     let error = process::start(&start);
     complain(error.status, &error.message)
 }
 
 /// Searches PATH for a name without a slash, as execvp(3) does.
-fn find(name: &OsStr) -> Result<OsString, (i32, String)> {
+fn find(root: &Root, name: &OsStr) -> Result<OsString, (i32, String)> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.to_owned());
     }
@@ -115,7 +131,7 @@ fn find(name: &OsStr) -> Result<OsString, (i32, String)> {
     for dir in path.as_bytes().split(|&b| b == b':') {
         let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
         let file = Path::new(OsStr::from_bytes(dir)).join(name);
-        match std::fs::metadata(&file) {
+        match exec::open_file(root, file.as_os_str().as_bytes()).and_then(|file| Ok(file.metadata()?)) {
             Ok(m) if m.is_file() && m.permissions().mode() & 0o111 != 0 => {
                 return Ok(OsString::from_vec(file.into_os_string().into_vec()));
             }

@@ -254,7 +254,7 @@ fn maps(task: &Task) -> String {
                 offset = area.offset;
                 let start = base.wrapping_add(area.start);
                 if let Some(found) = host.iter().find(|host| host.start <= start && start < host.end) {
-                    rest.clone_from(&found.rest);
+                    rest = in_root(task, &found.rest);
                     offset = found.offset + (start - found.start);
                 }
             }
@@ -277,6 +277,17 @@ fn maps(task: &Task) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A line's "dev inode path" with the path as seen from the guest root.
+fn in_root(task: &Task, rest: &str) -> String {
+    match rest.find('/') {
+        Some(at) => {
+            let (front, path) = rest.split_at(at);
+            [front, &String::from_utf8_lossy(task.process.root.guest(path.as_bytes()))].concat()
+        }
+        None => rest.to_owned(),
+    }
 }
 
 /// /proc/self/stat with the guest's name and the start of its stack (field 28), which garbage collectors look for.

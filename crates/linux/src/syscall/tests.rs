@@ -43,6 +43,7 @@ impl Guest {
             is_32bit: abi == Abi::I386,
             is_vforked: false,
             options: Options::default(),
+            root: crate::fs::root::Root::none(),
         };
         let task = Task {
             cpu,
