@@ -67,8 +67,12 @@ pub fn readlinkat(task: &mut Task, a: [u64; 6]) -> SysResult {
         return link(int(a[0]), &name, buf, size as usize);
     }
     let mut target = [0u8; PATH_MAX];
-    let len = path::ask(task, a[0], &name, Last::Itself, |dir, name, _| {
-        link(dir, name, target.as_mut_ptr() as usize, target.len())
+    let len = path::ask(task, a[0], &name, Last::Itself, |dir, name, is_file| {
+        match link(dir, name, target.as_mut_ptr() as usize, target.len()) {
+            // What the kernel says of an open file that is no link.
+            Err(Errno::ENOENT) if is_file => Err(Errno::EINVAL),
+            result => result,
+        }
     })?;
     let bytes = root.guest(target.get(..len as usize).unwrap_or_default());
     let bytes = bytes.get(..bytes.len().min(size as usize)).unwrap_or_default();

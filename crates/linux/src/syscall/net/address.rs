@@ -41,11 +41,11 @@ pub fn rewrite(task: &Task, bytes: Vec<u8>, last: Last) -> Result<Option<Vec<u8>
     if place.dir as i32 == libc::AT_FDCWD {
         return Ok(None);
     }
-    let by_path = root.handle().map(|(_, root)| {
+    // Others read the path that it was bound to; a long one has to go by the descriptor, and one that is out of reach.
+    let by_path = root.handle().filter(|(_, root)| root.read_dir().is_ok()).map(|(_, root)| {
         use std::os::unix::ffi::OsStrExt;
         [root.as_os_str().as_bytes(), b"/", place.name.as_bytes()].concat()
     });
-    // Others read the path that it was bound to; a long one has to go by the descriptor.
     let path = match by_path {
         Some(path) if path.len() < PATH_MAX => path,
         _ => root.full(&place.name).into_bytes(),
