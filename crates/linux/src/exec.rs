@@ -37,7 +37,7 @@ const MAX_STRLEN: usize = 32 * 4096;
 /// A program file that was found.
 #[derive(Debug)]
 pub struct Target {
-    /// The path as the new program sees it in AT_EXECFN.
+    /// The path as the new program sees it in AT_EXECFN: of a script's interpreter it is the script's.
     pub path: Vec<u8>,
     /// The open file.
     pub file: File,
@@ -102,6 +102,7 @@ fn check_executable(file: &File) -> Result<(), Errno> {
 /// # Errors
 /// Those of execve(2).
 pub fn resolve(root: &Root, path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
+    let given = path;
     let mut path = path.to_vec();
     let mut file = match fd {
         // SAFETY: the caller hands the descriptor over.
@@ -114,7 +115,7 @@ pub fn resolve(root: &Root, path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>
             let exe = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
                 .or_else(|_| std::fs::canonicalize(OsStr::from_bytes(&path)))
                 .unwrap_or_else(|_| PathBuf::from(OsStr::from_bytes(&path)));
-            return Ok(Target { path, file, exe });
+            return Ok(Target { path: given.to_vec(), file, exe });
         };
         // argv becomes: interpreter, its argument, the script's path, the old arguments without the first.
         let mut new = vec![interpreter.clone()];

@@ -40,10 +40,8 @@ fn do_futex(task: &mut Task, args: [u64; 6], time_abi: Abi) -> SysResult {
             | cmd::CMP_REQUEUE_PI
             | cmd::LOCK_PI2
     );
-    let second = matches!(
-        command,
-        cmd::REQUEUE | cmd::CMP_REQUEUE | cmd::WAKE_OP | cmd::WAIT_REQUEUE_PI | cmd::CMP_REQUEUE_PI
-    );
+    let second =
+        matches!(command, cmd::REQUEUE | cmd::CMP_REQUEUE | cmd::WAKE_OP | cmd::WAIT_REQUEUE_PI | cmd::CMP_REQUEUE_PI);
     if uaddr % 4 != 0 || (second && uaddr2 % 4 != 0) {
         return Err(Errno::EINVAL);
     }

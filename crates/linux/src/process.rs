@@ -83,6 +83,8 @@ pub struct Process {
     pub args: Vec<OsString>,
     /// The auxiliary vector's bytes, as /proc/self/auxv shows them.
     pub auxv: Vec<u8>,
+    /// The host's kernel shows the guest's arguments and environment itself.
+    pub is_shown: bool,
     /// True for an i386 program.
     pub is_32bit: bool,
     /// True for a child of vfork: what it does is its parent's business as well.
@@ -124,6 +126,7 @@ impl Process {
             exe: self.exe.clone(),
             args: self.args.clone(),
             auxv: self.auxv.clone(),
+            is_shown: self.is_shown,
             is_32bit: self.is_32bit,
             is_vforked: true,
             options: self.options.clone(),
@@ -230,6 +233,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     drop(program);
 
     let state = initial_state(is_32bit, &loaded);
+    let is_shown = crate::fs::shown::tell(&loaded, is_32bit);
     let process = Arc::new(Process {
         space,
         engine: engine.clone(),
@@ -238,6 +242,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         exe: exe.clone(),
         args: args.into_iter().map(OsString::from_vec).collect(),
         auxv: loaded.auxv,
+        is_shown,
         is_32bit,
         is_vforked: false,
         options: start.options.clone(),
@@ -257,7 +262,8 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         exiting: None,
         exec_strings: Vec::new(),
     };
-    set_name(&exe);
+    // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's.
+    set_name(if start.fd.is_some() { &exe } else { std::path::Path::new(&start.program) });
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
     Ok(task)
 }

@@ -4,3 +4,4 @@ pub mod cpuinfo;
 pub mod path;
 pub mod proc;
 pub mod root;
+pub mod shown;

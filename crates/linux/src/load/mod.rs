@@ -51,6 +51,29 @@ pub struct Loaded {
     pub interp_base: u64,
     /// The auxiliary vector's bytes.
     pub auxv: Vec<u8>,
+    /// Where things are, as /proc shows it.
+    pub shown: Shown,
+}
+
+/// Ranges of addresses that the kernel shows in /proc, each from its first address to the one behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shown {
+    /// The program's first segment of code.
+    pub code: (u64, u64),
+    /// Its last writable segment; the code if there is none.
+    pub data: (u64, u64),
+    /// The argument strings.
+    pub args: (u64, u64),
+    /// The environment strings.
+    pub env: (u64, u64),
+}
+
+/// Where the program's segments are, for [`Shown`].
+fn shown(header: &Header, bias: u64, built: &stack::Built) -> Shown {
+    let range = |s: &Segment| (s.vaddr.wrapping_add(bias), s.vaddr.wrapping_add(bias).wrapping_add(s.filesz));
+    let code = header.loads().find(|s| s.flags & pf::X != 0).map(range).unwrap_or_default();
+    let data = header.loads().filter(|s| s.flags & pf::W != 0).last().map_or(code, range);
+    Shown { code, data, args: built.arg_range, env: built.env_range }
 }
 
 /// Where the parts of one file ended up.
@@ -356,7 +379,8 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
         auxv: &auxv,
     };
     let built = stack::build(mem, bottom, bottom + stack_size, &contents).map_err(io)?;
-    Ok(Loaded { entry, sp: built.sp, bias: image.bias, interp_base, auxv: built.auxv })
+    let shown = shown(header, image.bias, &built);
+    Ok(Loaded { entry, sp: built.sp, bias: image.bias, interp_base, auxv: built.auxv, shown })
 }
 
 /// AT_MINSIGSTKSZ: the most bytes of a signal frame (init_sigframe_size, arch/x86/kernel/signal.c): the i386 frame, which counts as 736 bytes, the FSAVE header, the

@@ -40,6 +40,7 @@ impl Guest {
             exe: "/guest/program".into(),
             args: vec!["program".into(), "argument".into()],
             auxv: vec![1, 2, 3, 4],
+            is_shown: false,
             is_32bit: abi == Abi::I386,
             is_vforked: false,
             options: Options::default(),
