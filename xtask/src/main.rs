@@ -13,7 +13,7 @@ mod kernels;
 mod tidy;
 
 use anyhow::{Result, bail};
-use demotic_testkit::{packages, results};
+use demotic_testkit::{packages, results, roots};
 
 const HELP: &str = "\
 cargo xtask TASK
@@ -69,6 +69,10 @@ fn guests() -> Result<()> {
     for package in packages::PACKAGES {
         package.fetch()?;
         println!("{} {}: {}", package.name, package.abi.name(), package.program().display());
+    }
+    for (abi, made) in roots::make() {
+        made?;
+        println!("root {}: {}", abi.name(), roots::path(abi).display());
     }
     Ok(())
 }

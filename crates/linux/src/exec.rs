@@ -388,12 +388,13 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
         let duplicate =
             |from: i32| Some(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, from) }).filter(|&fd| fd >= 0);
-        let kept = if by_fd { duplicate(OWN_FD_FROM).or_else(|| duplicate(3)) } else { None };
+        // The file itself is handed on: its name may lead elsewhere by then, or nowhere (/proc/self/fd of what is closed).
+        let kept = duplicate(OWN_FD_FROM).or_else(|| duplicate(3));
         let short = by_fd && kept.is_none();
-        let name = match kept {
+        let name = match by_fd {
             // What the kernel calls it (do_open_execat): AT_EXECFN of fexecve.
-            Some(_) => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
-            None => path.to_vec(),
+            true => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
+            false => path.to_vec(),
         };
         let options = &task.process.options;
         let launcher = options.launcher.iter().flat_map(|w| CString::new(w.as_bytes()));

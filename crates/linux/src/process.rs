@@ -149,7 +149,7 @@ pub struct StartError {
 pub struct Start {
     /// The file, with a slash if it is a path relative to the current directory.
     pub program: OsString,
-    /// An open descriptor of it, for fexecve(3); it is closed.
+    /// An open descriptor of it; it is closed.
     pub fd: Option<i32>,
     /// Arguments, `argv[0]` first.
     pub args: Vec<OsString>,
@@ -262,8 +262,9 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         exiting: None,
         exec_strings: Vec::new(),
     };
-    // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's.
-    set_name(if start.fd.is_some() { &exe } else { std::path::Path::new(&start.program) });
+    // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's; the file's for fexecve(3).
+    let is_nameless = start.program.as_bytes().starts_with(b"/dev/fd/");
+    set_name(if is_nameless { &exe } else { std::path::Path::new(&start.program) });
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
     Ok(task)
 }
