@@ -17,6 +17,9 @@ use libtest_mimic::{Arguments, Trial};
 /// What the emulated hosts run: an emulator under the translator takes its time.
 const ON_EMULATORS: [&str; 2] = ["basics", "perl"];
 
+/// What needs no /proc.
+const WITHOUT_PROC: [&str; 2] = ["perl", "tools"];
+
 /// How the root becomes the guest's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -24,6 +27,8 @@ enum Way {
     Option,
     /// `demotic --root ROOT chroot / bash`: afterwards there is no file of Demotic's in reach.
     Chroot,
+    /// The same, and no /proc either.
+    Bare,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +43,9 @@ fn main() -> anyhow::Result<()> {
                 trials.push(root_trial(host, abi, &name, Way::Option));
                 if host == Host::X86_64 {
                     trials.push(root_trial(host, abi, &name, Way::Chroot));
+                    if WITHOUT_PROC.contains(&name.as_str()) {
+                        trials.push(root_trial(host, abi, &name, Way::Bare));
+                    }
                 }
             }
         }
@@ -46,7 +54,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn root_trial(host: Host, abi: Abi, name: &str, way: Way) -> Trial {
-    let case = if way == Way::Chroot { "chroot" } else { "root" };
+    let case = match way {
+        Way::Option => "root",
+        Way::Chroot => "chroot",
+        Way::Bare => "bare",
+    };
     let absent = !roots::is_there(abi) && std::env::var_os("DEMOTIC_REQUIRE_GUESTS").is_none();
     let name = name.to_owned();
     trial(host, abi, &format!("root/{name}"), case, absent, move || {
@@ -66,12 +78,13 @@ fn root_trial(host: Host, abi: Abi, name: &str, way: Way) -> Trial {
                 command
             }
             (_, Way::Option) => host.command_with(&["--root", &root_text], "/bin/bash".as_ref()),
-            (_, Way::Chroot) => {
+            (_, Way::Chroot | Way::Bare) => {
                 // /proc is the kernel's there, and has to be mounted; in a namespace that goes away.
                 let inner = host.command_with(&["--root", &root_text], "/usr/sbin/chroot".as_ref());
                 let mut command = std::process::Command::new("unshare");
                 command.args(["-m", "--propagation", "private", "sh", "-c"]);
-                command.arg("mount -t proc proc \"$0/proc\" && exec \"$@\"").arg(&root).arg(inner.get_program());
+                let mount = if way == Way::Chroot { "mount -t proc proc \"$0/proc\"" } else { "true" };
+                command.arg(format!("{mount} && exec \"$@\"")).arg(&root).arg(inner.get_program());
                 command.args(inner.get_args()).args(["/", "/bin/bash"]);
                 command
             }

@@ -189,6 +189,26 @@ pub fn remember_own_binary() {
     }
 }
 
+/// Takes a descriptor of Demotic's own binary over from the process before, in a chroot without /proc.
+pub fn adopt_own_binary(fd: i32) {
+    // SAFETY: the descriptor was handed on for this.
+    unsafe {
+        let own = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM);
+        libc::close(fd);
+        OWN_BINARY.store(own, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor of Demotic's own binary for the next process, if that will not find it in /proc.
+fn own_for_next() -> Option<i32> {
+    let fd = OWN_BINARY.load(Ordering::Relaxed);
+    if fd < 0 || own_path().is_some() || std::fs::metadata("/proc/self/exe").is_ok() {
+        return None;
+    }
+    // SAFETY: duplicating our own descriptor, without close-on-exec.
+    Some(unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) }).filter(|&fd| fd >= 0)
+}
+
 /// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
 pub fn is_own_fd(fd: i32) -> bool {
     fd >= 0 && OWN_BINARY.load(Ordering::Relaxed) == fd
@@ -241,7 +261,9 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
         libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args.as_ptr(), env.as_ptr());
         let mut errno = Errno::last();
         let fd = OWN_BINARY.load(Ordering::Relaxed);
-        if errno == Errno::ENOENT && fd >= 0 {
+        // A chroot may have no /proc, or anything of that name.
+        let is_no_proc = matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES);
+        if is_no_proc && fd >= 0 {
             libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
             errno = Errno::last();
         }
@@ -250,13 +272,13 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>) -> String {
-    let fd =
-        fd.map_or(String::new(), |fd| format!(",fd={fd}")) + &root.map_or(String::new(), |fd| format!(",root={fd}"));
+fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>, own: Option<i32>) -> String {
+    let named = [("fd", fd), ("root", root), ("own", own)];
+    let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
-    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fd}")
+    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fds}")
 }
 
 /// What a re-execution was told.
@@ -270,6 +292,8 @@ pub struct Continuation {
     pub keep: bool,
     /// The descriptor of the guest root, whose path follows behind that.
     pub root: Option<i32>,
+    /// A descriptor of Demotic's own binary, to be adopted.
+    pub own: Option<i32>,
     /// The guest's mask of blocked signals.
     pub mask: host::Set,
     /// The open program, for fexecve(3).
@@ -278,7 +302,8 @@ pub struct Continuation {
 
 /// What [`encode`] wrote. Unknown parts are ignored.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut root, mut mask, mut fd } = Continuation::default();
+    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd } =
+        Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
@@ -288,12 +313,13 @@ pub fn decode(text: &str) -> Continuation {
             Some(("keep", v)) => keep = v == "1",
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
+            Some(("own", v)) => own = v.parse().ok(),
             Some(("root", v)) => root = v.parse().ok(),
             Some(("fd", v)) => fd = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, root, mask, fd }
+    Continuation { options, launcher, keep, root, own, mask, fd }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -411,7 +437,8 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             (fd >= 0).then(|| (fd, path.as_os_str().as_bytes().to_vec()))
         });
         let short = short || (root.is_none() && task.process.root.is_active());
-        words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0))));
+        let own = own_for_next();
+        words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0), own)));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
@@ -424,7 +451,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        for fd in kept.into_iter().chain(root.map(|root| root.0)) {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -511,12 +538,12 @@ mod tests {
     #[test]
     fn options_travel() {
         let options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7)));
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7), None));
         assert!(back.options.strace && !back.options.log);
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
         assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, None, None)).keep);
+        assert!(decode(&encode(&kept, 0, None, None, None)).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

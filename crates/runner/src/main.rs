@@ -111,7 +111,10 @@ fn run(flags: Flags) -> i32 {
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, keep, root, mask, fd } = told;
+    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd } = told;
+    if let Some(own) = own {
+        exec::adopt_own_binary(own);
+    }
     options.launcher = args.by_ref().take(launcher).collect();
     options.keep = args.by_ref().take(keep.into()).next().map_or(Keep::Off, |dir| Keep::In(dir.into()));
     let root = root.and_then(|fd| Root::new(Path::new(&args.next()?), Some(fd)).ok()).unwrap_or(Root::none());
