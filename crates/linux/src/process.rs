@@ -260,6 +260,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         clear_child_tid: 0,
         robust_list: 0,
         exiting: None,
+        missing_library: None,
         exec_strings: Vec::new(),
     };
     // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's; the file's for fexecve(3).

@@ -453,6 +453,20 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_interpreter_is_named_with_what_brings_it() {
+        let say = |path: &[u8], is_32bit| {
+            let reason = Refusal::Io(libc::ENOENT);
+            Failure { reason, interpreter: Some(path.to_vec()), is_32bit }.to_string()
+        };
+        let text = say(b"/lib/ld-linux.so.2", true);
+        assert!(text.starts_with("its interpreter /lib/ld-linux.so.2 is missing: "), "{text}");
+        assert!(text.contains("apt install libc6:i386") && text.contains("--add-architecture i386"), "{text}");
+        assert!(say(b"/lib64/ld-linux-x86-64.so.2", false).contains("libc6:amd64"));
+        assert!(say(b"/lib/ld-musl-x86_64.so.1", false).contains("musl:amd64"));
+        assert!(say(b"/nix/store/x/ld.so", false).contains("--root FOLDER"));
+    }
+
+    #[test]
     fn segments_and_bss_are_mapped() {
         for is_32bit in [true, false] {
             let mem = memory(is_32bit);

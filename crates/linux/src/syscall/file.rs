@@ -36,9 +36,23 @@ fn open_path(task: &mut Task, dir: u64, name: &CStr, flags: u32, mode: u64) -> S
         return result;
     }
     let host_flags = flags::open_to_host(flags);
-    let fd = path::open(task, dir, name, host_flags, mode)?;
+    let fd = match path::open(task, dir, name, host_flags, mode) {
+        Err(Errno::ENOENT) if is_library(name) => {
+            task.missing_library = Some(name.to_owned());
+            return Err(Errno::ENOENT);
+        }
+        result => result?,
+    };
     check_size(task, fd, flags)?;
     Ok(fd)
+}
+
+/// True for the name of a shared library, with or without a version behind it.
+fn is_library(name: &CStr) -> bool {
+    let bytes = name.to_bytes();
+    bytes.windows(3).any(|part| part == b".so")
+        && !bytes.ends_with(b"/ld.so.cache")
+        && !bytes.ends_with(b"/ld.so.preload")
 }
 
 /// A 64-bit host forces `O_LARGEFILE`, so the check for i386 programs without it is ours (fs/open.c, `generic_file_open`).

@@ -56,6 +56,7 @@ impl Guest {
             clear_child_tid: 0,
             robust_list: 0,
             exiting: None,
+            missing_library: None,
             exec_strings: Vec::new(),
         };
         Guest { task, start, used: 0 }
