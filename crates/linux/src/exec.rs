@@ -278,7 +278,8 @@ fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
-    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fds}")
+    let uname = options.uname.as_ref().map_or(String::new(), |u| format!(",uname={u}"));
+    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fds}{uname}")
 }
 
 /// What a re-execution was told.
@@ -311,6 +312,7 @@ pub fn decode(text: &str) -> Continuation {
             Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
             Some(("cpu", v)) => options.cpu = u64::from_str_radix(v, 16).map_or(options.cpu, Features::from_bits),
             Some(("keep", v)) => keep = v == "1",
+            Some(("uname", v)) => options.uname = Some(v.to_owned()),
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("own", v)) => own = v.parse().ok(),
@@ -537,9 +539,11 @@ mod tests {
 
     #[test]
     fn options_travel() {
-        let options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
+        let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
+        options.uname = Some("5.10.0-x".to_owned());
         let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7), None));
         assert!(back.options.strace && !back.options.log);
+        assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
         assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };

@@ -60,6 +60,8 @@ pub struct Options {
     pub cpu: Features,
     /// Where translations are kept for later processes.
     pub keep: Keep,
+    /// The kernel release that uname(2) tells instead of the host's.
+    pub uname: Option<String>,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
