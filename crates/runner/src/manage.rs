@@ -11,8 +11,15 @@ const NAME: &str = "demotic-manage";
 /// Returns only if there is none, with the reason.
 pub fn hand_over(args: &[OsString]) -> String {
     let own = std::env::current_exe().ok();
-    let beside = own.as_ref().and_then(|p| Some(p.parent()?.join(NAME)));
-    let places = [beside, Some(PathBuf::from("/usr/lib/demotic").join(NAME)), Some(NAME.into())];
+    // A build for one host of several is called demotic-HOST.
+    let beside = |name: &str| own.as_ref().and_then(|p| Some(p.parent()?.join(name)));
+    let host = own.as_ref().and_then(|p| p.file_name()?.to_str()?.strip_prefix("demotic-"));
+    let places = [
+        host.and_then(|h| beside(&format!("{NAME}-{h}"))),
+        beside(NAME),
+        Some(PathBuf::from("/usr/lib/demotic").join(NAME)),
+        Some(NAME.into()),
+    ];
     let mut reason = String::new();
     for place in places.into_iter().flatten() {
         let mut command = Command::new(&place);

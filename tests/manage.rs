@@ -1,0 +1,265 @@
+//! What a user does once: binfmt_misc entries, names of qemu-user, variables, configuration files, roots and shells.
+//!
+//! Each trial is a shell script with the output that it must have. Those about the kernel's table run in a user namespace with a binfmt_misc of its own
+//! (Linux 6.7), so nothing of the machine is touched. An x86-64 machine runs the guests itself: `--force` puts Demotic first there, and that it
+//! was Demotic that ran a program is seen by the kernel release it tells (`DEMOTIC_UNAME`).
+//!
+//! Where such namespaces do not exist the trials are shown as ignored; with `DEMOTIC_REQUIRE_GUESTS` set they fail instead.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use demotic_testkit::expect::same;
+use demotic_testkit::guest::{self, Abi};
+use demotic_testkit::host::{self, Host};
+use demotic_testkit::packages::PACKAGES;
+use demotic_testkit::run::run;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Where a script runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// As it is.
+    Here,
+    /// In a user and mount namespace, as its root.
+    Namespace,
+}
+
+/// Name, place, script, output. `$D` is Demotic, `$G` the folder of prebuilt guests, `$B` busybox for i386, the current folder is empty.
+const SCRIPTS: &[(&str, Where, &str, &str)] = &[
+    (
+        "binfmt/by_name",
+        Where::Namespace,
+        r#"
+        $D binfmt install --arch i386 --force > /dev/null
+        cp "$B" busybox
+        export DEMOTIC_UNAME=9.9
+        ./busybox uname -rm
+        (exec -a another "$G/i386/args" "one two" three)
+        printf '#!%s/busybox sh\necho "script $0 $*"; uname -r\n' "$PWD" > script
+        chmod +x script
+        ./script x 'y z'
+        # What may be executed and not read is handed over open.
+        chmod 111 busybox
+        ./busybox echo unreadable
+        "#,
+        "9.9 x86_64\nanother\none two\nthree\nscript ./script x y z\n9.9\nunreadable\n",
+    ),
+    (
+        "binfmt/chroot_without_demotic",
+        Where::Namespace,
+        r#"
+        $D binfmt install --arch i386 --force --flags F,P,O > /dev/null
+        mkdir -p root/bin
+        cp "$B" root/bin/busybox
+        ln -s busybox root/bin/sh
+        export DEMOTIC_UNAME=9.9
+        chroot root /bin/sh -c '/bin/busybox uname -r; /bin/busybox ls /; exec /bin/busybox echo "$0"' name
+        "#,
+        "9.9\nbin\nname\n",
+    ),
+    (
+        "binfmt/flags",
+        Where::Namespace,
+        r#"
+        for flags in F P,F O F,P,O,C; do
+            $D binfmt install --arch i386 --force --flags $flags > /dev/null
+            echo "$flags: $(sed -n 's/^flags: //p' /proc/sys/fs/binfmt_misc/demotic-i386)"
+            (exec -a another "$G/i386/args" a | head -n 1 | sed 's,.*/,,')
+        done
+        "#,
+        "F: F\nargs\nP,F: PF\nanother\nO: O\nargs\nF,P,O,C: POCF\nanother\n",
+    ),
+    (
+        "binfmt/verbs",
+        Where::Namespace,
+        r#"
+        T=/proc/sys/fs/binfmt_misc
+        $D binfmt install --arch i386 --force --dry-run | cut -d: -f1,2
+        test ! -e $T/status
+        $D binfmt install --arch i386 --force | cut -d: -f1,2
+        $D binfmt install --arch i386 --force
+        ls $T
+        $D binfmt status --json | tr -d ' \n' | grep -o '"name":"[^"]*"'
+        $D binfmt remove --arch i386
+        ls $T
+        $D binfmt remove
+        "#,
+        "would register :demotic-i386\nwould register :demotic-i386-linux\nregister :demotic-i386\nregister :demotic-i386-linux\n\
+         note: demotic-i386: is there already\nnote: demotic-i386-linux: is there already\ndemotic-i386\ndemotic-i386-linux\nregister\nstatus\n\
+         \"name\":\"demotic-i386\"\n\"name\":\"demotic-i386-linux\"\nremoved demotic-i386\nremoved demotic-i386-linux\nregister\nstatus\n\
+         there is nothing of Demotic's\n",
+    ),
+    (
+        "binfmt/others_are_respected",
+        Where::Namespace,
+        r#"
+        T=/proc/sys/fs/binfmt_misc
+        mount -t binfmt_misc none $T
+        printf '#!/bin/sh\necho other\n' > other
+        chmod +x other
+        echo ":other:M:18:\\x03\\x00::$PWD/other:" > $T/register
+        "$G/i386/args"
+        $D binfmt install --arch i386 --force 2>&1 | grep -c 'the entry other' || true
+        ls $T
+        $D binfmt install --arch i386 --force --override | grep -c note
+        "$G/i386/args" | sed 's,.*/,,'
+        $D binfmt remove > /dev/null
+        "$G/i386/args"
+        # A step that fails takes back the ones before it.
+        $D binfmt install --arch i386 --force --override --interpreter "$PWD/other" --flags F > /dev/null
+        cp "$D" demotic
+        echo ':demotic-x:M:0:xyz::/bin/true:' > $T/register
+        ls $T | tr '\n' ' '
+        "#,
+        "other\n1\nother\nregister\nstatus\n1\nargs\nother\ndemotic-i386 demotic-i386-linux demotic-x other register status ",
+    ),
+    (
+        "binfmt/refusals",
+        Where::Namespace,
+        r#"
+        refused() { "$@" > out 2>&1 && echo "taken: $*"; sed 's/^demotic: //' out | cut -c1-50; }
+        refused $D binfmt install --arch arm
+        refused $D binfmt install --arch i386 --force --flags X
+        refused $D binfmt install --arch i386 --force --persistent systemd
+        refused $D binfmt install --arch i386 --force --interpreter /nonexistent
+        refused $D binfmt install --arch i386 --force --interpreter /etc/hostname
+        refused $D binfmt
+        ls /proc/sys/fs/binfmt_misc
+        "#,
+        "binfmt install: --arch: no architecture \"arm\"; the\nbinfmt install: --flags: no flag 'X'; there are F,\n\
+         binfmt install: --persistent: entries of a user na\nbinfmt install: /nonexistent: No such file or dire\n\
+         binfmt install: /etc/hostname: not a program\nbinfmt: expected install, remove, status\n",
+    ),
+    (
+        "binfmt/read_only",
+        Where::Namespace,
+        r#"
+        mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+        mount -o remount,bind,ro /proc/sys/fs/binfmt_misc
+        $D binfmt install --arch i386 --force 2>&1 | grep -c 'mounted read-only'
+        "#,
+        "1\n",
+    ),
+    (
+        "qemu/names",
+        Where::Here,
+        r#"
+        ln -s "$D" qemu-i386-static
+        ln -s "$D" qemu-i386-binfmt-P
+        ./qemu-i386-static -0 zero -cpu Haswell,+mpx -B 0x1000 -p 4096 "$G/i386/args" -x one
+        QEMU_ARGV0=variable ./qemu-i386-static "$G/i386/args"
+        ./qemu-i386-static -r 5.4.1 "$B" uname -r
+        QEMU_UNAME=4.4.4 ./qemu-i386-static "$B" uname -r
+        QEMU_SET_ENV=A=1,B=2 ./qemu-i386-static -E C=3,D=4 -U A "$B" sh -c 'echo $A.$B.$C.$D'
+        ./qemu-i386-binfmt-P "$G/i386/args" zeroth first
+        ./qemu-i386-static -strace "$G/i386/hello" 2>&1 > /dev/null | grep -c 'write(1'
+        ./qemu-i386-static --version | sed 's/ (.*//'
+        ./qemu-i386-static -g 1234 "$G/i386/args" 2>&1 || echo "status $?"
+        ./qemu-i386-static -s 16777216 "$B" sh -c 'ulimit -s'
+        "#,
+        "zero\n-x\none\nvariable\n5.4.1\n4.4.4\n.2.3.4\nzeroth\nfirst\n1\nqemu-i386 version 7.2.0\n\
+         demotic: -g: there is no gdb server yet\nstatus 125\n16384\n",
+    ),
+    (
+        "config/sections",
+        Where::Here,
+        r#"
+        export XDG_CONFIG_HOME=$PWD
+        mkdir demotic
+        printf 'uname = 1.1\n[busy*]\nenv = A=busy # a comment\n[/nowhere/*]\nuname = 3.3\n' > demotic/config
+        $D "$B" sh -c 'uname -r; echo $A'
+        DEMOTIC_UNAME=2.2 $D "$B" uname -r
+        DEMOTIC_UNAME=2.2 $D --uname 4.4 "$B" uname -r
+        # Sections of a program count when another one executes it.
+        mkdir other
+        cp "$B" other/busybox
+        printf '[*/other/*]\nuname = 5.5\n' > demotic/config
+        cp "$B" busybox
+        DEMOTIC_UNAME=2.2 $D "$PWD/busybox" sh -c "busybox uname -r; cd other; $PWD/other/busybox uname -r"
+        printf 'nonsense\n' > demotic/config
+        $D "$G/i386/args" 2>&1 | sed 's,^[^:]*: .*/demotic/,,;s,.*/args,args,'
+        "#,
+        "1.1\nbusy\n2.2\n4.4\n2.2\n5.5\nconfig:1: no option \"nonsense\" in this file\nargs\n",
+    ),
+    (
+        "verbs/programs_of_the_same_name",
+        Where::Here,
+        r#"
+        cp "$G/i386/args" doctor
+        PATH=$PWD:$PATH
+        $D ./doctor a
+        $D -- doctor b | sed 's,.*/,,'
+        $D doctor | grep -c processor
+        "#,
+        "./doctor\na\ndoctor\nb\n1\n",
+    ),
+];
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::from_args();
+    let Some(host) = host::selected().into_iter().find(|h| *h != Host::Native && !h.is_emulated()) else {
+        // Only emulated hosts are tested, which this is not about.
+        return Ok(());
+    };
+    let required = std::env::var_os("DEMOTIC_REQUIRE_GUESTS").is_some();
+    let namespaces = has_namespaces();
+    let trials = SCRIPTS
+        .iter()
+        .map(|&(name, place, script, output)| {
+            let absent = place == Where::Namespace && !namespaces;
+            Trial::test(format!("{}::{name}", host.name()), move || check(host, place, script, output))
+                .with_ignored_flag(absent && !required)
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// Whether a user namespace gets a binfmt_misc of its own here.
+fn has_namespaces() -> bool {
+    let mount = ["-U", "-r", "-m", "mount", "-t", "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"];
+    Command::new("unshare").args(mount).output().is_ok_and(|o| o.status.success())
+}
+
+fn check(host: Host, place: Where, script: &str, output: &str) -> Result<(), Failed> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("demotic-manage-{}-{number}", std::process::id()));
+    fs::create_dir(&folder)?;
+    let result = check_in(&folder, host, place, script, output);
+    fs::remove_dir_all(&folder)?;
+    result
+}
+
+fn check_in(folder: &PathBuf, host: Host, place: Where, script: &str, output: &str) -> Result<(), Failed> {
+    let busybox = PACKAGES.iter().find(|p| p.name.starts_with("busybox") && p.abi == Abi::I386);
+    let busybox = busybox.ok_or("busybox is a package")?.program();
+    let mut command = match place {
+        Where::Here => Command::new("bash"),
+        Where::Namespace => {
+            let mut c = Command::new("unshare");
+            c.args(["-U", "-r", "-m", "bash"]);
+            c
+        }
+    };
+    command
+        .args(["-u", "-c", script])
+        .current_dir(folder)
+        .env("D", host.demotic())
+        .env("G", guest::tests_dir().join("guest/prebuilt"))
+        .env("B", busybox)
+        .env("DEMOTIC_KEEP", "off")
+        .env("XDG_CONFIG_HOME", folder)
+        .env("XDG_DATA_HOME", folder);
+    for name in ["DEMOTIC_ENGINE", "DEMOTIC_CPU", "DEMOTIC_UNAME"] {
+        command.env_remove(name);
+    }
+    let outcome = run(command, b"", Duration::from_secs(120)).map_err(|e| format!("{e:#}"))?;
+    let complaint = String::from_utf8_lossy(&outcome.stderr);
+    same(output, &String::from_utf8_lossy(&outcome.stdout))
+        .map_err(|e| format!("{e}\nstandard error:\n{complaint}"))?;
+    Ok(())
+}
