@@ -121,18 +121,19 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         "binfmt/refusals",
         Where::Namespace,
         r#"
-        refused() { "$@" > out 2>&1 && echo "taken: $*"; sed 's/^demotic: //' out | cut -c1-50; }
+        refused() { "$@" > out 2>&1 && echo "taken: $*"; sed "s/^demotic: //;s,$PWD/,," out | cut -c1-50; }
+        echo text > text
         refused $D binfmt install --arch arm
         refused $D binfmt install --arch i386 --force --flags X
         refused $D binfmt install --arch i386 --force --persistent systemd
         refused $D binfmt install --arch i386 --force --interpreter /nonexistent
-        refused $D binfmt install --arch i386 --force --interpreter /etc/hostname
+        refused $D binfmt install --arch i386 --force --interpreter text
         refused $D binfmt
         ls /proc/sys/fs/binfmt_misc
         "#,
         "binfmt install: --arch: no architecture \"arm\"; the\nbinfmt install: --flags: no flag 'X'; there are F,\n\
          binfmt install: --persistent: entries of a user na\nbinfmt install: /nonexistent: No such file or dire\n\
-         binfmt install: /etc/hostname: not a program\nbinfmt: expected install, remove, status\n",
+         binfmt install: text: not a program\nbinfmt: expected install, remove, status\n",
     ),
     (
         "binfmt/read_only",

@@ -22,7 +22,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// First argument of a re-execution.
 pub const INTERNAL: &str = "--internal-exec";
@@ -209,6 +209,21 @@ fn own_for_next() -> Option<i32> {
     Some(unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) }).filter(|&fd| fd >= 0)
 }
 
+/// Set when binfmt_misc started this process, so that the kernel starts programs of this kind by Demotic.
+static BY_KERNEL: AtomicBool = AtomicBool::new(false);
+
+/// To be called when binfmt_misc started this process.
+pub fn started_by_kernel() {
+    BY_KERNEL.store(true, Ordering::Relaxed);
+}
+
+/// Whether the kernel is the only one who can start Demotic again, and does: in a chroot that has neither /proc nor Demotic, where an entry with the
+/// flag F started this process. Not for the other kind of programs: on an x86-64 machine the kernel might run those itself.
+fn is_up_to_kernel(same_kind: bool) -> bool {
+    own_fd().is_none()
+        && if cfg!(target_arch = "x86_64") { BY_KERNEL.load(Ordering::Relaxed) && same_kind } else { true }
+}
+
 /// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
 pub fn is_own_fd(fd: i32) -> bool {
     fd >= 0 && OWN_BINARY.load(Ordering::Relaxed) == fd
@@ -381,9 +396,11 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let mut probe_args = args.clone();
     let root = &task.process.root;
     let target = resolve(root, path, Some(probe.into_raw_fd()), &mut probe_args)?;
+    let mut up_to_kernel = false;
     let native = match Header::read(&target.file) {
         Ok(header) => {
             check_interpreter(root, &target.file, &header)?;
+            up_to_kernel = !by_fd && !root.is_active() && is_up_to_kernel(header.is_32bit == task.process.is_32bit);
             false
         }
         Err(Refusal::Io(n)) => return Err(Errno(n as u16)),
@@ -392,6 +409,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     };
     drop(target);
 
+    let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
     // For the next process that runs this program.
     task.process.preserve();
     // The strings hang on the task: a vfork child never comes back from here, but its parent frees the task.
@@ -402,14 +420,18 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let blocked = host::Blocked::new();
     crate::signal::deliver::put_all_back(task);
     task.process.signals.prepare_exec();
-    let errno = if native {
+    let errno = if native || up_to_kernel {
         let list = pointers(&given);
         task.exec_strings.extend(given);
         host::set_mask(mask);
         // SAFETY: both arrays end with a null pointer and point to terminated strings.
         unsafe {
             let (fd, empty) = (file.as_raw_fd(), c"".as_ptr());
-            libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);
+            if up_to_kernel {
+                libc::syscall(libc::SYS_execve, c_path.as_ptr(), list.as_ptr(), env_list.as_ptr());
+            } else {
+                libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);
+            }
         }
         Errno::last()
     } else {

@@ -9,6 +9,9 @@
 mod binfmt;
 mod cache;
 mod doctor;
+mod namespace;
+mod roots;
+mod shell;
 
 use demotic_options::verbs::{self, VERBS};
 use std::process::ExitCode;
@@ -41,6 +44,21 @@ fn main() -> ExitCode {
         println!("demotic-manage {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
+    // The helpers of other processes of this program.
+    let helper = match words[0].as_str() {
+        namespace::MAP => Some(namespace::map(&words[1..])),
+        roots::WATCH => Some(roots::watch(&words[1..])),
+        _ => None,
+    };
+    if let Some(done) = helper {
+        return done.map_or_else(
+            |error| {
+                eprintln!("demotic: {error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let parsed = match verbs::parse(&words) {
         Ok(parsed) => parsed,
         Err(message) => {
@@ -53,7 +71,8 @@ fn main() -> ExitCode {
         "cache clear" => return cache::clear(),
         "doctor" => return doctor::run(),
         words if words.starts_with("binfmt") => binfmt::run(&parsed),
-        other => Err(anyhow::anyhow!("{other}: not there")),
+        words if words.starts_with("root") => roots::run(&parsed),
+        _ => shell::run(&parsed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

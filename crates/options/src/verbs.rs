@@ -78,7 +78,6 @@ pub const VERBS: &[Verb] = &[
     verb("root path", "NAME", "print the folder of a root", &[]),
     verb("root remove", "NAME", "remove a root", &[]),
     verb("shell", "NAME [COMMAND [ARGS...]]", "run a command, or a login shell, with a root as /; no rights are needed for it", &[
-        option("user", None, "as the user who calls, not as root of the guest root"),
         option("no-home", None, "without the home folder"),
         option("no-binfmt", None, "without a binfmt_misc of its own: Demotic starts what the programs inside execute"),
         option("bind", Some("FOLDER[:FOLDER]"), "show a folder of the machine inside, too; may be given several times"),

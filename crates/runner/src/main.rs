@@ -52,6 +52,7 @@ pub extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
     let args: Vec<OsString> = args.collect();
     let qemu = called.qemu;
     if let Some(kernel) = Kernel::detect(called.keeps_argv0) {
+        exec::started_by_kernel();
         return match kernel.command(args) {
             Some((program, command)) => run(Vec::new(), qemu.is_some(), command, Some((program, kernel.fd))),
             None => complain(USAGE, "binfmt_misc gave no program"),

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -157,13 +157,6 @@ pub fn is_native(arch: Arch) -> bool {
     }
 }
 
-/// Whether a file is a program that the runner is for.
-pub fn is_guest(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|f| f.take(64).read_to_end(&mut start));
-    read.is_ok() && Arch::ALL.into_iter().flat_map(super::pattern::patterns).any(|p| p.takes(&start))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +177,7 @@ mod tests {
         let own =
             Runner::find(Some(std::env::current_exe().expect("known").to_str().expect("Unicode"))).expect("a program");
         if let Some(needs) = &own.needs {
-            assert!(Path::new(needs).is_file(), "{needs}");
+            assert!(std::path::Path::new(needs).is_file(), "{needs}");
         }
         assert_eq!(loader(b"\x7fELF"), None);
     }
