@@ -187,6 +187,43 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         "1.1\nbusy\n2.2\n4.4\n2.2\n5.5\nconfig:1: no option \"nonsense\" in this file\nargs\n",
     ),
     (
+        "roots/import_shell_remove",
+        Where::Here,
+        r#"
+        mkdir -p system/bin system/etc system/root
+        cp "$B" system/bin/busybox
+        for name in sh ls uname cat id; do ln -s busybox system/bin/$name; done
+        echo root:x:0:0:root:/root:/bin/sh > system/etc/passwd
+        printf 'PRETTY_NAME="A small system"\n' > system/etc/os-release
+        tar -C system -czf small.tar.gz .
+        $D root import small.tar.gz | sed "s,^$PWD/,,"
+        $D root list
+        $D root path small | sed "s,^$PWD/,,"
+        export DEMOTIC_UNAME=9.9
+        for way in '' --no-binfmt; do
+            $D shell $way --no-home small sh -c 'echo "$0 $*"; uname -r; id -u; ls /' zero 'one two' 2> /dev/null
+        done
+        $D shell --no-home --bind "$PWD/system:/mnt/x" small ls /mnt/x
+        echo 'uname -r; exit 3' | $D shell --no-home small 2> /dev/null
+        echo "status $?"
+        $D root import small.tar.gz 2>&1 | grep -c 'already'
+        head -c 5000 small.tar.gz > half.tar.gz
+        $D root import half.tar.gz > /dev/null 2>&1 || echo refused
+        tar -cf empty.tar small.tar.gz
+        $D root import empty.tar 2>&1 | grep -c 'no system'
+        $D root import small.tar.gz --name ../x 2>&1 | grep -c 'is no name'
+        $D root remove nothing 2>&1 | grep -c 'there is no root'
+        $D root create x 2>&1 | grep -c -e '--debian'
+        ls -A demotic/roots
+        $D root remove small
+        ls -A demotic/roots
+        $D shell small 2>&1 | grep -c 'there is no root'
+        "#,
+        "demotic/roots/small\nsmall                i386   A small system\ndemotic/roots/small\n\
+         zero one two\n9.9\n0\nbin\ndev\netc\nproc\nroot\nrun\nsys\nzero one two\n9.9\n0\nbin\ndev\netc\nproc\nroot\nrun\nsys\n\
+         bin\netc\nroot\n9.9\nstatus 3\n1\nrefused\n1\n1\n1\n1\nsmall\n1\n",
+    ),
+    (
         "verbs/programs_of_the_same_name",
         Where::Here,
         r#"
@@ -195,8 +232,15 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         $D ./doctor a
         $D -- doctor b | sed 's,.*/,,'
         $D doctor | grep -c processor
+        $D doctor --json | grep -o '"about":"page size","advice":null,"text":"4 KiB","verdict":"ok"'
+        $D config | sed "s,$PWD,HERE,"
+        mkdir demotic
+        printf 'strace\ncpu\n' > demotic/config
+        $D config | sed "s,$PWD/,,"
         "#,
-        "./doctor\na\ndoctor\nb\n1\n",
+        "./doctor\na\ndoctor\nb\n1\n\"about\":\"page size\",\"advice\":null,\"text\":\"4 KiB\",\"verdict\":\"ok\"\n\
+         there is no configuration file (/etc/demotic/config and HERE/demotic/config)\n\
+         demotic/config:2: cpu needs a value: cpu = MODEL[,+-FEATURE]\n",
     ),
 ];
 

@@ -11,6 +11,7 @@ mod cache;
 mod doctor;
 mod namespace;
 mod roots;
+mod settings;
 mod shell;
 
 use demotic_options::verbs::{self, VERBS};
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     // The helpers of other processes of this program.
     let helper = match words[0].as_str() {
         namespace::MAP => Some(namespace::map(&words[1..])),
+        doctor::TRY => Some(doctor::try_namespace()),
         roots::WATCH => Some(roots::watch(&words[1..])),
         _ => None,
     };
@@ -69,7 +71,8 @@ fn main() -> ExitCode {
     let done = match parsed.verb.words {
         "cache" => return cache::show(),
         "cache clear" => return cache::clear(),
-        "doctor" => return doctor::run(),
+        "config" => return settings::run(),
+        "doctor" => return doctor::run(parsed.has("json")),
         words if words.starts_with("binfmt") => binfmt::run(&parsed),
         words if words.starts_with("root") => roots::run(&parsed),
         _ => shell::run(&parsed),
