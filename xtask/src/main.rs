@@ -10,6 +10,7 @@ mod count;
 mod demo;
 mod dist;
 mod kernels;
+mod manual;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -33,6 +34,7 @@ cargo xtask TASK
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
+  manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
 ";
@@ -55,6 +57,7 @@ fn main() -> Result<()> {
         Some("bench") => bench::bench(&rest),
         Some("count") => count::count(&rest),
         Some("cost") => ci::tool(&["run", "--release", "-p", "demotic-debug", "--example", "cost", "--"], &rest),
+        Some("manual") => manual::write(),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {

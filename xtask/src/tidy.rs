@@ -53,6 +53,7 @@ pub fn tidy() -> Result<()> {
             faults.push(format!("crates/{crate_name}: lacks #![forbid(unsafe_code)]"));
         }
     }
+    faults.extend(crate::manual::faults()?);
     for fault in &faults {
         println!("tidy: {fault}");
     }
