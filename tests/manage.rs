@@ -244,22 +244,51 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
     ),
 ];
 
+/// The build for AArch64 as the interpreter, which the kernel starts by the emulator's entry: two entries behind each other. `$R` is that build, `$M` its
+/// manager. The kernel hands over one open file only, so one of the two does without O, and the emulator's build is told of P by its name.
+const EMULATED: &[(&str, Where, &str, &str)] = &[(
+    "binfmt/by_name",
+    Where::Namespace,
+    r#"
+    T=/proc/sys/fs/binfmt_misc
+    "$Q" "$M" binfmt install --interpreter "$R" --persistent none --dry-run | cut -d: -f1-2
+    mount -t binfmt_misc none $T
+    # For AArch64, by its machine number.
+    echo ":a64:M:18:\\xb7\\x00::$Q:POCF" > $T/register
+    ln -s "$R" demotic-binfmt-P
+    # Not for x86-64: the machine below the emulator has such programs itself.
+    $M binfmt install --arch i386 --interpreter "$PWD/demotic-binfmt-P" --persistent none --flags P,F > /dev/null
+    ls $T | tr '\n' ' '
+    (exec -a another "$G/i386/args" one)
+    mkdir -p root/bin
+    cp "$B" root/bin/busybox
+    export DEMOTIC_UNAME=9.9
+    chroot root /bin/busybox sh -c '/bin/busybox uname -rm; echo $0' name
+    ln -s "$R" qemu-i386-static
+    ./qemu-i386-static -0 zero "$G/i386/args"
+    ./qemu-i386-static -L root -r 8.8 -E A=1 /bin/busybox sh -c 'uname -r; echo $A'
+    "#,
+    "would register :demotic-i386\nwould register :demotic-i386-linux\nwould register :demotic-x86-64\nwould register :demotic-x86-64-linux\n\
+     a64 demotic-i386 demotic-i386-linux register status another\none\n9.9 x86_64\nname\nzero\n8.8\n1\n",
+)];
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::from_args();
-    let Some(host) = host::selected().into_iter().find(|h| *h != Host::Native && !h.is_emulated()) else {
-        // Only emulated hosts are tested, which this is not about.
-        return Ok(());
-    };
     let required = std::env::var_os("DEMOTIC_REQUIRE_GUESTS").is_some();
     let namespaces = has_namespaces();
-    let trials = SCRIPTS
-        .iter()
-        .map(|&(name, place, script, output)| {
+    let mut trials = Vec::new();
+    for host in host::selected() {
+        let scripts = match host {
+            Host::Native | Host::Armv7 => continue,
+            _ if host.is_emulated() => EMULATED,
+            _ => SCRIPTS,
+        };
+        for &(name, place, script, output) in scripts {
             let absent = place == Where::Namespace && !namespaces;
-            Trial::test(format!("{}::{name}", host.name()), move || check(host, place, script, output))
-                .with_ignored_flag(absent && !required)
-        })
-        .collect();
+            let trial = Trial::test(format!("{}::{name}", host.name()), move || check(host, place, script, output));
+            trials.push(trial.with_ignored_flag(absent && !required));
+        }
+    }
     libtest_mimic::run(&arguments, trials).exit()
 }
 
@@ -267,6 +296,13 @@ fn main() -> anyhow::Result<()> {
 fn has_namespaces() -> bool {
     let mount = ["-U", "-r", "-m", "mount", "-t", "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"];
     Command::new("unshare").args(mount).output().is_ok_and(|o| o.status.success())
+}
+
+/// The manager beside a build.
+fn manager(host: Host) -> PathBuf {
+    let demotic = host.demotic();
+    let name = demotic.file_name().map(|n| n.to_string_lossy().replacen("demotic", "demotic-manage", 1));
+    demotic.with_file_name(name.unwrap_or_default())
 }
 
 fn check(host: Host, place: Where, script: &str, output: &str) -> Result<(), Failed> {
@@ -294,6 +330,9 @@ fn check_in(folder: &PathBuf, host: Host, place: Where, script: &str, output: &s
         .args(["-u", "-c", script])
         .current_dir(folder)
         .env("D", host.demotic())
+        .env("R", host.demotic())
+        .env("M", manager(host))
+        .env("Q", host.emulator_path().unwrap_or_default())
         .env("G", guest::tests_dir().join("guest/prebuilt"))
         .env("B", busybox)
         .env("DEMOTIC_KEEP", "off")

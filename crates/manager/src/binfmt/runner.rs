@@ -31,7 +31,12 @@ impl Runner {
     /// # Errors
     /// There is none that can be executed.
     pub fn find(named: Option<&str>) -> Result<Runner> {
-        let beside = || Some(std::env::current_exe().ok()?.parent()?.join("demotic"));
+        // A build for one host of several is called demotic-manage-HOST.
+        let beside = || {
+            let own = std::env::current_exe().ok()?;
+            let name = own.file_name()?.to_str()?.replace("demotic-manage", "demotic");
+            Some(own.parent()?.join(name))
+        };
         let path = match named {
             Some(path) => PathBuf::from(path),
             None => std::env::var_os("DEMOTIC_RUNNER")
