@@ -185,8 +185,15 @@ impl Inside {
 
     fn enter(&self) -> Result<()> {
         std::env::set_current_dir(&self.root)?;
-        rustix::process::pivot_root(".", ".").context("pivot_root")?;
-        unmount(".", UnmountFlags::DETACH).context("leaving the old root")?;
+        match rustix::process::pivot_root(".", ".") {
+            Ok(()) => unmount(".", UnmountFlags::DETACH).context("leaving the old root")?,
+            // The first root of all, an initial file system, cannot be left, only covered.
+            Err(rustix::io::Errno::INVAL) => {
+                rustix::mount::mount_move(".", "/").context("covering the old root")?;
+                rustix::process::chroot(".").context("chroot")?;
+            }
+            Err(e) => return Err(e).context("pivot_root"),
+        }
         std::env::set_current_dir("/")?;
         Ok(())
     }

@@ -18,6 +18,9 @@ pub const PLACE: &str = "/proc/sys/fs/binfmt_misc";
 /// The inode of the initial user namespace in nsfs (PROC_USER_INIT_INO, linux/proc_ns.h).
 const INITIAL_USER: u64 = 0xeffffffd;
 
+const NO_MODULE: &str = "the kernel has no binfmt_misc: load the module as root (modprobe binfmt_misc); if there is none, \
+                         the kernel was built without CONFIG_BINFMT_MISC";
+
 /// An entry that is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -67,26 +70,20 @@ impl Table {
     /// # Errors
     /// Which of module, mount, rights or kernel is missing, and what to do.
     pub fn open() -> Result<Table> {
-        let initial = is_initial();
-        if !Path::new(PLACE).is_dir() {
-            if initial {
-                // Loads the module if that is what is missing.
-                let _ = Command::new("modprobe").arg("binfmt_misc").status();
-            }
-            if !Path::new(PLACE).is_dir() {
-                bail!(
-                    "the kernel has no binfmt_misc: load the module as root (modprobe binfmt_misc); if there is none, the kernel was built without CONFIG_BINFMT_MISC"
-                );
-            }
-        }
         let mut table = Table { mounted_here: false };
-        if !initial {
+        if !is_initial() {
             table.mount_own()?;
         } else if !is_mounted() {
-            mount().map_err(|e| match e {
+            let mut mounted = mount();
+            if matches!(mounted, Err(Errno::NODEV | Errno::NOENT)) {
+                let _ = Command::new("modprobe").arg("binfmt_misc").status();
+                mounted = mount();
+            }
+            mounted.map_err(|e| match e {
                 Errno::PERM | Errno::ACCESS => {
                     anyhow::anyhow!("binfmt_misc is not mounted, and mounting it needs root: sudo demotic binfmt ...")
                 }
+                Errno::NODEV | Errno::NOENT => anyhow::anyhow!("{NO_MODULE}"),
                 e => anyhow::anyhow!("binfmt_misc cannot be mounted at {PLACE}: {e}"),
             })?;
             table.mounted_here = true;
@@ -122,6 +119,7 @@ impl Table {
                     "no right to mount this user namespace's own binfmt_misc: that needs its root and a mount namespace (unshare -U -r -m)"
                 );
             }
+            Err(Errno::NODEV | Errno::NOENT) => bail!("{NO_MODULE}"),
             Err(e) => bail!("this user namespace's own binfmt_misc cannot be mounted: {e}"),
         }
         self.mounted_here = true;
