@@ -22,7 +22,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 /// First argument of a re-execution.
 pub const INTERNAL: &str = "--internal-exec";
@@ -209,19 +209,33 @@ fn own_for_next() -> Option<i32> {
     Some(unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) }).filter(|&fd| fd >= 0)
 }
 
-/// Set when binfmt_misc started this process, so that the kernel starts programs of this kind by Demotic.
-static BY_KERNEL: AtomicBool = AtomicBool::new(false);
+/// The kinds of programs that the kernel starts by Demotic, as far as this process knows: a bit for i386 and one for x86-64.
+static KERNEL_RUNS: AtomicU8 = AtomicU8::new(0);
 
-/// To be called when binfmt_misc started this process.
-pub fn started_by_kernel() {
-    BY_KERNEL.store(true, Ordering::Relaxed);
+/// To be called when binfmt_misc started this process for a program of that kind.
+pub fn kernel_runs(is_32bit: bool) {
+    KERNEL_RUNS.fetch_or(kind(is_32bit), Ordering::Relaxed);
 }
 
-/// Whether the kernel is the only one who can start Demotic again, and does: in a chroot that has neither /proc nor Demotic, where an entry with the
-/// flag F started this process. Not for the other kind of programs: on an x86-64 machine the kernel might run those itself.
-fn is_up_to_kernel(same_kind: bool) -> bool {
-    own_fd().is_none()
-        && if cfg!(target_arch = "x86_64") { BY_KERNEL.load(Ordering::Relaxed) && same_kind } else { true }
+fn kind(is_32bit: bool) -> u8 {
+    if is_32bit { 1 } else { 2 }
+}
+
+/// Whether a program is given to the kernel, which starts Demotic by its entry: in a chroot that has neither /proc nor Demotic, where Demotic cannot execute
+/// itself; and when the file changes the process's ids, which the kernel alone can do. Only for kinds of which an entry is known, as an x86-64 machine
+/// might run others itself.
+fn is_up_to_kernel(file: &File, is_32bit: bool) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let known = KERNEL_RUNS.load(Ordering::Relaxed) & kind(is_32bit) != 0;
+    if own_fd().is_none() {
+        return known || !cfg!(target_arch = "x86_64");
+    }
+    // SAFETY: no arguments.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let sets = |m: std::fs::Metadata| {
+        (m.mode() & 0o4000 != 0 && m.uid() != uid) || (m.mode() & 0o2010 == 0o2010 && m.gid() != gid)
+    };
+    known && file.metadata().is_ok_and(sets)
 }
 
 /// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
@@ -294,7 +308,10 @@ fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
     let uname = options.uname.as_ref().map_or(String::new(), |u| format!(",uname={u}"));
-    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fds}{uname}")
+    let kinds = KERNEL_RUNS.load(Ordering::Relaxed);
+    format!(
+        "strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},kernel={kinds},mask={mask:x}{fds}{uname}"
+    )
 }
 
 /// What a re-execution was told.
@@ -316,7 +333,7 @@ pub struct Continuation {
     pub fd: Option<i32>,
 }
 
-/// What [`encode`] wrote. Unknown parts are ignored.
+/// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
 pub fn decode(text: &str) -> Continuation {
     let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd } =
         Continuation::default();
@@ -329,6 +346,7 @@ pub fn decode(text: &str) -> Continuation {
             Some(("keep", v)) => keep = v == "1",
             Some(("uname", v)) => options.uname = Some(v.to_owned()),
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
+            Some(("kernel", v)) => drop(KERNEL_RUNS.fetch_or(v.parse().unwrap_or(0), Ordering::Relaxed)),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("own", v)) => own = v.parse().ok(),
             Some(("root", v)) => root = v.parse().ok(),
@@ -400,7 +418,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let native = match Header::read(&target.file) {
         Ok(header) => {
             check_interpreter(root, &target.file, &header)?;
-            up_to_kernel = !by_fd && !root.is_active() && is_up_to_kernel(header.is_32bit == task.process.is_32bit);
+            up_to_kernel = !by_fd && !root.is_active() && is_up_to_kernel(&target.file, header.is_32bit);
             false
         }
         Err(Refusal::Io(n)) => return Err(Errno(n as u16)),

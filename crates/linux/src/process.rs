@@ -163,6 +163,8 @@ pub struct Start {
     pub mask: Option<host::Set>,
     /// The guest root.
     pub root: Root,
+    /// binfmt_misc started this process.
+    pub by_kernel: bool,
 }
 
 fn page_size() -> i64 {
@@ -200,6 +202,9 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let Target { path, file, exe } = target;
     let program = Program::new(file).map_err(|refusal| fail(126, refusal.to_string()))?;
     let is_32bit = program.header.is_32bit;
+    if start.by_kernel {
+        exec::kernel_runs(is_32bit);
+    }
     if !is_32bit && usize::BITS == 32 {
         return Err(fail(126, "x86-64 programs need a 64-bit host".to_owned()));
     }

@@ -52,7 +52,6 @@ pub extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
     let args: Vec<OsString> = args.collect();
     let qemu = called.qemu;
     if let Some(kernel) = Kernel::detect(called.keeps_argv0) {
-        exec::started_by_kernel();
         return match kernel.command(args) {
             Some((program, command)) => run(Vec::new(), qemu.is_some(), command, Some((program, kernel.fd))),
             None => complain(USAGE, "binfmt_misc gave no program"),
@@ -162,6 +161,7 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
         }
     }
     all.extend(settings);
+    let is_by_kernel = by_kernel.is_some();
     let (program, fd) = match by_kernel {
         Some(given) => given,
         None => {
@@ -186,7 +186,10 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
     }
     let mut env = environment();
     env.retain(|e| e.as_bytes().split(|&b| b == b'=').next() != Some(ROOT.as_bytes()));
-    start(flags, Start { program, fd, args, env, options: Options::default(), mask: None, root })
+    start(
+        flags,
+        Start { program, fd, args, env, options: Options::default(), mask: None, root, by_kernel: is_by_kernel },
+    )
 }
 
 /// Starts the program with the flags. Returns only if it cannot be started.
@@ -226,7 +229,7 @@ fn internal(args: Vec<OsString>) -> i32 {
         configure(&mut flags, Wanted::Sections(&program.to_string_lossy()), true);
     }
     let (args, env, options) = (args.collect(), environment(), Options::default());
-    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root })
+    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false })
 }
 
 /// Searches PATH for a name without a slash, as execvp(3) does.
