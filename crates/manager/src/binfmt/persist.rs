@@ -117,8 +117,9 @@ impl Persistence {
             }
             Persistence::Debian => {
                 let program = update_binfmts().context("update-binfmts is missing")?;
-                for name in names.iter().filter(|n| Path::new(DEBIAN_FOLDER).join(n).exists()) {
-                    run(&program, &["--package", PACKAGE, "--remove", name].map(str::to_owned))?;
+                for name in &names {
+                    let Ok(text) = fs::read_to_string(Path::new(DEBIAN_FOLDER).join(name)) else { continue };
+                    run(&program, &debian_removal(name, debian_interpreter(&text)))?;
                 }
                 Ok(())
             }
@@ -196,6 +197,15 @@ fn debian_arguments(pattern: &Pattern, interpreter: &str, flags: &str) -> Vec<St
     .to_vec()
 }
 
+fn debian_removal(name: &str, interpreter: &str) -> Vec<String> {
+    ["--package", PACKAGE, "--remove", name, interpreter].map(str::to_owned).to_vec()
+}
+
+/// In update-binfmts' file of a name: package, type, offset, magic, mask, interpreter, a line each.
+fn debian_interpreter(text: &str) -> &str {
+    text.lines().nth(5).unwrap_or_default()
+}
+
 fn run(program: &Path, arguments: &[String]) -> Result<()> {
     let out = Command::new(program).args(arguments).output().with_context(|| program.display().to_string())?;
     if !out.status.success() {
@@ -235,5 +245,10 @@ mod tests {
         let arguments = debian_arguments(&patterns(Arch::I386)[0], "/usr/bin/demotic", "PF").join(" ");
         assert!(arguments.starts_with("--package demotic --install demotic-i386 /usr/bin/demotic --magic \\x7f\\x45"));
         assert!(arguments.ends_with("--credentials no --preserve yes --fix-binary yes"));
+        let file = "demotic\nmagic\n0\n\\x7f\n\\xff\n/usr/bin/demotic\n\nyes\nyes\nyes\n";
+        assert_eq!(
+            debian_removal("demotic-i386", debian_interpreter(file)).join(" "),
+            "--package demotic --remove demotic-i386 /usr/bin/demotic"
+        );
     }
 }
