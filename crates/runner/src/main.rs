@@ -166,7 +166,10 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
         Some(given) => given,
         None => {
             let Some(name) = args.first().cloned() else { return complain(USAGE, "no program to run") };
-            let found = flags_for(&name, &all, false).and_then(|flags| root(&flags)).map(|root| find(&root, &name));
+            // A path needs no search, and a search the guest root.
+            let searched = !name.as_bytes().contains(&b'/');
+            let found = if searched { flags_for(&name, &all, false) } else { Ok(Flags::default()) };
+            let found = found.and_then(|flags| root(&flags)).map(|root| find(&root, &name));
             match found {
                 Ok(Ok(program)) => (program, None),
                 Ok(Err((status, reason))) => {

@@ -52,10 +52,16 @@ pub fn run(parsed: &Parsed) -> Result<()> {
 
 /// The architectures asked for; without a wish those that the machine does not run itself.
 fn wanted(parsed: &Parsed) -> Result<Vec<Arch>> {
+    // A 32-bit host has no room for a 64-bit guest.
+    let runs = |arch: Arch| arch == Arch::I386 || cfg!(target_pointer_width = "64");
     if let Some(text) = parsed.value("arch") {
-        return Arch::parse_list(text).map_err(|e| anyhow::anyhow!("--arch: {e}"));
+        let list = Arch::parse_list(text).map_err(|e| anyhow::anyhow!("--arch: {e}"))?;
+        if let Some(arch) = list.iter().find(|arch| !runs(**arch)) {
+            bail!("--arch: {} programs need a 64-bit Demotic", arch.name());
+        }
+        return Ok(list);
     }
-    Ok(Arch::ALL.into_iter().filter(|&arch| !runner::is_native(arch)).collect())
+    Ok(Arch::ALL.into_iter().filter(|&arch| runs(arch) && !runner::is_native(arch)).collect())
 }
 
 /// Flags as the kernel wants them.
