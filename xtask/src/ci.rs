@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use demotic_testkit::{packages, results, root};
+use demotic_testkit::{packages, results, root, roots};
 
 use crate::{dist, tidy};
 
@@ -74,6 +74,11 @@ pub fn ci() -> Result<()> {
     sum.command("tests of the crates", cargo(unit))?;
     for package in packages::PACKAGES {
         sum.step(&format!("fetch {} for {}", package.name, package.abi.name()), package.fetch());
+    }
+    if cfg!(target_arch = "x86_64") {
+        for (abi, made) in roots::make() {
+            sum.step(&format!("Debian root for {}", abi.name()), made);
+        }
     }
     for host in hosts {
         sum.step(&format!("build for {host}"), dist::dist(&[host]));

@@ -10,7 +10,10 @@ use demotic_testkit::{packages, root, target_dir};
 /// Builds and runs.
 pub fn demo() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).current_dir(root()).args(["build", "--release"]).status()?;
+    let built = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--release", "-p", "demotic", "-p", "demotic-manager"])
+        .status()?;
     ensure!(built.success(), "the build failed");
     let demotic = target_dir().join("release/demotic");
     let show = |what: &str| println!("\n$ demotic {what}");

@@ -46,14 +46,17 @@ pub fn dist(hosts: &[&str]) -> Result<()> {
         ensure!(TARGETS.iter().any(|t| t.host == *host), "no host {host:?}; there are x86_64, aarch64, armv7");
     }
     for target in TARGETS.iter().filter(|t| hosts.is_empty() || hosts.contains(&t.host)) {
-        let program = build(target, &["build", "--release", "-p", "demotic"])?.join("release/demotic");
+        let built = build(target, &["build", "--release", "-p", "demotic", "-p", "demotic-manager"])?.join("release");
         let out = target_dir().join("dist");
         fs::create_dir_all(&out)?;
-        let (fresh, place) = (out.join("fresh"), out.join(format!("demotic-{}", target.host)));
-        // Renamed into place: a running test keeps the file it has opened.
-        fs::copy(&program, &fresh).with_context(|| program.display().to_string())?;
-        fs::rename(&fresh, &place)?;
-        println!("{}: {} KiB", place.display(), fs::metadata(&place)?.len() / 1024);
+        for name in ["demotic", "demotic-manage"] {
+            let (program, fresh) = (built.join(name), out.join("fresh"));
+            let place = out.join(format!("{name}-{}", target.host));
+            // Renamed into place: a running test keeps the file it has opened.
+            fs::copy(&program, &fresh).with_context(|| program.display().to_string())?;
+            fs::rename(&fresh, &place)?;
+            println!("{}: {} KiB", place.display(), fs::metadata(&place)?.len() / 1024);
+        }
     }
     Ok(())
 }

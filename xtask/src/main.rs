@@ -4,16 +4,18 @@
 //! do the same thing. `cargo xtask help` lists them.
 #![forbid(unsafe_code)]
 
+mod arm_kernel;
 mod bench;
 mod ci;
 mod count;
 mod demo;
 mod dist;
 mod kernels;
+mod manual;
 mod tidy;
 
 use anyhow::{Result, bail};
-use demotic_testkit::{packages, results};
+use demotic_testkit::{packages, results, roots};
 
 const HELP: &str = "\
 cargo xtask TASK
@@ -33,6 +35,8 @@ cargo xtask TASK
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
+  arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
+  manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
 ";
@@ -55,6 +59,8 @@ fn main() -> Result<()> {
         Some("bench") => bench::bench(&rest),
         Some("count") => count::count(&rest),
         Some("cost") => ci::tool(&["run", "--release", "-p", "demotic-debug", "--example", "cost", "--"], &rest),
+        Some("arm-kernel") => arm_kernel::arm_kernel(),
+        Some("manual") => manual::write(),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {
@@ -69,6 +75,10 @@ fn guests() -> Result<()> {
     for package in packages::PACKAGES {
         package.fetch()?;
         println!("{} {}: {}", package.name, package.abi.name(), package.program().display());
+    }
+    for (abi, made) in roots::make() {
+        made?;
+        println!("root {}: {}", abi.name(), roots::path(abi).display());
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use demotic_testkit::root;
 
 /// Which crates of the workspace a crate may depend on. What is not listed here may depend on anything.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("options", &[]),
     ("f80", &[]),
     ("ir", &["f80"]),
     ("x86", &["ir", "f80"]),
@@ -17,10 +18,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("codegen", &["asm", "ir", "f80"]),
     ("host", &[]),
     ("engine", &["host", "codegen", "asm", "x86", "ir", "f80"]),
-    ("linux", &["engine", "host", "x86", "ir"]),
+    ("linux", &["engine", "host", "x86", "ir", "options"]),
     ("debug", &["engine", "linux", "codegen", "x86", "ir", "host"]),
-    ("runner", &["linux", "debug", "host", "engine"]),
-    ("manager", &[]),
+    ("runner", &["linux", "debug", "host", "engine", "options"]),
+    ("manager", &["options"]),
     ("testkit", &[]),
     ("oracle", &["x86", "ir", "f80"]),
 ];
@@ -52,6 +53,7 @@ pub fn tidy() -> Result<()> {
             faults.push(format!("crates/{crate_name}: lacks #![forbid(unsafe_code)]"));
         }
     }
+    faults.extend(crate::manual::faults()?);
     for fault in &faults {
         println!("tidy: {fault}");
     }

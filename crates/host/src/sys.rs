@@ -72,6 +72,17 @@ fn cpu_ns(clock: libc::clockid_t) -> u64 {
     ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
 }
 
+/// An entry of this process's auxiliary vector (getauxval(3)).
+pub fn auxv(kind: u64) -> Option<u64> {
+    // SAFETY: errno is this thread's own; getauxval only reads.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    unsafe {
+        *libc::__errno_location() = 0;
+        let value = libc::getauxval(kind as libc::c_ulong);
+        (value != 0 || *libc::__errno_location() == 0).then_some(value as u64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

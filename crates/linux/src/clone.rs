@@ -207,6 +207,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         clear_child_tid: clear,
         robust_list: 0,
         exiting: None,
+        missing_library: None,
         exec_strings: Vec::new(),
     })
 }

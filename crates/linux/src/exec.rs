@@ -2,13 +2,14 @@
 //!
 //! The host process executes Demotic again, which loads the new program; so everything that execve(2) does to a process
 //! (threads, close-on-exec, timers, process name, vfork parents) is done by the host's kernel. What the guest must not see
-//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] PATH ARGV...`, with the mask of blocked signals among the
+//! travels in the arguments: `demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] [ROOT] PATH ARGV...`, with the mask of blocked signals among the
 //! options, because Demotic itself keeps everything blocked meanwhile.
 //!
 //! Scripts (`#!`) are resolved here, as their interpreters are guest programs, too. Files that are no x86 programs are given
 //! to the host's kernel: native programs, and formats that it knows more about.
 
 use crate::errno::{Errno, SysResult};
+use crate::fs::root::Root;
 use crate::load::elf::{Header, Refusal, pt, read_at};
 use crate::process::{Options, Way};
 use crate::shelf::Keep;
@@ -19,9 +20,9 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 /// First argument of a re-execution.
 pub const INTERNAL: &str = "--internal-exec";
@@ -36,7 +37,7 @@ const MAX_STRLEN: usize = 32 * 4096;
 /// A program file that was found.
 #[derive(Debug)]
 pub struct Target {
-    /// The path as the new program sees it in AT_EXECFN.
+    /// The path as the new program sees it in AT_EXECFN: of a script's interpreter it is the script's.
     pub path: Vec<u8>,
     /// The open file.
     pub file: File,
@@ -44,19 +45,28 @@ pub struct Target {
     pub exe: PathBuf,
 }
 
-/// Opens a file as execve(2) does: it must be a regular file that may be executed.
-fn open(path: &[u8]) -> Result<File, Errno> {
+/// Opens a file of the guest's to read it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_file(root: &Root, path: &[u8]) -> Result<File, Errno> {
     let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
-    // SAFETY: a terminated path.
-    let fd = unsafe { libc::open(c_path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) };
-    if fd < 0 {
-        return Err(Errno::last());
-    }
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as u32;
+    let cwd = libc::AT_FDCWD as isize as usize;
+    let fd = root.open(cwd, &c_path, flags, 0, |nr, args| {
+        // SAFETY: a terminated path and a structure of the callee's.
+        Errno::from_ret(unsafe { demotic_host::sys::syscall6(nr, args) })
+    })?;
     // SAFETY: the descriptor is ours.
-    let file = unsafe { File::from_raw_fd(fd) };
+    Ok(unsafe { File::from_raw_fd(fd as i32) })
+}
+
+/// Opens a file as execve(2) does: it must be a regular file that may be executed.
+fn open(root: &Root, path: &[u8]) -> Result<File, Errno> {
+    let file = open_file(root, path)?;
     check_executable(&file)?;
     Ok(file)
 }
@@ -91,12 +101,13 @@ fn check_executable(file: &File) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of execve(2).
-pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
+pub fn resolve(root: &Root, path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<Target, Errno> {
+    let given = path;
     let mut path = path.to_vec();
     let mut file = match fd {
         // SAFETY: the caller hands the descriptor over.
         Some(fd) => unsafe { File::from_raw_fd(fd) },
-        None => open(&path)?,
+        None => open(root, &path)?,
     };
     for _ in 0..=MAX_DEPTH {
         let start = read_at(&file, 0, LINE).map_err(refusal_errno)?;
@@ -104,7 +115,7 @@ pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<
             let exe = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
                 .or_else(|_| std::fs::canonicalize(OsStr::from_bytes(&path)))
                 .unwrap_or_else(|_| PathBuf::from(OsStr::from_bytes(&path)));
-            return Ok(Target { path, file, exe });
+            return Ok(Target { path: given.to_vec(), file, exe });
         };
         // argv becomes: interpreter, its argument, the script's path, the old arguments without the first.
         let mut new = vec![interpreter.clone()];
@@ -113,7 +124,7 @@ pub fn resolve(path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>>) -> Result<
         new.extend(args.drain(..).skip(1));
         *args = new;
         path = interpreter;
-        file = open(&path)?;
+        file = open(root, &path)?;
     }
     Err(Errno::ELOOP)
 }
@@ -178,6 +189,55 @@ pub fn remember_own_binary() {
     }
 }
 
+/// Takes a descriptor of Demotic's own binary over from the process before, in a chroot without /proc.
+pub fn adopt_own_binary(fd: i32) {
+    // SAFETY: the descriptor was handed on for this.
+    unsafe {
+        let own = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM);
+        libc::close(fd);
+        OWN_BINARY.store(own, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor of Demotic's own binary for the next process, if that will not find it in /proc.
+fn own_for_next() -> Option<i32> {
+    let fd = OWN_BINARY.load(Ordering::Relaxed);
+    if fd < 0 || own_path().is_some() || std::fs::metadata("/proc/self/exe").is_ok() {
+        return None;
+    }
+    // SAFETY: duplicating our own descriptor, without close-on-exec.
+    Some(unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) }).filter(|&fd| fd >= 0)
+}
+
+/// The kinds of programs that the kernel starts by Demotic, as far as this process knows: a bit for i386 and one for x86-64.
+static KERNEL_RUNS: AtomicU8 = AtomicU8::new(0);
+
+/// To be called when binfmt_misc started this process for a program of that kind.
+pub fn kernel_runs(is_32bit: bool) {
+    KERNEL_RUNS.fetch_or(kind(is_32bit), Ordering::Relaxed);
+}
+
+fn kind(is_32bit: bool) -> u8 {
+    if is_32bit { 1 } else { 2 }
+}
+
+/// Whether a program is given to the kernel, which starts Demotic by its entry: in a chroot that has neither /proc nor Demotic, where Demotic cannot execute
+/// itself; and when the file changes the process's ids, which the kernel alone can do. Only for kinds of which an entry is known, as an x86-64 machine
+/// might run others itself.
+fn is_up_to_kernel(file: &File, is_32bit: bool) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let known = KERNEL_RUNS.load(Ordering::Relaxed) & kind(is_32bit) != 0;
+    if own_fd().is_none() {
+        return known || !cfg!(target_arch = "x86_64");
+    }
+    // SAFETY: no arguments.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let sets = |m: std::fs::Metadata| {
+        (m.mode() & 0o4000 != 0 && m.uid() != uid) || (m.mode() & 0o2010 == 0o2010 && m.gid() != gid)
+    };
+    known && file.metadata().is_ok_and(sets)
+}
+
 /// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
 pub fn is_own_fd(fd: i32) -> bool {
     fd >= 0 && OWN_BINARY.load(Ordering::Relaxed) == fd
@@ -230,7 +290,9 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
         libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args.as_ptr(), env.as_ptr());
         let mut errno = Errno::last();
         let fd = OWN_BINARY.load(Ordering::Relaxed);
-        if errno == Errno::ENOENT && fd >= 0 {
+        // A chroot may have no /proc, or anything of that name.
+        let is_no_proc = matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES);
+        if is_no_proc && fd >= 0 {
             libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
             errno = Errno::last();
         }
@@ -239,12 +301,17 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, fd: Option<i32>) -> String {
-    let fd = fd.map_or(String::new(), |fd| format!(",fd={fd}"));
+fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>, own: Option<i32>) -> String {
+    let named = [("fd", fd), ("root", root), ("own", own)];
+    let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
-    format!("strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},mask={mask:x}{fd}")
+    let uname = options.uname.as_ref().map_or(String::new(), |u| format!(",uname={u}"));
+    let kinds = KERNEL_RUNS.load(Ordering::Relaxed);
+    format!(
+        "strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},kernel={kinds},mask={mask:x}{fds}{uname}"
+    )
 }
 
 /// What a re-execution was told.
@@ -256,15 +323,20 @@ pub struct Continuation {
     pub launcher: usize,
     /// Whether the folder for translations follows behind them.
     pub keep: bool,
+    /// The descriptor of the guest root, whose path follows behind that.
+    pub root: Option<i32>,
+    /// A descriptor of Demotic's own binary, to be adopted.
+    pub own: Option<i32>,
     /// The guest's mask of blocked signals.
     pub mask: host::Set,
     /// The open program, for fexecve(3).
     pub fd: Option<i32>,
 }
 
-/// What [`encode`] wrote. Unknown parts are ignored.
+/// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut mask, mut fd } = Continuation::default();
+    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd } =
+        Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
@@ -272,13 +344,17 @@ pub fn decode(text: &str) -> Continuation {
             Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
             Some(("cpu", v)) => options.cpu = u64::from_str_radix(v, 16).map_or(options.cpu, Features::from_bits),
             Some(("keep", v)) => keep = v == "1",
+            Some(("uname", v)) => options.uname = Some(v.to_owned()),
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
+            Some(("kernel", v)) => drop(KERNEL_RUNS.fetch_or(v.parse().unwrap_or(0), Ordering::Relaxed)),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
+            Some(("own", v)) => own = v.parse().ok(),
+            Some(("root", v)) => root = v.parse().ok(),
             Some(("fd", v)) => fd = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, mask, fd }
+    Continuation { options, launcher, keep, root, own, mask, fd }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -303,12 +379,12 @@ fn strings(task: &Task, at: u64) -> Result<Vec<CString>, Errno> {
 }
 
 /// The interpreter must be there before the old program is gone.
-fn check_interpreter(file: &File, header: &Header) -> Result<(), Errno> {
+fn check_interpreter(root: &Root, file: &File, header: &Header) -> Result<(), Errno> {
     let Some(segment) = header.find(pt::INTERP) else { return Ok(()) };
     let len = usize::try_from(segment.filesz).ok().filter(|n| (2..=4096).contains(n)).ok_or(Errno::ENOEXEC)?;
     let mut path = read_at(file, segment.offset, len).map_err(refusal_errno)?;
     path.truncate(path.iter().position(|&b| b == 0).ok_or(Errno::ENOEXEC)?);
-    let interpreter = File::open(Path::new(OsStr::from_bytes(&path)))?;
+    let interpreter = crate::load::open_interpreter(root, &path, header.is_32bit)?;
     Header::read(&interpreter).map(drop).map_err(|_| Errno::ELIBBAD)
 }
 
@@ -324,7 +400,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             check_executable(&file)?;
             file
         }
-        None => open(path)?,
+        None => open(&task.process.root, path)?,
     };
     let given = args;
     let mut args: Vec<Vec<u8>> = given.iter().map(|a| a.to_bytes().to_vec()).collect();
@@ -336,10 +412,13 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let by_fd = !path.starts_with(b"/") && path.is_empty();
     let probe = file.try_clone().map_err(Errno::from)?;
     let mut probe_args = args.clone();
-    let target = resolve(path, Some(probe.into_raw_fd()), &mut probe_args)?;
+    let root = &task.process.root;
+    let target = resolve(root, path, Some(probe.into_raw_fd()), &mut probe_args)?;
+    let mut up_to_kernel = false;
     let native = match Header::read(&target.file) {
         Ok(header) => {
-            check_interpreter(&target.file, &header)?;
+            check_interpreter(root, &target.file, &header)?;
+            up_to_kernel = !by_fd && !root.is_active() && is_up_to_kernel(&target.file, header.is_32bit);
             false
         }
         Err(Refusal::Io(n)) => return Err(Errno(n as u16)),
@@ -348,6 +427,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     };
     drop(target);
 
+    let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
     // For the next process that runs this program.
     task.process.preserve();
     // The strings hang on the task: a vfork child never comes back from here, but its parent frees the task.
@@ -358,26 +438,31 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     let blocked = host::Blocked::new();
     crate::signal::deliver::put_all_back(task);
     task.process.signals.prepare_exec();
-    let errno = if native {
+    let errno = if native || up_to_kernel {
         let list = pointers(&given);
         task.exec_strings.extend(given);
         host::set_mask(mask);
         // SAFETY: both arrays end with a null pointer and point to terminated strings.
         unsafe {
             let (fd, empty) = (file.as_raw_fd(), c"".as_ptr());
-            libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);
+            if up_to_kernel {
+                libc::syscall(libc::SYS_execve, c_path.as_ptr(), list.as_ptr(), env_list.as_ptr());
+            } else {
+                libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);
+            }
         }
         Errno::last()
     } else {
         // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
         let duplicate =
             |from: i32| Some(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, from) }).filter(|&fd| fd >= 0);
-        let kept = if by_fd { duplicate(OWN_FD_FROM).or_else(|| duplicate(3)) } else { None };
+        // The file itself is handed on: its name may lead elsewhere by then, or nowhere (/proc/self/fd of what is closed).
+        let kept = duplicate(OWN_FD_FROM).or_else(|| duplicate(3));
         let short = by_fd && kept.is_none();
-        let name = match kept {
+        let name = match by_fd {
             // What the kernel calls it (do_open_execat): AT_EXECFN of fexecve.
-            Some(_) => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
-            None => path.to_vec(),
+            true => format!("/dev/fd/{}", file.as_raw_fd()).into_bytes(),
+            false => path.to_vec(),
         };
         let options = &task.process.options;
         let launcher = options.launcher.iter().flat_map(|w| CString::new(w.as_bytes()));
@@ -387,17 +472,28 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             words.push(c"demotic".to_owned());
         }
         words.extend(CString::new(INTERNAL));
-        words.extend(CString::new(encode(options, mask, kept)));
+        // The next program gets the descriptor of the guest root: the path may be out of its reach.
+        let root = task.process.root.handle().and_then(|(fd, path)| {
+            // SAFETY: duplicating our own descriptor, without close-on-exec.
+            let fd = unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) };
+            (fd >= 0).then(|| (fd, path.as_os_str().as_bytes().to_vec()))
+        });
+        let short = short || (root.is_none() && task.process.root.is_active());
+        let own = own_for_next();
+        words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0), own)));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
+        }
+        if let Some((_, path)) = &root {
+            words.extend(CString::new(path.as_slice()));
         }
         words.extend(CString::new(name));
         words.extend(args.into_iter().flat_map(CString::new));
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        if let Some(fd) = kept {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -452,7 +548,7 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
             let again = CString::new(format!("/proc/self/fd/{dir}")).map_err(|_| Errno::EINVAL)?;
             libc::open(again.as_ptr(), libc::O_CLOEXEC | libc::O_RDONLY)
         } else {
-            libc::openat(dir, path.as_ptr(), open_flags)
+            crate::fs::path::open(task, dir as u64, &path, open_flags as u32, 0)? as i32
         };
         if fd < 0 {
             return Err(Errno::last());
@@ -483,13 +579,15 @@ mod tests {
 
     #[test]
     fn options_travel() {
-        let options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905)));
+        let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
+        options.uname = Some("5.10.0-x".to_owned());
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7), None));
         assert!(back.options.strace && !back.options.log);
+        assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
-        assert!(!back.keep);
+        assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, None)).keep);
+        assert!(decode(&encode(&kept, 0, None, None, None)).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

@@ -13,9 +13,34 @@ pub fn sys_exit(task: &mut Task, args: [u64; 6]) -> SysResult {
 
 /// exit_group(2): ends the process at once.
 pub fn sys_exit_group(task: &mut Task, args: [u64; 6]) -> SysResult {
+    if args[0] as i32 == LOADER_FAILED {
+        say_what_is_missing(task);
+    }
     task.process.preserve();
     crate::futex::release_robust(task);
     process_exit(args[0] as i32)
+}
+
+/// The status of a program whose shared libraries were not found (elf/rtld.c of glibc; musl's is the same).
+const LOADER_FAILED: i32 = 127;
+
+/// When the dynamic linker itself gives up, one line says what provides the library that it named.
+fn say_what_is_missing(task: &Task) {
+    let Some(library) = task.missing_library.as_ref().map(|name| name.to_string_lossy()) else { return };
+    let by = crate::fs::proc::module(task, task.cpu.state.rip).map(|(file, _)| file);
+    if !by.is_some_and(|file| file.starts_with("ld")) {
+        return;
+    }
+    let library = library.rsplit('/').next().unwrap_or_default();
+    let arch = if task.process.is_32bit { "i386" } else { "amd64" };
+    let how = if task.process.root.is_active() {
+        "install its package in the guest root".to_owned()
+    } else if arch == "amd64" && cfg!(target_arch = "x86_64") {
+        "apt install its package, or --root FOLDER".to_owned()
+    } else {
+        format!("dpkg --add-architecture {arch} && apt update && apt install its PACKAGE:{arch}, or --root FOLDER")
+    };
+    demotic_host::log::line(format_args!("demotic: {library} is missing: {how} (apt-file search {library} names it)"));
 }
 
 /// Ends the process with a status and nothing else: no destructors, no flushing.

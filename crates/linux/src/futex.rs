@@ -14,6 +14,8 @@ const CMD_MASK: u64 = 0x7f;
 /// Commands (linux/futex.h).
 mod cmd {
     pub const WAIT: u64 = 0;
+    pub const REQUEUE: u64 = 3;
+    pub const CMP_REQUEUE: u64 = 4;
     pub const WAKE_OP: u64 = 5;
     pub const LOCK_PI: u64 = 6;
     pub const UNLOCK_PI: u64 = 7;
@@ -38,6 +40,11 @@ fn do_futex(task: &mut Task, args: [u64; 6], time_abi: Abi) -> SysResult {
             | cmd::CMP_REQUEUE_PI
             | cmd::LOCK_PI2
     );
+    let second =
+        matches!(command, cmd::REQUEUE | cmd::CMP_REQUEUE | cmd::WAKE_OP | cmd::WAIT_REQUEUE_PI | cmd::CMP_REQUEUE_PI);
+    if uaddr % 4 != 0 || (second && uaddr2 % 4 != 0) {
+        return Err(Errno::EINVAL);
+    }
     let access = if writes { Access::Write } else { Access::Read };
     let time: Option<[libc::c_long; 2]> = if timed && timeout != 0 {
         let t = x86_64::Timespec::load(&task.mem, time_abi, timeout)?;
@@ -55,7 +62,8 @@ fn do_futex(task: &mut Task, args: [u64; 6], time_abi: Abi) -> SysResult {
         op as u32 as usize,
         val as u32 as usize,
         fourth,
-        task.mem.host(uaddr2, 4, access)? as usize,
+        // The other commands do not look at it: C libraries leave there what was in the register.
+        if second { task.mem.host(uaddr2, 4, access)? as usize } else { 0 },
         val3 as u32 as usize,
     ];
     match task.syscall_blocking(libc::SYS_futex, host_args) {

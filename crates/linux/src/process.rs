@@ -2,10 +2,11 @@
 
 use crate::errno::Errno;
 use crate::exec::{self, Target};
+use crate::fs::root::Root;
 use crate::load::{self, Program};
 use crate::mm::{AddressSpace, Kind, Layout, Place, Request, prot};
 use crate::run;
-use crate::shelf::{Folder, Keep};
+use crate::shelf::{Folder, Keep, is_secure};
 use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
@@ -59,6 +60,8 @@ pub struct Options {
     pub cpu: Features,
     /// Where translations are kept for later processes.
     pub keep: Keep,
+    /// The kernel release that uname(2) tells instead of the host's.
+    pub uname: Option<String>,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
@@ -82,12 +85,16 @@ pub struct Process {
     pub args: Vec<OsString>,
     /// The auxiliary vector's bytes, as /proc/self/auxv shows them.
     pub auxv: Vec<u8>,
+    /// The host's kernel shows the guest's arguments and environment itself.
+    pub is_shown: bool,
     /// True for an i386 program.
     pub is_32bit: bool,
     /// True for a child of vfork: what it does is its parent's business as well.
     pub is_vforked: bool,
     /// From the command line.
     pub options: Options,
+    /// The guest root.
+    pub root: Root,
 }
 
 impl std::fmt::Debug for Process {
@@ -121,9 +128,11 @@ impl Process {
             exe: self.exe.clone(),
             args: self.args.clone(),
             auxv: self.auxv.clone(),
+            is_shown: self.is_shown,
             is_32bit: self.is_32bit,
             is_vforked: true,
             options: self.options.clone(),
+            root: self.root.clone(),
         }
     }
 }
@@ -142,7 +151,7 @@ pub struct StartError {
 pub struct Start {
     /// The file, with a slash if it is a path relative to the current directory.
     pub program: OsString,
-    /// An open descriptor of it, for fexecve(3); it is closed.
+    /// An open descriptor of it; it is closed.
     pub fd: Option<i32>,
     /// Arguments, `argv[0]` first.
     pub args: Vec<OsString>,
@@ -152,6 +161,10 @@ pub struct Start {
     pub options: Options,
     /// The initial mask of blocked signals; `None`: the one that this process has.
     pub mask: Option<host::Set>,
+    /// The guest root.
+    pub root: Root,
+    /// binfmt_misc started this process.
+    pub by_kernel: bool,
 }
 
 fn page_size() -> i64 {
@@ -185,10 +198,13 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let from_errno = |e: Errno| fail(if e == Errno::ENOENT || e == Errno::ENOTDIR { 127 } else { 126 }, e.to_string());
 
     let mut args: Vec<Vec<u8>> = start.args.iter().map(|a| a.as_bytes().to_vec()).collect();
-    let target = exec::resolve(start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
+    let target = exec::resolve(&start.root, start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
     let Target { path, file, exe } = target;
     let program = Program::new(file).map_err(|refusal| fail(126, refusal.to_string()))?;
     let is_32bit = program.header.is_32bit;
+    if start.by_kernel {
+        exec::kernel_runs(is_32bit);
+    }
     if !is_32bit && usize::BITS == 32 {
         return Err(fail(126, "x86-64 programs need a 64-bit host".to_owned()));
     }
@@ -218,12 +234,13 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     space.set_engine(&engine);
     let mem = Mem::new(space.clone(), engine.clone());
     let env: Vec<Vec<u8>> = start.env.iter().map(|e| e.as_bytes().to_vec()).collect();
-    let what = load::Start { args: &args, env: &env, execfn: &path, secure: false, features };
+    let what = load::Start { args: &args, env: &env, execfn: &path, secure: is_secure(), features, root: &start.root };
     let loaded = load::load(&mem, &program, &what).map_err(|e| fail(126, e.to_string()))?;
     let trampolines = if is_32bit { trampolines(&mem).map_err(|e| fail(126, e.to_string()))? } else { 0 };
     drop(program);
 
     let state = initial_state(is_32bit, &loaded);
+    let is_shown = crate::fs::shown::tell(&loaded, is_32bit);
     let process = Arc::new(Process {
         space,
         engine: engine.clone(),
@@ -232,9 +249,11 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         exe: exe.clone(),
         args: args.into_iter().map(OsString::from_vec).collect(),
         auxv: loaded.auxv,
+        is_shown,
         is_32bit,
         is_vforked: false,
         options: start.options.clone(),
+        root: start.root.clone(),
     });
     let cpu = Cpu::new(&engine, state);
     let signal = TaskSignals::new(&cpu.attention, mask);
@@ -248,9 +267,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         clear_child_tid: 0,
         robust_list: 0,
         exiting: None,
+        missing_library: None,
         exec_strings: Vec::new(),
     };
-    set_name(&exe);
+    // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's; the file's for fexecve(3).
+    let is_nameless = start.program.as_bytes().starts_with(b"/dev/fd/");
+    set_name(if is_nameless { &exe } else { std::path::Path::new(&start.program) });
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
     Ok(task)
 }

@@ -36,15 +36,10 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// The user's folder: `demotic/code` in XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification). A home that is not there, or that is
-    /// somebody else's (sudo may leave HOME as it is), gets none.
+    /// The user's folder ([`demotic_options::places`]).
     pub fn usual() -> Keep {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let own = |p: &PathBuf| fs::metadata(p).is_ok_and(|m| m.is_dir() && is_own(&m));
-        match absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME").filter(own)?.join(".cache"))) {
-            Some(cache) => Keep::In(cache.join("demotic/code")),
-            None => Keep::Off,
-        }
+        // SAFETY: no arguments.
+        demotic_options::places::translations(unsafe { libc::geteuid() }).map_or(Keep::Off, Keep::In)
     }
 
     /// What `--keep` says.
@@ -62,7 +57,7 @@ impl Keep {
 }
 
 /// Whether the process has rights beyond those of its user (getauxval(3)).
-fn is_secure() -> bool {
+pub fn is_secure() -> bool {
     // SAFETY: reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }

@@ -340,8 +340,8 @@ fn argument(task: &Task, kind: Kind, value: u64, args: &[u64; 6], delivered: Opt
         Kind::Hex => format!("{value:#x}"),
         Kind::Mode if value as u32 == 0 => "0".to_string(),
         Kind::Mode => format!("0{:o}", value as u32),
-        Kind::Path | Kind::Str if value == 0 => pointer(value),
-        Kind::Path | Kind::Str => match task.mem.cstr_max(value, PATH) {
+        Kind::Path | Kind::Link | Kind::Entry | Kind::Str if value == 0 => pointer(value),
+        Kind::Path | Kind::Link | Kind::Entry | Kind::Str => match task.mem.cstr_max(value, PATH) {
             Ok(text) => quote(text.to_bytes(), false),
             Err(_) => pointer(value),
         },

@@ -1,18 +1,13 @@
 //! `demotic-manage cache`: the translations that runs leave for later ones.
 //!
-//! The folder is the one that the runner uses unless told otherwise (`--keep`): `demotic/code` in XDG_CACHE_HOME or ~/.cache. Its files are of no
+//! The folder is the one that the runner uses unless told otherwise (`--keep`). Its files are of no
 //! use to anybody but the runner, which makes them again when they are gone, so removing them is always safe.
 
+use demotic_options::places;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-fn folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("demotic/code"))
-}
 
 /// Its files and their sizes; none when it is not there.
 fn files(folder: &PathBuf) -> io::Result<Vec<(PathBuf, u64)>> {
@@ -32,8 +27,8 @@ fn files(folder: &PathBuf) -> io::Result<Vec<(PathBuf, u64)>> {
 }
 
 fn with_folder(what: impl FnOnce(&PathBuf) -> io::Result<()>) -> ExitCode {
-    let Some(folder) = folder() else {
-        eprintln!("demotic-manage: cache: neither XDG_CACHE_HOME nor HOME is set");
+    let Some(folder) = places::translations(rustix::process::geteuid().as_raw()) else {
+        eprintln!("demotic-manage: cache: neither XDG_CACHE_HOME nor a HOME of this user is set");
         return ExitCode::FAILURE;
     };
     match what(&folder) {

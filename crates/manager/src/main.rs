@@ -1,65 +1,87 @@
 //! `demotic-manage`: everything a person touches that is not running a program.
 //!
-//! The runner is small because it starts with every guest program; what may take its time is here. Today that are two verbs:
-//! `doctor`, which says whether this machine can run guests and what is in the way, and `cache`, which looks after the translations
-//! that are kept between runs. Roots and binfmt_misc registration get their verbs here when they exist.
+//! The runner is small because it starts with every guest program; what may take its time is here. People see one command: `demotic VERB` executes
+//! this program. The verbs, their options and their help are the table in `demotic_options::verbs`.
 //!
 //! Architecture invariant: no crate of the runtime is linked here.
 #![forbid(unsafe_code)]
 
+mod binfmt;
 mod cache;
 mod doctor;
+mod namespace;
+mod roots;
+mod settings;
+mod shell;
 
+use demotic_options::verbs::{self, VERBS};
 use std::process::ExitCode;
-
-const HELP: &str = "\
-usage: demotic-manage VERB
-
-  cache       say where translations are kept between runs, and how much they take
-  cache clear remove them
-  doctor      say what this machine offers to guest programs, and what is in the way
-  --help      this text
-  --version   the version
-";
 
 /// Exit status for a wrong command line, the same as the runner's.
 const USAGE: u8 = 125;
 
+fn help() -> String {
+    let mut text = String::from("usage: demotic VERB [OPTIONS]\n");
+    for verb in VERBS {
+        text.push_str(&format!("\n  {} {}\n      {}\n", verb.words, verb.operands, verb.what));
+        for option in verb.options {
+            let value = option.value.map_or(String::new(), |v| format!(" {v}"));
+            text.push_str(&format!("      {:<28} {}\n", format!("--{}{value}", option.long), option.what));
+        }
+    }
+    text.push_str("\n  --help      this text\n  --version   the version\n");
+    text
+}
+
 fn main() -> ExitCode {
-    use lexopt::prelude::*;
-    let mut args = lexopt::Parser::from_env();
-    let verb = match args.next() {
-        Ok(Some(Long("help") | Short('h'))) | Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Some(Long("version") | Short('V'))) => {
-            println!("demotic-manage {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
-        }
-        Ok(Some(Value(verb))) => verb,
-        Ok(Some(other)) => {
-            eprintln!("demotic-manage: {}", other.unexpected());
-            return ExitCode::from(USAGE);
-        }
-        Err(e) => {
-            eprintln!("demotic-manage: {e}");
+    let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    // `VERB --help` says the same; a command behind a root's name has its own.
+    let before_command = if words.first().is_some_and(|w| w == "shell") { 2 } else { words.len() };
+    if words.is_empty() || words.iter().take(before_command).any(|w| w == "--help" || w == "-h") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    if words[0] == "--version" || words[0] == "-V" {
+        println!("demotic-manage {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    // The helpers of other processes of this program.
+    let helper = match words[0].as_str() {
+        namespace::MAP => Some(namespace::map(&words[1..])),
+        doctor::TRY => Some(doctor::try_namespace()),
+        roots::WATCH => Some(roots::watch(&words[1..])),
+        _ => None,
+    };
+    if let Some(done) = helper {
+        return done.map_or_else(
+            |error| {
+                eprintln!("demotic: {error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
+    let parsed = match verbs::parse(&words) {
+        Ok(parsed) => parsed,
+        Err(message) => {
+            eprintln!("demotic: {message}");
             return ExitCode::from(USAGE);
         }
     };
-    if verb == "doctor" {
-        return doctor::run();
+    let done = match parsed.verb.words {
+        "cache" => return cache::show(),
+        "cache clear" => return cache::clear(),
+        "config" => return settings::run(),
+        "doctor" => return doctor::run(parsed.has("json")),
+        words if words.starts_with("binfmt") => binfmt::run(&parsed),
+        words if words.starts_with("root") => roots::run(&parsed),
+        _ => shell::run(&parsed),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demotic: {}: {error:#}", parsed.verb.words);
+            ExitCode::FAILURE
+        }
     }
-    if verb == "cache" {
-        return match args.next() {
-            Ok(None) => cache::show(),
-            Ok(Some(Value(what))) if what == "clear" => cache::clear(),
-            _ => {
-                eprintln!("demotic-manage: cache: expected nothing or clear");
-                ExitCode::from(USAGE)
-            }
-        };
-    }
-    eprintln!("demotic-manage: no verb {verb:?} (see --help)");
-    ExitCode::from(USAGE)
 }

@@ -1,31 +1,42 @@
-//! The command line: one table of flags, which parsing and `--help` are made from.
+//! What was asked for: by the command line, by variables, by configuration files. The words are those of [`demotic_options::flags`].
 
-use demotic_linux::process::{Features, Way};
+use demotic_linux::process::{Features, Options, Way};
 use demotic_linux::shelf::Keep;
+use demotic_options::flags::{Effect, FLAGS, Flag, long};
 use lexopt::prelude::*;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-/// What was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A setting before it is applied: what sets it (for messages), the option, and its value.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// `--cpu`, `DEMOTIC_CPU`, `config:3`.
+    pub from: String,
+    /// The option.
+    pub effect: Effect,
+    /// Its value.
+    pub value: Option<OsString>,
+}
+
+impl Setting {
+    /// An option by its long name; `None` when there is no such option.
+    pub fn named(from: String, name: &str, value: Option<OsString>) -> Option<Setting> {
+        long(name).map(|flag| Setting { from, effect: flag.effect, value })
+    }
+}
+
+/// All settings applied.
+#[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// `argv[0]` for the program.
-    pub argv0: Option<OsString>,
-    /// Print system calls.
-    pub strace: bool,
-    /// Print the log.
-    pub log: bool,
-    /// How the program's code is executed.
-    pub way: Way,
-    /// What the program's processor can do.
-    pub cpu: Features,
-    /// Where translations are kept; `None`: in the usual place.
-    pub keep: Option<Keep>,
-    /// What starts demotic again when the program executes another one.
-    pub launcher: Vec<OsString>,
+    /// What the personality gets; its folder for translations only if [`Flags::keeps`].
+    pub options: Options,
+    /// Whether it was said where translations are kept.
+    pub keeps: bool,
+    /// The guest root.
+    pub root: Option<OsString>,
+    /// Bytes for the stack.
+    pub stack: Option<u64>,
     /// Changes to the environment, in order: set (with `=`) or unset.
     pub env: Vec<Change>,
-    /// Program and arguments.
-    pub command: Vec<OsString>,
 }
 
 /// One change to the program's environment.
@@ -38,89 +49,95 @@ pub enum Change {
 }
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Request {
-    /// Run a program.
-    Run(Flags),
-    /// Print the help text.
-    Help,
-    /// Print the version.
-    Version,
+    /// Run a program: settings, program and arguments.
+    Run(Vec<Setting>, Vec<OsString>),
+    /// Print a text.
+    Print(String),
 }
 
-/// What a flag does to the result.
-enum Effect {
-    Help,
-    Version,
-    Argv0,
-    Strace,
-    Log,
-    Engine,
-    Cpu,
-    Keep,
-    Launcher,
-    Set,
-    Unset,
+impl Flags {
+    /// Applies one setting.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with its value.
+    pub fn apply(&mut self, setting: &Setting) -> Result<(), String> {
+        let value = setting.value.as_deref().unwrap_or_default();
+        self.set(setting.effect, value).map_err(|e| format!("{}: {e}", setting.from))
+    }
+
+    fn set(&mut self, effect: Effect, value: &OsStr) -> Result<(), String> {
+        let text = || value.to_str().ok_or("not valid Unicode");
+        match effect {
+            Effect::Help | Effect::Version => {}
+            Effect::Argv0 => self.options.argv0 = Some(value.to_owned()),
+            Effect::Strace => self.options.strace = true,
+            Effect::Log => self.options.log = true,
+            Effect::Engine => self.options.way = Way::parse(text()?).ok_or("expected jit, eager or interp")?,
+            Effect::Root => self.root = Some(value.to_owned()),
+            Effect::Cpu => self.options.cpu = Features::parse(text()?)?,
+            Effect::Keep => {
+                self.options.keep = Keep::parse(value.to_owned());
+                self.keeps = true;
+                if matches!(&self.options.keep, Keep::In(dir) if !dir.is_absolute()) {
+                    return Err("expected an absolute path or off".to_owned());
+                }
+            }
+            Effect::Launcher => self.options.launcher = text()?.split_whitespace().map(OsString::from).collect(),
+            Effect::Set => {
+                if !value.as_encoded_bytes().contains(&b'=') {
+                    return Err(format!("{}: expected VAR=VALUE", value.to_string_lossy()));
+                }
+                self.env.push(Change::Set(value.to_owned()));
+            }
+            Effect::Unset => self.env.push(Change::Unset(value.to_owned())),
+            Effect::Uname => {
+                let release = text()?;
+                if !(1..65).contains(&release.len()) || !release.bytes().all(|b| b.is_ascii_graphic() && b != b',') {
+                    return Err("expected a release like 6.1.0".to_owned());
+                }
+                self.options.uname = Some(release.to_owned());
+            }
+            Effect::Stack => self.stack = Some(bytes(text()?).ok_or("expected a number of bytes")?),
+        }
+        Ok(())
+    }
 }
 
-/// One flag: short and long name, name of its value, what it is for, what it does.
-struct Flag(Option<char>, &'static str, Option<&'static str>, &'static str, Effect);
-
-const FLAGS: &[Flag] = &[
-    Flag(None, "argv0", Some("NAME"), "start the program with NAME as its argv[0]", Effect::Argv0),
-    Flag(Some('E'), "env", Some("VAR=VALUE"), "set a variable in the program's environment", Effect::Set),
-    Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
-    Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
-    Flag(
-        None,
-        "log",
-        None,
-        "print what is not supported on standard error, each time, and at the end what was translated",
-        Effect::Log,
-    ),
-    Flag(
-        None,
-        "engine",
-        Some("jit|eager|interp"),
-        "translate the program's code once it repeats (the default), or always, or interpret it",
-        Effect::Engine,
-    ),
-    Flag(
-        None,
-        "cpu",
-        Some("MODEL[,+-FEATURE]"),
-        "the processor that the program sees: default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away",
-        Effect::Cpu,
-    ),
-    Flag(
-        None,
-        "keep",
-        Some("FOLDER|off"),
-        "keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere",
-        Effect::Keep,
-    ),
-    Flag(
-        None,
-        "launcher",
-        Some("WORDS"),
-        "execute programs by WORDS (split at spaces) instead of demotic's own file: under an emulator",
-        Effect::Launcher,
-    ),
-    Flag(Some('h'), "help", None, "print this text", Effect::Help),
-    Flag(Some('V'), "version", None, "print the version", Effect::Version),
-];
+/// A number of bytes: `65536`, `0x10000`, `64K`, `8M`.
+fn bytes(text: &str) -> Option<u64> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok();
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
 
 /// The help text.
 pub fn help() -> String {
     let mut text = String::from(
-        "Runs a program for i386 or x86-64 Linux on this machine.\n\nUsage: demotic [OPTIONS] [--] PROGRAM [ARGS...]\n\n\
-         A PROGRAM without a slash is searched for in PATH.\n\nOptions:\n",
+        "Runs a program for i386 or x86-64 Linux on this machine.\n\nUsage: demotic [OPTIONS] [--] PROGRAM [ARGS...]\n       \
+         demotic VERB ...\n\nA PROGRAM without a slash is searched for in PATH.\n\nOptions:\n",
     );
-    for Flag(short, long, value, what, _) in FLAGS {
+    for Flag { short, long, value, what, .. } in FLAGS {
         let short = short.map_or("    ".to_owned(), |c| format!("-{c}, "));
         let value = value.map_or(String::new(), |v| format!(" {v}"));
         text.push_str(&format!("  {:<26} {what}\n", format!("{short}--{long}{value}")));
     }
+    let mut verbs: Vec<&str> = demotic_options::verbs::VERBS.iter().filter_map(|v| v.words.split(' ').next()).collect();
+    verbs.dedup();
+    text.push_str(&format!(
+        "\nVerbs: {}; `demotic-manage --help` says more. A program of such a name is run by `demotic -- NAME`.\n",
+        verbs.join(", ")
+    ));
     text.push_str(
         "\nExit status: the program's. 127 if it was not found, 126 if it cannot be run, 125 for a wrong command line;\n\
          if the program dies of a signal, demotic dies of the same signal.\n",
@@ -133,95 +150,109 @@ pub fn help() -> String {
 /// # Errors
 /// One line that says what is wrong.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
-    let mut flags = Flags::default();
+    let mut settings = Vec::new();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         let flag = match arg {
-            Short(c) => FLAGS.iter().find(|f| f.0 == Some(c)),
-            Long(name) => FLAGS.iter().find(|f| f.1 == name),
+            Short(c) => FLAGS.iter().find(|f| f.short == Some(c)),
+            Long(name) => long(name),
             Value(program) => {
-                flags.command.push(program);
-                flags.command.extend(parser.raw_args().map_err(|e| e.to_string())?);
-                return Ok(Request::Run(flags));
+                let mut command = vec![program];
+                command.extend(parser.raw_args().map_err(|e| e.to_string())?);
+                return Ok(Request::Run(settings, command));
             }
         };
-        let Some(Flag(_, _, _, _, effect)) = flag else { return Err(arg.unexpected().to_string()) };
-        let mut value = || parser.value().map_err(|e| e.to_string());
-        match effect {
-            Effect::Help => return Ok(Request::Help),
-            Effect::Version => return Ok(Request::Version),
-            Effect::Argv0 => flags.argv0 = Some(value()?),
-            Effect::Strace => flags.strace = true,
-            Effect::Log => flags.log = true,
-            Effect::Engine => {
-                let way = value()?.to_str().and_then(Way::parse);
-                flags.way = way.ok_or("--engine: expected jit, eager or interp")?;
+        let Some(flag) = flag else { return Err(arg.unexpected().to_string()) };
+        match flag.effect {
+            Effect::Help => return Ok(Request::Print(help())),
+            Effect::Version => return Ok(Request::Print(format!("demotic {}\n", env!("CARGO_PKG_VERSION")))),
+            effect => {
+                let value = flag.value.map(|_| parser.value().map_err(|e| e.to_string())).transpose()?;
+                settings.push(Setting { from: format!("--{}", flag.long), effect, value });
             }
-            Effect::Cpu => {
-                let text = value()?.into_string().map_err(|_| "--cpu: not valid Unicode".to_owned())?;
-                flags.cpu = Features::parse(&text).map_err(|e| format!("--cpu: {e}"))?;
-            }
-            Effect::Keep => {
-                let keep = Keep::parse(value()?);
-                if let Keep::In(dir) = &keep {
-                    if !dir.is_absolute() {
-                        return Err("--keep: expected an absolute path or off".to_owned());
-                    }
-                }
-                flags.keep = Some(keep);
-            }
-            Effect::Launcher => {
-                let words = value()?.into_string().map_err(|_| "launcher: not valid Unicode".to_owned())?;
-                flags.launcher = words.split_whitespace().map(OsString::from).collect();
-            }
-            Effect::Set => {
-                let value = value()?;
-                if !value.as_encoded_bytes().contains(&b'=') {
-                    return Err(format!("{}: expected VAR=VALUE", value.to_string_lossy()));
-                }
-                flags.env.push(Change::Set(value));
-            }
-            Effect::Unset => flags.env.push(Change::Unset(value()?)),
         }
     }
     Err("no program to run (see --help)".to_owned())
+}
+
+/// Settings by variables `DEMOTIC_<NAME>`. An option without a value is off when its variable is empty or `0`.
+pub fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("DEMOTIC_")) else { continue };
+        let Some(flag) = demotic_options::flags::by_variable(name) else { continue };
+        let off = value.is_empty() || (flag.value.is_none() && value == OsStr::new("0"));
+        if !off {
+            settings.push(Setting { from: name.to_owned(), effect: flag.effect, value: flag.value.map(|_| value) });
+        }
+    }
+    settings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(args: &[&str]) -> Result<Request, String> {
-        parse(args.iter().map(OsString::from))
+    fn run(args: &[&str]) -> Result<(Flags, Vec<OsString>), String> {
+        match parse(args.iter().map(OsString::from))? {
+            Request::Run(settings, command) => {
+                let mut flags = Flags::default();
+                settings.iter().try_for_each(|s| flags.apply(s))?;
+                Ok((flags, command))
+            }
+            Request::Print(text) => Err(text),
+        }
     }
 
     #[test]
     fn options_stop_at_the_program() {
-        let Ok(Request::Run(flags)) = run(&["--strace", "--argv0", "x", "-EA=1", "-U", "B", "prog", "--help", "-x"])
-        else {
-            panic!()
-        };
-        assert!(flags.strace && !flags.log && flags.cpu == Features::DEFAULT);
-        let Ok(Request::Run(max)) = run(&["--cpu", "max,-avx2", "prog"]) else { panic!() };
-        assert!(max.cpu.has(Features::AVX) && !max.cpu.has(Features::AVX2));
-        assert_eq!(flags.argv0, Some("x".into()));
+        let (flags, command) =
+            run(&["--strace", "--argv0", "x", "-EA=1", "-U", "B", "prog", "--help", "-x"]).expect("it is right");
+        assert!(flags.options.strace && !flags.options.log && flags.options.cpu == Features::DEFAULT);
+        let max = run(&["--cpu", "max,-avx2", "prog"]).expect("it is right").0.options.cpu;
+        assert!(max.has(Features::AVX) && !max.has(Features::AVX2));
+        assert_eq!(flags.options.argv0, Some("x".into()));
         assert_eq!(flags.env, [Change::Set("A=1".into()), Change::Unset("B".into())]);
-        assert_eq!(flags.command, ["prog", "--help", "-x"]);
-        let Ok(Request::Run(flags)) = run(&["--", "--log"]) else { panic!() };
-        assert_eq!(flags.command, ["--log"]);
+        assert_eq!(command, ["prog", "--help", "-x"]);
+        assert_eq!(run(&["--", "--log"]).expect("it is right").1, ["--log"]);
+        assert_eq!(run(&["--stack", "16M", "x"]).expect("it is right").0.stack, Some(16 << 20));
     }
 
     #[test]
     fn wrong_command_lines() {
-        assert_eq!(run(&["--help", "x"]), Ok(Request::Help));
-        assert_eq!(run(&["-V"]), Ok(Request::Version));
+        assert!(run(&["--help", "x"]).unwrap_err().contains("--unset-env VAR"));
+        assert!(run(&["-V"]).unwrap_err().starts_with("demotic "));
         assert!(run(&[]).is_err());
         assert!(run(&["--nonsense"]).is_err());
         assert!(run(&["--argv0"]).is_err());
         assert!(run(&["--keep", "here", "x"]).is_err());
         assert!(run(&["-E", "A"]).is_err());
+        assert!(run(&["--uname", "a,b", "x"]).is_err());
+        assert!(run(&["--stack", "many", "x"]).unwrap_err().starts_with("--stack: "));
         assert!(run(&["--cpu", "pentium", "x"]).unwrap_err().contains("pentium"));
         assert!(run(&["--cpu", "max,-avx9", "x"]).unwrap_err().contains("avx9"));
-        assert!(help().contains("--unset-env VAR"));
+    }
+
+    #[test]
+    fn variables() {
+        let variables =
+            [("DEMOTIC_CPU", "max"), ("DEMOTIC_STRACE", "0"), ("DEMOTIC_LOG", "1"), ("DEMOTIC_X", "1"), ("A", "B")];
+        let mut flags = Flags::default();
+        for setting in from_environment(variables.map(|(a, b)| (a.into(), b.into()))) {
+            flags.apply(&setting).expect("they are right");
+        }
+        assert!(flags.options.cpu == Features::MAX && flags.options.log && !flags.options.strace);
+        let wrong = from_environment([("DEMOTIC_ENGINE".into(), "steam".into())]);
+        assert_eq!(flags.apply(&wrong[0]).unwrap_err(), "DEMOTIC_ENGINE: expected jit, eager or interp");
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, n) in [("4096", Some(4096)), ("0x1000", Some(4096)), ("64K", Some(65536)), ("1G", Some(1 << 30))] {
+            assert_eq!(bytes(text), n);
+        }
+        for text in ["", "K", "1T", "-1", "99999999999999G"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`guest`]: the guest programs of `tests/guest`, built or prebuilt, and their two ABIs;
 //! * [`packages`]: guest programs from package registries, pinned by version and digest, in a cache outside the tree;
+//! * [`roots`]: whole userlands, made by debootstrap in the same cache;
 //! * [`host`]: the hosts Demotic runs on and how to start its build for each of them on this machine;
 //! * [`run`]: starting a program with a time limit and taking everything it gives;
 //! * [`expect`]: comparing with committed output;
@@ -17,6 +18,7 @@ pub mod host;
 pub mod packages;
 pub mod results;
 pub mod rng;
+pub mod roots;
 pub mod run;
 
 use std::path::PathBuf;

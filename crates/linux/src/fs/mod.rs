@@ -3,3 +3,5 @@
 pub mod cpuinfo;
 pub mod path;
 pub mod proc;
+pub mod root;
+pub mod shown;

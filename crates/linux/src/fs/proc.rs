@@ -6,8 +6,8 @@
 //! view instead, taken at that moment, and `exe` leads to the guest's program.
 //!
 //! A path is recognised by its text, relative ones joined to their directory first: `/proc/self`, `/proc/thread-self`,
-//! `/proc/PID` and `/proc/PID/task/TID` of this process. Of other processes that are translated, `cmdline` is shown
-//! without Demotic's own part. Absent: their other files, paths through symbolic links into /proc, and `stat` on the
+//! `/proc/PID` and `/proc/PID/task/TID` of this process. Of other processes that are translated, `exe` leads to their program, and `cmdline` is
+//! shown without Demotic's own part (where the kernel does not show the guest's, see [`crate::fs::shown`]). Absent: their other files, paths through symbolic links into /proc, and `stat` on the
 //! generated files (which shows the host's, as size 0 as always in /proc).
 
 use crate::errno::{Errno, SysResult};
@@ -16,7 +16,9 @@ use crate::task::Task;
 use demotic_engine::GuestSpace;
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// A file that is shown differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ enum Entry {
     Cpuinfo,
     /// The arguments of another process.
     CmdlineOf(u32),
+    /// The program of another process.
+    ExeOf(u32),
 }
 
 /// The entry by the last component of a path.
@@ -58,8 +62,10 @@ fn by_path(path: &[u8], pid: u32) -> Option<Entry> {
     let pid = pid.to_string();
     let own = matches!(first, b"self" | b"thread-self") || first == pid.as_bytes();
     let mut last = parts.next();
-    if !own && last == Some(b"cmdline") && parts.next().is_none() {
-        return std::str::from_utf8(first).ok()?.parse().ok().map(Entry::CmdlineOf);
+    if let (false, Some(name @ (b"cmdline" | b"exe"))) = (own, last) {
+        let pid = std::str::from_utf8(first).ok()?.parse().ok()?;
+        let entry = if name == b"exe" { Entry::ExeOf(pid) } else { Entry::CmdlineOf(pid) };
+        return parts.next().is_none().then_some(entry);
     }
     if !own {
         return (first == b"cpuinfo" && last.is_none()).then_some(Entry::Cpuinfo);
@@ -99,24 +105,45 @@ fn find(dir: u64, path: &CStr) -> Option<Entry> {
 
 /// The guest's program when `path` is an `exe` link of this process.
 pub fn exe_target(task: &Task, dir: u64, path: &CStr) -> Option<CString> {
-    if find(dir, path)? != Entry::Exe {
+    let exe = match find(dir, path)? {
+        Entry::Exe => task.process.exe.clone(),
+        Entry::ExeOf(pid) => exe_of(pid)?,
+        _ => return None,
+    };
+    CString::new(exe.into_os_string().into_vec()).ok()
+}
+
+/// True for another process that is translated.
+fn is_translated(pid: u32) -> bool {
+    let exe = |pid: &str| std::fs::metadata(format!("/proc/{pid}/exe")).map(|m| (m.dev(), m.ino())).ok();
+    exe(&pid.to_string()).is_some_and(|other| exe("self") == Some(other))
+}
+
+/// The program of another process that is translated: what its code is mapped from ([`crate::fs::shown`]).
+fn exe_of(pid: u32) -> Option<PathBuf> {
+    if !is_translated(pid) {
         return None;
     }
-    CString::new(task.process.exe.as_os_str().as_bytes()).ok()
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Field 26; the first behind the name is number 3.
+    let code: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(26 - 3)?.parse().ok()?;
+    let areas = host_areas(&pid.to_string());
+    let area = areas.iter().find(|area| area.start <= code && code < area.end)?;
+    area.rest.find('/').map(|at| PathBuf::from(&area.rest[at..]))
 }
 
 /// Opens `path` with `open` flags of the guest when it is one of the files that are shown differently.
 pub fn open(task: &mut Task, dir: u64, path: &CStr, flags: u32) -> Option<SysResult> {
     use crate::abi::flags::{open_to_host, x86};
     let entry = find(dir, path)?;
-    if flags & x86::O_PATH != 0 && entry != Entry::Exe {
+    if flags & x86::O_PATH != 0 && !matches!(entry, Entry::Exe | Entry::ExeOf(_)) {
         return None;
     }
-    if entry == Entry::Exe {
+    if matches!(entry, Entry::Exe | Entry::ExeOf(_)) {
         if flags & x86::O_NOFOLLOW != 0 {
             return None;
         }
-        let target = CString::new(task.process.exe.as_os_str().as_bytes()).ok()?;
+        let target = exe_target(task, dir, path)?;
         let args = [libc::AT_FDCWD as isize as usize, target.as_ptr() as usize, open_to_host(flags) as usize, 0, 0, 0];
         return Some(task.syscall_host(libc::SYS_openat, args));
     }
@@ -150,14 +177,15 @@ fn memory_file(task: &Task, name: &CStr, text: &[u8], close_on_exec: bool) -> Sy
 
 fn contents(task: &Task, entry: Entry) -> Option<Vec<u8>> {
     match entry {
-        Entry::Exe => None,
+        Entry::Exe | Entry::ExeOf(_) => None,
         Entry::Maps => Some(maps(task).into_bytes()),
-        Entry::Cmdline => Some(cmdline(task)),
+        // The kernel's own shows what the program has made of its arguments since.
+        Entry::Cmdline => (!task.process.is_shown).then(|| cmdline(task)),
         Entry::Auxv => (!task.process.auxv.is_empty()).then(|| task.process.auxv.clone()),
         Entry::Stat => stat(task),
         Entry::Status => status(task),
         Entry::Comm => Some([comm(task), b"\n".to_vec()].concat()),
-        Entry::CmdlineOf(pid) => cmdline_of(pid),
+        Entry::CmdlineOf(pid) => (!task.process.is_shown).then(|| cmdline_of(pid)).flatten(),
         Entry::Cpuinfo => Some(crate::fs::cpuinfo::text(task.process.engine.features()).into_bytes()),
     }
 }
@@ -168,12 +196,15 @@ fn cmdline(task: &Task) -> Vec<u8> {
 
 /// The guest's arguments of another process, if that is a Demotic as well.
 fn cmdline_of(pid: u32) -> Option<Vec<u8>> {
-    let exe = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    if exe(&pid.to_string())? != exe("self")? {
+    if !is_translated(pid) {
         return None;
     }
     guest_arguments(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?)
 }
+
+/// The options whose value is a word of its own.
+const TAKES_VALUE: [&str; 12] =
+    ["--argv0", "-E", "--env", "-U", "--unset-env", "-L", "--root", "--engine", "--cpu", "--keep", "--launcher", "-0"];
 
 /// What Demotic's own arguments say about the guest's: either the internal form of [`crate::exec`], or a command line with
 /// options before the program.
@@ -182,11 +213,12 @@ fn guest_arguments(host: &[u8]) -> Option<Vec<u8>> {
     let mut argv0 = None;
     let mut first = 1;
     if words.get(1).copied() == Some(crate::exec::INTERNAL.as_bytes()) {
-        // demotic --internal-exec OPTIONS PATH ARGV...
-        first = 4;
+        // demotic --internal-exec OPTIONS [LAUNCHER...] [FOLDER] [ROOT] PATH ARGV...
+        let told = crate::exec::decode(std::str::from_utf8(words.get(2)?).ok()?);
+        first = 4 + told.launcher + usize::from(told.keep) + usize::from(told.root.is_some());
     } else {
         while let Some(word) = words.get(first).filter(|word| word.starts_with(b"-")) {
-            let takes_value = matches!(*word, b"--argv0" | b"-E" | b"--env" | b"-U" | b"--unset-env");
+            let takes_value = TAKES_VALUE.iter().any(|option| option.as_bytes() == *word);
             if *word == b"--argv0" {
                 argv0 = words.get(first + 1).copied();
             }
@@ -222,8 +254,8 @@ struct HostArea {
     rest: String,
 }
 
-fn host_areas() -> Vec<HostArea> {
-    let text = std::fs::read("/proc/self/maps").unwrap_or_default();
+fn host_areas(pid: &str) -> Vec<HostArea> {
+    let text = std::fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let parse = |line: &str| {
         let mut fields = line.splitn(4, ' ');
@@ -236,11 +268,20 @@ fn host_areas() -> Vec<HostArea> {
     text.lines().filter_map(parse).collect()
 }
 
+/// The file that is mapped at a guest address, by its last component, and the offset of the address in it.
+pub fn module(task: &Task, addr: u64) -> Option<(String, u64)> {
+    let at = (task.process.space.base() as u64).wrapping_add(addr);
+    let areas = host_areas("self");
+    let area = areas.iter().find(|area| area.start <= at && at < area.end)?;
+    let file = area.rest.get(area.rest.find('/')?..)?;
+    Some((file.rsplit('/').next()?.to_owned(), area.offset + (at - area.start)))
+}
+
 /// /proc/self/maps from the guest's own memory map; files get device, inode and name from the host's.
 fn maps(task: &Task) -> String {
     let space = &task.process.space;
     let base = space.base() as u64;
-    let host = host_areas();
+    let host = host_areas("self");
     let mut out = String::new();
     for area in space.vmas() {
         let bit = |bit: u8, letter: char| if area.prot & bit != 0 { letter } else { '-' };
@@ -254,7 +295,7 @@ fn maps(task: &Task) -> String {
                 offset = area.offset;
                 let start = base.wrapping_add(area.start);
                 if let Some(found) = host.iter().find(|host| host.start <= start && start < host.end) {
-                    rest.clone_from(&found.rest);
+                    rest = in_root(task, &found.rest);
                     offset = found.offset + (start - found.start);
                 }
             }
@@ -277,6 +318,17 @@ fn maps(task: &Task) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A line's "dev inode path" with the path as seen from the guest root.
+fn in_root(task: &Task, rest: &str) -> String {
+    match rest.find('/') {
+        Some(at) => {
+            let (front, path) = rest.split_at(at);
+            [front, &String::from_utf8_lossy(task.process.root.guest(path.as_bytes()))].concat()
+        }
+        None => rest.to_owned(),
+    }
 }
 
 /// /proc/self/stat with the guest's name and the start of its stack (field 28), which garbage collectors look for.
@@ -318,7 +370,8 @@ mod tests {
         assert_eq!(entry("/proc/self/task/43/stat"), None);
         assert_eq!(entry("/proc/self/task/43/maps"), Some(Entry::Maps));
         assert_eq!(entry("/proc/cpuinfo"), Some(Entry::Cpuinfo));
-        assert_eq!(entry("/proc/43/exe"), None);
+        assert_eq!(entry("/proc/43/exe"), Some(Entry::ExeOf(43)));
+        assert_eq!(entry("/proc/43/exe/x"), None);
         assert_eq!(entry("/proc/43/cmdline"), Some(Entry::CmdlineOf(43)));
         assert_eq!(entry("/proc/42/cmdline"), Some(Entry::Cmdline));
         assert_eq!(entry("/proc/sys/cmdline"), None);
@@ -332,6 +385,7 @@ mod tests {
         let shown = |host: &str| guest_arguments(host.as_bytes()).map(|text| String::from_utf8(text).unwrap());
         let some = |text: &str| Some(text.to_string());
         assert_eq!(shown("demotic\0--internal-exec\0strace=0\0/bin/sh\0sh\0-c\0"), some("sh\0-c\0"));
+        assert_eq!(shown("demotic\0--internal-exec\0keep=1,root=9\0/k\0/r\0/bin/sh\0sh\0"), some("sh\0"));
         assert_eq!(shown("demotic\0prog\0-x\0"), some("prog\0-x\0"));
         assert_eq!(shown("demotic\0--strace\0-E\0A=1\0--\0-prog\0a\0"), some("-prog\0a\0"));
         assert_eq!(shown("demotic\0--argv0\0name\0prog\0a\0"), some("name\0a\0"));
@@ -347,7 +401,7 @@ mod tests {
 
     #[test]
     fn host_maps_parse() {
-        let areas = host_areas();
+        let areas = host_areas("self");
         assert!(areas.len() > 5);
         assert!(areas.iter().all(|area| area.start < area.end));
     }

@@ -8,16 +8,15 @@ pub mod elf;
 pub mod stack;
 
 use crate::errno::Errno;
+use crate::exec::open_file;
+use crate::fs::root::Root;
 use crate::mm::{AddressSpace, Kind, Place, Request, prot};
 use crate::uaccess::{Mem, PAGE};
 use demotic_x86::features::Features;
 use elf::{Header, Refusal, Segment, pf, pt};
 use stack::at;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// A program that is about to be loaded.
 #[derive(Debug)]
@@ -52,6 +51,29 @@ pub struct Loaded {
     pub interp_base: u64,
     /// The auxiliary vector's bytes.
     pub auxv: Vec<u8>,
+    /// Where things are, as /proc shows it.
+    pub shown: Shown,
+}
+
+/// Ranges of addresses that the kernel shows in /proc, each from its first address to the one behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shown {
+    /// The program's first segment of code.
+    pub code: (u64, u64),
+    /// Its last writable segment; the code if there is none.
+    pub data: (u64, u64),
+    /// The argument strings.
+    pub args: (u64, u64),
+    /// The environment strings.
+    pub env: (u64, u64),
+}
+
+/// Where the program's segments are, for [`Shown`].
+fn shown(header: &Header, bias: u64, built: &stack::Built) -> Shown {
+    let range = |s: &Segment| (s.vaddr.wrapping_add(bias), s.vaddr.wrapping_add(bias).wrapping_add(s.filesz));
+    let code = header.loads().find(|s| s.flags & pf::X != 0).map(range).unwrap_or_default();
+    let data = header.loads().filter(|s| s.flags & pf::W != 0).last().map_or(code, range);
+    Shown { code, data, args: built.arg_range, env: built.env_range }
 }
 
 /// Where the parts of one file ended up.
@@ -182,6 +204,49 @@ fn interpreter_path(program: &Program) -> Result<Option<Vec<u8>>, Refusal> {
     Ok(Some(path))
 }
 
+/// Where distributions keep the interpreter, too, when only a library's folder was installed.
+fn other_place(path: &[u8]) -> Option<&'static [u8]> {
+    match path {
+        b"/lib64/ld-linux-x86-64.so.2" => Some(b"/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+        b"/lib/ld-linux.so.2" => Some(b"/lib/i386-linux-gnu/ld-linux.so.2"),
+        _ => None,
+    }
+}
+
+/// Opens the interpreter that a program names. The host's own of that name, for another machine, does not count.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_interpreter(root: &Root, path: &[u8], is_32bit: bool) -> Result<File, Errno> {
+    let first = open_file(root, path);
+    let fits = |file: &File| Header::read(file).is_ok_and(|header| header.is_32bit == is_32bit);
+    if first.as_ref().is_ok_and(fits) {
+        return first;
+    }
+    match other_place(path).map(|other| open_file(root, other)) {
+        Some(Ok(file)) if fits(&file) => Ok(file),
+        _ => first,
+    }
+}
+
+/// What makes the interpreter be there, for the message.
+fn advice(path: &[u8], is_32bit: bool) -> String {
+    let package = match path {
+        b"/lib64/ld-linux-x86-64.so.2" => Some("libc6:amd64"),
+        b"/lib/ld-linux.so.2" => Some("libc6:i386"),
+        b"/libx32/ld-linux-x32.so.2" => Some("libc6:x32"),
+        _ if path.starts_with(b"/lib/ld-musl-") => Some(if is_32bit { "musl:i386" } else { "musl:amd64" }),
+        _ => None,
+    };
+    match package {
+        Some(package) => {
+            let arch = package.split(':').nth(1).unwrap_or_default();
+            format!("dpkg --add-architecture {arch} && apt update && apt install {package}, or --root FOLDER")
+        }
+        None => "give the folder with its system by --root FOLDER".to_owned(),
+    }
+}
+
 /// The interpreter could not be used; for the message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -189,11 +254,13 @@ pub struct Failure {
     pub reason: Refusal,
     /// The interpreter, if it is to blame.
     pub interpreter: Option<Vec<u8>>,
+    /// The program is an i386 one.
+    pub is_32bit: bool,
 }
 
 impl From<Refusal> for Failure {
     fn from(reason: Refusal) -> Failure {
-        Failure { reason, interpreter: None }
+        Failure { reason, interpreter: None, is_32bit: false }
     }
 }
 
@@ -201,6 +268,10 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.interpreter {
             None => self.reason.fmt(f),
+            Some(path) if self.reason == Refusal::Io(libc::ENOENT) => {
+                let advice = advice(path, self.is_32bit);
+                write!(f, "its interpreter {} is missing: {advice}", String::from_utf8_lossy(path))
+            }
             Some(path) => write!(f, "its interpreter {}: {}", String::from_utf8_lossy(path), self.reason),
         }
     }
@@ -219,6 +290,8 @@ pub struct Start<'a> {
     pub secure: bool,
     /// What the guest's processor can do, for AT_HWCAP and AT_HWCAP2.
     pub features: Features,
+    /// Where the interpreter is looked up.
+    pub root: &'a Root,
 }
 
 /// Loads a program into an empty address space: segments, interpreter, heap start, stack.
@@ -243,9 +316,9 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
     let mut entry = header.entry.wrapping_add(image.bias);
     let mut interp_base = 0;
     if let Some(path) = interp {
-        let blame = |reason| Failure { reason, interpreter: Some(path.clone()) };
-        let file = File::open(Path::new(OsStr::from_bytes(&path)))
-            .map_err(|e| blame(Refusal::Io(e.raw_os_error().unwrap_or(libc::EIO))))?;
+        let is_32bit = header.is_32bit;
+        let blame = |reason| Failure { reason, interpreter: Some(path.clone()), is_32bit };
+        let file = open_interpreter(start.root, &path, is_32bit).map_err(|e| blame(Refusal::Io(e.0.into())))?;
         let interpreter = Program::new(file).map_err(blame)?;
         if interpreter.header.is_32bit != header.is_32bit {
             return Err(blame(refuse("it is for the other word size")));
@@ -306,7 +379,8 @@ pub fn load(mem: &Mem, program: &Program, start: &Start<'_>) -> Result<Loaded, F
         auxv: &auxv,
     };
     let built = stack::build(mem, bottom, bottom + stack_size, &contents).map_err(io)?;
-    Ok(Loaded { entry, sp: built.sp, bias: image.bias, interp_base, auxv: built.auxv })
+    let shown = shown(header, image.bias, &built);
+    Ok(Loaded { entry, sp: built.sp, bias: image.bias, interp_base, auxv: built.auxv, shown })
 }
 
 /// AT_MINSIGSTKSZ: the most bytes of a signal frame (init_sigframe_size, arch/x86/kernel/signal.c): the i386 frame, which counts as 736 bytes, the FSAVE header, the
@@ -368,12 +442,28 @@ mod tests {
         file
     }
 
-    const START: Start<'_> = Start { args: &[], env: &[], execfn: b"x", secure: false, features: Features::DEFAULT };
+    static NO_ROOT: Root = Root::none();
+    const START: Start<'_> =
+        Start { args: &[], env: &[], execfn: b"x", secure: false, features: Features::DEFAULT, root: &NO_ROOT };
 
     fn unload(mem: &Mem) {
         for vma in mem.space().vmas() {
             mem.space().unmap(vma.start, vma.end - vma.start).unwrap();
         }
+    }
+
+    #[test]
+    fn a_missing_interpreter_is_named_with_what_brings_it() {
+        let say = |path: &[u8], is_32bit| {
+            let reason = Refusal::Io(libc::ENOENT);
+            Failure { reason, interpreter: Some(path.to_vec()), is_32bit }.to_string()
+        };
+        let text = say(b"/lib/ld-linux.so.2", true);
+        assert!(text.starts_with("its interpreter /lib/ld-linux.so.2 is missing: "), "{text}");
+        assert!(text.contains("apt install libc6:i386") && text.contains("--add-architecture i386"), "{text}");
+        assert!(say(b"/lib64/ld-linux-x86-64.so.2", false).contains("libc6:amd64"));
+        assert!(say(b"/lib/ld-musl-x86_64.so.1", false).contains("musl:amd64"));
+        assert!(say(b"/nix/store/x/ld.so", false).contains("--root FOLDER"));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Built {
     pub auxv: Vec<u8>,
     /// First address of the argument strings and address behind them.
     pub arg_range: (u64, u64),
+    /// The same for the environment.
+    pub env_range: (u64, u64),
 }
 
 /// Stores the initial stack below `top`.
@@ -117,7 +119,8 @@ fn layout(top: u64, contents: &Contents<'_>) -> Result<(Vec<u8>, Built), Errno> 
     bytes.extend_from_slice(&strings);
     let first_arg = arg_at.first().map_or(0, |at| base + at);
     let args_end = env_at.first().map_or(base + execfn_at, |at| base + at);
-    Ok((bytes, Built { sp, auxv, arg_range: (first_arg, args_end) }))
+    let arg_range = if first_arg == 0 { (args_end, args_end) } else { (first_arg, args_end) };
+    Ok((bytes, Built { sp, auxv, arg_range, env_range: (args_end, base + execfn_at) }))
 }
 
 #[cfg(test)]

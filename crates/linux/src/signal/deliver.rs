@@ -171,11 +171,12 @@ pub fn force(task: &mut Task, info: &Siginfo) {
     }
     if action.handler == SIG_DFL {
         let program = task.process.exe.file_name().unwrap_or(task.process.exe.as_os_str());
+        let pc = task.cpu.state.rip;
         demotic_host::log::line(format_args!(
-            "demotic: {}: guest {} at pc={:#x} addr={:#x}",
+            "demotic: {}: guest {} at pc={pc:#x}{} addr={:#x}",
             program.to_string_lossy(),
             name(signo),
-            task.cpu.state.rip,
+            crate::fs::proc::module(task, pc).map_or(String::new(), |(file, offset)| format!(" ({file}+{offset:#x})")),
             info.value
         ));
         host::die_of(signo);

@@ -3,7 +3,6 @@
 use crate::errno::Errno;
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
-use std::ffi::CString;
 
 /// A `long`: i386's is 32 bits wide and signed.
 pub fn long(task: &Task, value: u64) -> i64 {
@@ -37,14 +36,6 @@ pub fn input(task: &Task, addr: u64, len: usize) -> Result<usize, Errno> {
 /// `EFAULT` when the range leaves guest space.
 pub fn output(task: &Task, addr: u64, len: usize) -> Result<usize, Errno> {
     Ok(task.mem.host(addr, len, Access::Write)? as usize)
-}
-
-/// A path argument, ready for the host.
-///
-/// # Errors
-/// `EFAULT`, `ENAMETOOLONG`.
-pub fn path(task: &Task, addr: u64) -> Result<CString, Errno> {
-    crate::fs::path::read(task, addr)
 }
 
 /// Address of one of our own values for the host kernel to read.

@@ -9,104 +9,164 @@
 //! position again ([`real_offset`]). A collision of two tokens makes a later `seekdir` land at the wrong entry; it takes
 //! two equal 31-bit digests among the remembered ones.
 
-use super::args::{input, int, output, path};
+use super::args::{input, int, output};
 use crate::errno::{Errno, SysResult};
-use crate::fs::proc;
+use crate::fs::root::Last;
+use crate::fs::{path, proc};
 use crate::task::{Abi, Task};
+use crate::uaccess::PATH_MAX;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::sync::Mutex;
 
-const CWD: usize = libc::AT_FDCWD as isize as usize;
+const CWD: u64 = libc::AT_FDCWD as u64;
 
 /// `access(path, mode)`.
 pub fn access(task: &mut Task, a: [u64; 6]) -> SysResult {
-    faccessat(task, [libc::AT_FDCWD as u64, a[0], a[1], 0, 0, 0])
+    faccessat(task, [CWD, a[0], a[1], 0, 0, 0])
 }
 /// `faccessat(dirfd, path, mode)`.
 pub fn faccessat(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[1])?;
+    let name = path::read(task, a[1])?;
     let name = proc::exe_target(task, a[0], &name).unwrap_or(name);
-    task.syscall_host(libc::SYS_faccessat, [int(a[0]), name.as_ptr() as usize, int(a[2]), 0, 0, 0])
+    path::ask(task, a[0], &name, Last::Follow, |dir, name, is_file| {
+        let name = name.as_ptr() as usize;
+        if is_file {
+            let flags = libc::AT_EMPTY_PATH as usize;
+            return task.syscall_host(libc::SYS_faccessat2, [dir, name, int(a[2]), flags, 0, 0]);
+        }
+        task.syscall_host(libc::SYS_faccessat, [dir, name, int(a[2]), 0, 0, 0])
+    })
 }
 
 /// `readlink(path, buf, size)`.
 pub fn readlink(task: &mut Task, a: [u64; 6]) -> SysResult {
-    readlinkat(task, [libc::AT_FDCWD as u64, a[0], a[1], a[2], 0, 0])
+    readlinkat(task, [CWD, a[0], a[1], a[2], 0, 0])
 }
-/// `readlinkat(dirfd, path, buf, size)`; `/proc/self/exe` names the guest's program.
+/// `readlinkat(dirfd, path, buf, size)`; `/proc/self/exe` names the guest's program, and no link of the kernel's in /proc
+/// shows where the guest root is.
 pub fn readlinkat(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[1])?;
+    let name = path::read(task, a[1])?;
     // The size is an `int` and must be positive.
     let size = a[3] as i32;
     if size <= 0 {
         return Err(Errno::EINVAL);
     }
+    let root = &task.process.root;
     if let Some(target) = proc::exe_target(task, a[0], &name) {
-        let bytes = target.as_bytes();
+        let bytes = root.guest(target.as_bytes());
         let len = bytes.len().min(size as usize);
         task.mem.write_bytes(a[2], bytes.get(..len).unwrap_or_default())?;
         return Ok(len as u64);
     }
-    let buf = output(task, a[2], size as usize)?;
-    task.syscall_host(libc::SYS_readlinkat, [int(a[0]), name.as_ptr() as usize, buf, size as usize, 0, 0])
+    let link = |dir: usize, name: &CStr, buf: usize, size: usize| {
+        task.syscall_host(libc::SYS_readlinkat, [dir, name.as_ptr() as usize, buf, size, 0, 0])
+    };
+    if !root.is_active() {
+        let buf = output(task, a[2], size as usize)?;
+        return link(int(a[0]), &name, buf, size as usize);
+    }
+    let mut target = [0u8; PATH_MAX];
+    let len = path::ask(task, a[0], &name, Last::Itself, |dir, name, is_file| {
+        match link(dir, name, target.as_mut_ptr() as usize, target.len()) {
+            // What the kernel says of an open file that is no link.
+            Err(Errno::ENOENT) if is_file => Err(Errno::EINVAL),
+            result => result,
+        }
+    })?;
+    let bytes = root.guest(target.get(..len as usize).unwrap_or_default());
+    let bytes = bytes.get(..bytes.len().min(size as usize)).unwrap_or_default();
+    task.mem.write_bytes(a[2], bytes)?;
+    Ok(bytes.len() as u64)
 }
 
-fn rename_paths(task: &mut Task, from_dir: usize, from: u64, to_dir: usize, to: u64) -> SysResult {
-    let (from, to) = (path(task, from)?, path(task, to)?);
-    let args = [from_dir, from.as_ptr() as usize, to_dir, to.as_ptr() as usize, 0, 0];
-    task.syscall_host(libc::SYS_renameat2, args)
+/// `getcwd(buf, size)`, as seen from the guest root.
+pub fn getcwd(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let size = a[1] as usize;
+    if !task.process.root.is_active() {
+        let buf = output(task, a[0], size)?;
+        return task.syscall_host(libc::SYS_getcwd, [buf, size, 0, 0, 0, 0]);
+    }
+    let mut host = [0u8; PATH_MAX];
+    let len = task.syscall_host(libc::SYS_getcwd, [host.as_mut_ptr() as usize, host.len(), 0, 0, 0, 0])? as usize;
+    let path = host.get(..len.saturating_sub(1)).unwrap_or_default();
+    let path = [task.process.root.guest(path), b"\0"].concat();
+    if path.len() > size {
+        return Err(Errno::ERANGE);
+    }
+    task.mem.write_bytes(a[0], &path)?;
+    Ok(path.len() as u64)
 }
+
+/// `chroot(path)`: what the guest then calls `/` is the kernel's root.
+pub fn chroot(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let name = path::whole(task, a[0], Last::Follow)?;
+    let result = task.syscall_host(libc::SYS_chroot, [name.as_ptr() as usize, 0, 0, 0, 0, 0])?;
+    task.process.root.leave();
+    Ok(result)
+}
+/// `pivot_root(new, old)`.
+pub fn pivot_root(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let (new, old) = (path::whole(task, a[0], Last::Follow)?, path::whole(task, a[1], Last::Follow)?);
+    let result = task.syscall_host(libc::SYS_pivot_root, [new.as_ptr() as usize, old.as_ptr() as usize, 0, 0, 0, 0])?;
+    task.process.root.leave();
+    Ok(result)
+}
+
 /// `rename(from, to)`.
 pub fn rename(task: &mut Task, a: [u64; 6]) -> SysResult {
-    rename_paths(task, CWD, a[0], CWD, a[1])
+    renameat(task, [CWD, a[0], CWD, a[1], 0, 0])
 }
 /// `renameat(fromdir, from, todir, to)`.
 pub fn renameat(task: &mut Task, a: [u64; 6]) -> SysResult {
-    rename_paths(task, int(a[0]), a[1], int(a[2]), a[3])
+    let from = path::place(task, a[0], a[1], Last::Entry)?;
+    let to = path::place(task, a[2], a[3], Last::Entry)?;
+    task.syscall_host(libc::SYS_renameat2, [from.dir, from.at(), to.dir, to.at(), 0, 0])
 }
 /// `mkdir(path, mode)`.
 pub fn mkdir(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
-    task.syscall_host(libc::SYS_mkdirat, [CWD, name.as_ptr() as usize, a[1] as u32 as usize, 0, 0, 0])
+    let new = path::place(task, CWD, a[0], Last::Entry)?;
+    task.syscall_host(libc::SYS_mkdirat, [new.dir, new.at(), a[1] as u32 as usize, 0, 0, 0])
 }
 /// `rmdir(path)`.
 pub fn rmdir(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
-    task.syscall_host(libc::SYS_unlinkat, [CWD, name.as_ptr() as usize, libc::AT_REMOVEDIR as usize, 0, 0, 0])
+    let old = path::place(task, CWD, a[0], Last::Entry)?;
+    task.syscall_host(libc::SYS_unlinkat, [old.dir, old.at(), libc::AT_REMOVEDIR as usize, 0, 0, 0])
 }
 /// `unlink(path)`.
 pub fn unlink(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
-    task.syscall_host(libc::SYS_unlinkat, [CWD, name.as_ptr() as usize, 0, 0, 0, 0])
+    let old = path::place(task, CWD, a[0], Last::Entry)?;
+    task.syscall_host(libc::SYS_unlinkat, [old.dir, old.at(), 0, 0, 0, 0])
 }
 /// `link(old, new)`.
 pub fn link(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let (old, new) = (path(task, a[0])?, path(task, a[1])?);
-    task.syscall_host(libc::SYS_linkat, [CWD, old.as_ptr() as usize, CWD, new.as_ptr() as usize, 0, 0])
+    let old = path::place(task, CWD, a[0], Last::Itself)?;
+    let new = path::place(task, CWD, a[1], Last::Entry)?;
+    task.syscall_host(libc::SYS_linkat, [old.dir, old.at(), new.dir, new.at(), 0, 0])
 }
 /// `symlink(target, path)`; the target is text, not a path.
 pub fn symlink(task: &mut Task, a: [u64; 6]) -> SysResult {
     let target = input(task, a[0], 1)?;
-    let name = path(task, a[1])?;
-    task.syscall_host(libc::SYS_symlinkat, [target, CWD, name.as_ptr() as usize, 0, 0, 0])
+    let new = path::place(task, CWD, a[1], Last::Entry)?;
+    task.syscall_host(libc::SYS_symlinkat, [target, new.dir, new.at(), 0, 0, 0])
 }
 /// `mknod(path, mode, dev)`.
 pub fn mknod(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
-    let args = [CWD, name.as_ptr() as usize, a[1] as u32 as usize, a[2] as u32 as usize, 0, 0];
+    let new = path::place(task, CWD, a[0], Last::Entry)?;
+    let args = [new.dir, new.at(), a[1] as u32 as usize, a[2] as u32 as usize, 0, 0];
     task.syscall_host(libc::SYS_mknodat, args)
 }
 /// `chmod(path, mode)`.
 pub fn chmod(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
-    task.syscall_host(libc::SYS_fchmodat, [CWD, name.as_ptr() as usize, a[1] as u32 as usize, 0, 0, 0])
+    let file = path::place(task, CWD, a[0], Last::Follow)?;
+    task.syscall_host(libc::SYS_fchmodat, [file.dir, file.at(), a[1] as u32 as usize, 0, 0, 0])
 }
 
 /// Changes owner and group; `flags` are `AT_*`.
 pub fn change_owner(task: &mut Task, name: u64, uid: u32, gid: u32, flags: i32) -> SysResult {
-    let name = path(task, name)?;
-    let args = [CWD, name.as_ptr() as usize, uid as usize, gid as usize, flags as usize, 0];
-    task.syscall_host(libc::SYS_fchownat, args)
+    let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Last::Itself } else { Last::Follow };
+    let file = path::place(task, CWD, name, last)?;
+    task.syscall_host(libc::SYS_fchownat, [file.dir, file.at(), uid as usize, gid as usize, flags as usize, 0])
 }
 /// `chown(path, uid, gid)`.
 pub fn chown(task: &mut Task, a: [u64; 6]) -> SysResult {
@@ -118,7 +178,7 @@ pub fn lchown(task: &mut Task, a: [u64; 6]) -> SysResult {
 }
 /// `umount(path)`, i386 only: `umount2` without flags.
 pub fn umount(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path(task, a[0])?;
+    let name = path::whole(task, a[0], Last::Follow)?;
     task.syscall_host(libc::SYS_umount2, [name.as_ptr() as usize, 0, 0, 0, 0, 0])
 }
 

@@ -6,6 +6,7 @@ use super::{iov, stat};
 use crate::abi::flags::{self, x86};
 use crate::errno::{Errno, SysResult};
 use crate::exec;
+use crate::fs::root::Last;
 use crate::fs::{path, proc};
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
@@ -35,12 +36,23 @@ fn open_path(task: &mut Task, dir: u64, name: &CStr, flags: u32, mode: u64) -> S
         return result;
     }
     let host_flags = flags::open_to_host(flags);
-    let fd = task.syscall_blocking(
-        libc::SYS_openat,
-        [int(dir), name.as_ptr() as usize, host_flags as usize, mode as u32 as usize, 0, 0],
-    )?;
+    let fd = match path::open(task, dir, name, host_flags, mode) {
+        Err(Errno::ENOENT) if is_library(name) => {
+            task.missing_library = Some(name.to_owned());
+            return Err(Errno::ENOENT);
+        }
+        result => result?,
+    };
     check_size(task, fd, flags)?;
     Ok(fd)
+}
+
+/// True for the name of a shared library, with or without a version behind it.
+fn is_library(name: &CStr) -> bool {
+    let bytes = name.to_bytes();
+    bytes.windows(3).any(|part| part == b".so")
+        && !bytes.ends_with(b"/ld.so.cache")
+        && !bytes.ends_with(b"/ld.so.preload")
 }
 
 /// A 64-bit host forces `O_LARGEFILE`, so the check for i386 programs without it is ours (fs/open.c, `generic_file_open`).
@@ -75,6 +87,15 @@ pub fn openat(task: &mut Task, a: [u64; 6]) -> SysResult {
     open_path(task, a[0], &name, a[2] as u32, a[3])
 }
 
+/// What `open` with flags of the guest means by the last component.
+fn last_of(flags: u32) -> Last {
+    match flags {
+        _ if flags & x86::O_NOFOLLOW != 0 => Last::Itself,
+        _ if flags & x86::O_CREAT != 0 => Last::Create,
+        _ => Last::Follow,
+    }
+}
+
 /// `openat2(dirfd, path, how, size)`: `struct open_how` is the same for all ABIs, its flags are not.
 pub fn openat2(task: &mut Task, a: [u64; 6]) -> SysResult {
     let size = a[3];
@@ -95,7 +116,12 @@ pub fn openat2(task: &mut Task, a: [u64; 6]) -> SysResult {
             return result;
         }
     }
-    let args = [int(a[0]), name.as_ptr() as usize, own(&how), size as usize, 0, 0];
+    // Restricted walks have their own idea of a root.
+    let place = match how[2] {
+        0 => path::locate(task, a[0], name, last_of(flags as u32))?,
+        _ => path::Place { dir: int(a[0]), name },
+    };
+    let args = [place.dir, place.at(), own(&how), size as usize, 0, 0];
     let fd = task.syscall_blocking(libc::SYS_openat2, args)?;
     check_size(task, fd, flags as u32)?;
     Ok(fd)
@@ -110,7 +136,7 @@ pub fn open_by_handle_at(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// `close(fd)`.
 pub fn close(task: &mut Task, a: [u64; 6]) -> SysResult {
-    if exec::is_own_fd(a[0] as i32) {
+    if exec::is_own_fd(a[0] as i32) || task.process.root.is_fd(a[0] as i32) {
         return Err(Errno::EBADF);
     }
     // EINTR would leave the descriptor closed, so this is not an interruptible call.
@@ -124,15 +150,23 @@ pub fn close_range(task: &mut Task, a: [u64; 6]) -> SysResult {
     let close = |first: u32, last: u32| {
         task.syscall_host(libc::SYS_close_range, [first as usize, last as usize, flags as usize, 0, 0, 0])
     };
-    match exec::own_fd().filter(|own| (first..=last).contains(own)) {
-        Some(own) if flags & CLOSE_RANGE_CLOEXEC == 0 => {
-            if first < own {
-                close(first, own - 1)?;
-            }
-            if own < last { close(own + 1, last) } else { Ok(0) }
-        }
-        _ => close(first, last),
+    // Our own are marked so in any case.
+    if flags & CLOSE_RANGE_CLOEXEC != 0 || first > last {
+        return close(first, last);
     }
+    let mut own = [exec::own_fd(), task.process.root.handle().map(|(fd, _)| fd as u32)];
+    own.sort();
+    let mut first = first;
+    for own in own.into_iter().flatten() {
+        if !(first..=last).contains(&own) {
+            continue;
+        }
+        if first < own {
+            close(first, own - 1)?;
+        }
+        first = own + 1;
+    }
+    if first <= last { close(first, last) } else { Ok(0) }
 }
 
 /// `read(fd, buf, count)`.
@@ -265,7 +299,7 @@ pub fn llseek(task: &mut Task, a: [u64; 6]) -> SysResult {
 }
 
 fn truncate_to(task: &mut Task, name: u64, length: i64) -> SysResult {
-    let name = path::read(task, name)?;
+    let name = path::whole(task, name, Last::Follow)?;
     task.syscall_blocking(kernel::TRUNCATE, HostArgs::new().arg(name.as_ptr() as usize).wide(length).done())
 }
 
@@ -393,6 +427,7 @@ pub fn dup2(task: &mut Task, a: [u64; 6]) -> SysResult {
         return Ok(a[1] as u32 as u64);
     }
     exec::vacate_fd(a[1] as i32);
+    task.process.root.vacate(a[1] as i32);
     task.syscall_host(libc::SYS_dup3, [old, new, 0, 0, 0, 0])
 }
 
@@ -400,6 +435,7 @@ pub fn dup2(task: &mut Task, a: [u64; 6]) -> SysResult {
 pub fn dup3(task: &mut Task, a: [u64; 6]) -> SysResult {
     let flags = flags::open_to_host(a[2] as u32);
     exec::vacate_fd(a[1] as i32);
+    task.process.root.vacate(a[1] as i32);
     task.syscall_host(libc::SYS_dup3, [int(a[0]), int(a[1]), flags as usize, 0, 0, 0])
 }
 
@@ -415,8 +451,8 @@ pub fn fanotify_mark(task: &mut Task, a: [u64; 6]) -> SysResult {
         Abi::X86_64 => (a[2] as i64, a[3], a[4]),
         Abi::I386 => (pair(a[2], a[3]), a[4], a[5]),
     };
-    let name = if name == 0 { None } else { Some(path::read(task, name)?) };
-    let pointer = name.as_ref().map_or(0, |name| name.as_ptr() as usize);
-    let args = HostArgs::new().arg(int(a[0])).arg(int(a[1])).wide(mask).arg(int(dir)).arg(pointer);
+    let place = if name == 0 { None } else { Some(path::place(task, dir, name, Last::Follow)?) };
+    let (dir, pointer) = place.as_ref().map_or((int(dir), 0), |place| (place.dir, place.at()));
+    let args = HostArgs::new().arg(int(a[0])).arg(int(a[1])).wide(mask).arg(dir).arg(pointer);
     task.syscall_host(libc::SYS_fanotify_mark, args.done())
 }

@@ -14,7 +14,7 @@ const FIELD: usize = 65;
 const PER_MASK: u32 = 0xff;
 const PER_LINUX32: u32 = 8;
 
-/// The six strings of `new_utsname`: the host's, except for the machine.
+/// The six strings of `new_utsname`: the host's, except for the machine and a release that was asked for.
 fn names(task: &Task) -> Result<[[u8; FIELD]; 6], Errno> {
     let mut names = [[0u8; FIELD]; 6];
     task.syscall_host(libc::SYS_uname, [own_mut(&mut names), 0, 0, 0, 0, 0])?;
@@ -22,6 +22,11 @@ fn names(task: &Task) -> Result<[[u8; FIELD]; 6], Errno> {
     let machine: &[u8] = if linux32 { b"i686" } else { b"x86_64" };
     names[4] = [0; FIELD];
     names[4][..machine.len()].copy_from_slice(machine);
+    if let Some(release) = &task.process.options.uname {
+        let n = release.len().min(FIELD - 1);
+        names[2] = [0; FIELD];
+        names[2][..n].copy_from_slice(&release.as_bytes()[..n]);
+    }
     Ok(names)
 }
 

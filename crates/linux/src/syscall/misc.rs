@@ -73,6 +73,21 @@ pub fn pidfd_send_signal(task: &mut Task, a: [u64; 6]) -> SysResult {
     task.syscall_host(libc::SYS_pidfd_send_signal, args)
 }
 
+/// `unshare(flags)`.
+pub fn unshare(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let result = task.syscall_host(libc::SYS_unshare, [a[0] as usize, 0, 0, 0, 0, 0])?;
+    if a[0] as i32 & libc::CLONE_NEWNS != 0 {
+        task.process.root.reopen();
+    }
+    Ok(result)
+}
+/// `setns(fd, kind)`.
+pub fn setns(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let result = task.syscall_host(libc::SYS_setns, [int(a[0]), int(a[1]), 0, 0, 0, 0])?;
+    task.process.root.reopen();
+    Ok(result)
+}
+
 /// `keyctl(operation, ...)`: integers and pointers alike are words; operations with scatter lists are not for i386.
 pub fn keyctl(task: &mut Task, a: [u64; 6]) -> SysResult {
     const INSTANTIATE_IOV: i32 = 20;

@@ -32,6 +32,8 @@ pub mod time;
 mod tests;
 
 use crate::errno::{Errno, SysResult};
+use crate::fs::path;
+use crate::fs::root::Last;
 use crate::strace;
 use crate::task::{Abi, Handler, Task};
 use crate::uaccess::Access;
@@ -59,8 +61,12 @@ pub enum Kind {
     Fd,
     /// A directory descriptor or `AT_FDCWD`.
     AtFd,
-    /// A path that the file system resolves.
+    /// A path of the file that it leads to; with `AT_SYMLINK_NOFOLLOW` in the `AtFlags`, of the file itself.
     Path,
+    /// A path of the file itself, even if that is a symbolic link; with `AT_SYMLINK_FOLLOW`, of the file that it leads to.
+    Link,
+    /// A path of a name that is created, renamed or removed.
+    Entry,
     /// Another zero-terminated string.
     Str,
     /// Bytes for the kernel, as many as the argument with this index says.
@@ -227,6 +233,7 @@ fn pass(
     call: impl FnOnce(&mut Task, [usize; 6]) -> SysResult,
 ) -> SysResult {
     let mut paths: SmallVec<[CString; 2]> = SmallVec::new();
+    let at_flags = kinds.iter().position(|&kind| kind == Kind::AtFlags).map_or(0, |at| guest[at] as i32);
     let mut host = [0usize; 6];
     for (i, &kind) in kinds.iter().enumerate().take(6) {
         let value = guest[i];
@@ -244,14 +251,27 @@ fn pass(
             Kind::Long => args::long(task, value) as usize,
             Kind::Size | Kind::Hex | Kind::Ptr | Kind::Prot | Kind::MapFlags | Kind::CloneFlags => value as usize,
             Kind::OpenFlags => crate::abi::flags::open_to_host(value as u32) as usize,
-            Kind::Path if value != 0 => {
-                let path = crate::fs::path::read(task, value)?;
+            Kind::Path | Kind::Link | Kind::Entry if value != 0 => {
+                let last = match kind {
+                    Kind::Entry => Last::Entry,
+                    Kind::Link if at_flags & libc::AT_SYMLINK_FOLLOW == 0 => Last::Itself,
+                    Kind::Path if at_flags & libc::AT_SYMLINK_NOFOLLOW != 0 => Last::Itself,
+                    _ => Last::Follow,
+                };
+                let path = match i.checked_sub(1).filter(|&dir| kinds[dir] == Kind::AtFd) {
+                    Some(dir) => {
+                        let place = path::place(task, guest[dir], value, last)?;
+                        host[dir] = place.dir;
+                        place.name
+                    }
+                    None => path::whole(task, value, last)?,
+                };
                 let pointer = path.as_ptr() as usize;
                 // The bytes of a CString stay where they are when the CString moves.
                 paths.push(path);
                 pointer
             }
-            Kind::Path => 0,
+            Kind::Path | Kind::Link | Kind::Entry => 0,
             Kind::Str | Kind::In | Kind::Timespec | Kind::Timespec64 => task.mem.host(value, 1, Access::Read)? as usize,
             Kind::InBuf(len) | Kind::SockAddr(len) => task.mem.host(value, len_of(len), Access::Read)? as usize,
             Kind::OutBuf(len) => task.mem.host(value, len_of(len), Access::Write)? as usize,

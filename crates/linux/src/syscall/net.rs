@@ -12,10 +12,12 @@ use super::iov::{self, HostIov};
 use super::time::Clock64;
 use crate::abi::{Wide, x86_64};
 use crate::errno::{Errno, SysResult};
+use crate::fs::root::Last;
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
 use x86_64::{Msghdr, Timespec};
 
+pub mod address;
 pub mod control;
 pub mod options;
 pub use options::{getsockopt, setsockopt};
@@ -26,18 +28,24 @@ const MAX_ADDRESS: usize = 128;
 const MAX_CONTROL: u64 = 1 << 18;
 
 /// A socket address argument of `len` bytes for the kernel.
-fn address(task: &Task, addr: u64, len: u64) -> Result<usize, Errno> {
+fn plain_address(task: &Task, addr: u64, len: u64) -> Result<usize, Errno> {
     input(task, addr, len as i32 as usize & 0xffff)
 }
 
 /// `bind(fd, address, length)`.
 pub fn bind(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let address = address(task, a[1], a[2])?;
+    if let Some(name) = address::to_host(task, a[1], a[2], Last::Entry)? {
+        return task.syscall_host(libc::SYS_bind, [int(a[0]), name.as_ptr() as usize, name.len(), 0, 0, 0]);
+    }
+    let address = plain_address(task, a[1], a[2])?;
     task.syscall_host(libc::SYS_bind, [int(a[0]), address, int(a[2]), 0, 0, 0])
 }
 /// `connect(fd, address, length)`.
 pub fn connect(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let address = address(task, a[1], a[2])?;
+    if let Some(name) = address::to_host(task, a[1], a[2], Last::Follow)? {
+        return task.syscall_blocking(libc::SYS_connect, [int(a[0]), name.as_ptr() as usize, name.len(), 0, 0, 0]);
+    }
+    let address = plain_address(task, a[1], a[2])?;
     task.syscall_blocking(libc::SYS_connect, [int(a[0]), address, int(a[2]), 0, 0, 0])
 }
 
@@ -60,6 +68,7 @@ fn with_address(
     let mut buffer = [0u8; MAX_ADDRESS];
     let mut full = MAX_ADDRESS as i32;
     let result = call(task, own_mut(&mut buffer), own_mut(&mut full))?;
+    full = address::to_guest(task, &mut buffer, full);
     let used = (room as usize).min(full.max(0) as usize).min(MAX_ADDRESS);
     task.mem.write_bytes(addr, buffer.get(..used).unwrap_or_default())?;
     task.mem.write(length, &full)?;
@@ -97,7 +106,11 @@ pub fn getpeername(task: &mut Task, a: [u64; 6]) -> SysResult {
 /// `sendto(fd, buf, size, flags, address, length)`.
 pub fn sendto(task: &mut Task, a: [u64; 6]) -> SysResult {
     let buf = input(task, a[1], a[2] as usize)?;
-    let address = address(task, a[4], a[5])?;
+    if let Some(name) = address::to_host(task, a[4], a[5], Last::Follow)? {
+        let args = [int(a[0]), buf, a[2] as usize, int(a[3]), name.as_ptr() as usize, name.len()];
+        return task.syscall_blocking(libc::SYS_sendto, args);
+    }
+    let address = plain_address(task, a[4], a[5])?;
     task.syscall_blocking(libc::SYS_sendto, [int(a[0]), buf, a[2] as usize, int(a[3]), address, int(a[5])])
 }
 /// `recvfrom(fd, buf, size, flags, address, length)`.
@@ -139,6 +152,13 @@ impl Message {
             message.name_len = if guest.msg_name == 0 { 0 } else { (guest.msg_namelen as u32).min(MAX_ADDRESS as u32) };
             let len = message.name_len as usize;
             task.mem.read_bytes(guest.msg_name, message.name.get_mut(..len).unwrap_or_default())?;
+            let given = message.name.get(..len).unwrap_or_default().to_vec();
+            if let Some(name) = if len > 0 { address::rewrite(task, given, Last::Follow)? } else { None } {
+                message.name_len = name.len() as u32;
+                for (to, from) in message.name.iter_mut().zip(name) {
+                    *to = from;
+                }
+            }
             if guest.msg_control != 0 && guest.msg_controllen != 0 {
                 if guest.msg_controllen > MAX_CONTROL {
                     return Err(Errno::ENOBUFS);
@@ -174,9 +194,10 @@ impl Message {
         let mut guest = self.guest;
         let mut flags = header.msg_flags as u32;
         if guest.msg_name != 0 {
-            let full = header.msg_namelen as usize;
+            let mut name = self.name;
+            let full = address::to_guest(task, &mut name, header.msg_namelen as i32) as usize;
             let len = full.min(guest.msg_namelen as usize).min(MAX_ADDRESS);
-            task.mem.write_bytes(guest.msg_name, self.name.get(..len).unwrap_or_default())?;
+            task.mem.write_bytes(guest.msg_name, name.get(..len).unwrap_or_default())?;
             guest.msg_namelen = full as i32;
         }
         // The C libraries disagree about the width of the length.

@@ -8,6 +8,7 @@ use super::args::{input, int, output, own_mut};
 use crate::abi::host::{Native, from_native};
 use crate::abi::{Wide, i386, x86_64};
 use crate::errno::{Errno, SysResult};
+use crate::fs::root::Last;
 use crate::fs::{path, proc};
 use crate::task::{Abi, Task};
 use std::ffi::CStr;
@@ -17,9 +18,17 @@ const BASIC: usize = libc::STATX_BASIC_STATS as usize;
 fn call(task: &Task, dir: u64, name: &CStr, flags: u32) -> Result<libc::statx, Errno> {
     // SAFETY: statx is plain data; the kernel fills it.
     let mut info: libc::statx = unsafe { std::mem::zeroed() };
-    let args = [int(dir), name.as_ptr() as usize, flags as usize, BASIC, own_mut(&mut info), 0];
-    task.syscall_host(libc::SYS_statx, args)?;
+    let buf = own_mut(&mut info);
+    path::ask(task, dir, name, last_of(flags), |dir, name, is_file| {
+        let flags = if is_file { flags | libc::AT_EMPTY_PATH as u32 } else { flags };
+        task.syscall_host(libc::SYS_statx, [dir, name.as_ptr() as usize, flags as usize, BASIC, buf, 0])
+    })?;
     Ok(info)
+}
+
+/// What `AT_*` flags say about the last component.
+fn last_of(flags: u32) -> Last {
+    if flags & NOFOLLOW != 0 { Last::Itself } else { Last::Follow }
 }
 
 /// What the host knows about an open file.
@@ -246,7 +255,10 @@ pub fn statx(task: &mut Task, a: [u64; 6]) -> SysResult {
     let name = path::read(task, a[1])?;
     let target = if flags & NOFOLLOW == 0 { proc::exe_target(task, a[0], &name) } else { None };
     let name = target.unwrap_or(name);
-    task.syscall_host(libc::SYS_statx, [int(a[0]), name.as_ptr() as usize, flags as usize, mask, buf, 0])
+    path::ask(task, a[0], &name, last_of(flags), |dir, name, is_file| {
+        let flags = if is_file { flags | libc::AT_EMPTY_PATH as u32 } else { flags };
+        task.syscall_host(libc::SYS_statx, [dir, name.as_ptr() as usize, flags as usize, mask, buf, 0])
+    })
 }
 
 /// The host's `statfs` by the number for paths or for descriptors.
@@ -300,7 +312,7 @@ fn to_statfs64(s: &x86_64::Statfs) -> i386::Statfs64 {
 
 /// `statfs(path, buf)`.
 pub fn statfs(task: &mut Task, a: [u64; 6]) -> SysResult {
-    let name = path::read(task, a[0])?;
+    let name = path::whole(task, a[0], Last::Follow)?;
     let info = host_statfs(task, true, name.as_ptr() as usize)?;
     info.store(&task.mem, task.abi, a[1])?;
     Ok(0)
@@ -314,7 +326,7 @@ pub fn fstatfs(task: &mut Task, a: [u64; 6]) -> SysResult {
 /// `statfs64(path, size, buf)`, i386 only.
 pub fn statfs64(task: &mut Task, a: [u64; 6]) -> SysResult {
     check_size(a[1])?;
-    let name = path::read(task, a[0])?;
+    let name = path::whole(task, a[0], Last::Follow)?;
     let info = host_statfs(task, true, name.as_ptr() as usize)?;
     task.mem.write(a[2], &to_statfs64(&info))?;
     Ok(0)

@@ -40,9 +40,11 @@ impl Guest {
             exe: "/guest/program".into(),
             args: vec!["program".into(), "argument".into()],
             auxv: vec![1, 2, 3, 4],
+            is_shown: false,
             is_32bit: abi == Abi::I386,
             is_vforked: false,
             options: Options::default(),
+            root: crate::fs::root::Root::none(),
         };
         let task = Task {
             cpu,
@@ -54,6 +56,7 @@ impl Guest {
             clear_child_tid: 0,
             robust_list: 0,
             exiting: None,
+            missing_library: None,
             exec_strings: Vec::new(),
         };
         Guest { task, start, used: 0 }

@@ -3,11 +3,13 @@
 //! i386 has two generations: `timespec` of two 32-bit words, and the `_time64` calls with the 64-bit structure. Both become
 //! the host's 64-bit structure ([`Clock64`]).
 
-use super::args::{int, own, own_mut, path};
+use super::args::{int, own, own_mut};
 use super::kernel;
 use crate::abi::host::{Native, from_native, to_native};
 use crate::abi::{Abi, Wide, x86_64};
 use crate::errno::{Errno, SysResult};
+use crate::fs::path;
+use crate::fs::root::Last;
 use crate::task::Task;
 use x86_64::{Itimerspec, Itimerval, Timespec, Timeval};
 
@@ -300,9 +302,10 @@ pub fn times(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// Sets access and modification time; without a path those of the directory descriptor itself.
 fn set_file_times(task: &mut Task, dir: u64, name: u64, times: Option<[Timespec; 2]>, flags: u64) -> SysResult {
-    let name = if name == 0 { None } else { Some(path(task, name)?) };
-    let pointer = name.as_ref().map_or(0, |name| name.as_ptr() as usize);
-    let args = [int(dir), pointer, times.as_ref().map_or(0, own), flags as u32 as usize, 0, 0];
+    let last = if flags as i32 & libc::AT_SYMLINK_NOFOLLOW != 0 { Last::Itself } else { Last::Follow };
+    let place = if name == 0 { None } else { Some(path::place(task, dir, name, last)?) };
+    let (dir, pointer) = place.as_ref().map_or((int(dir), 0), |place| (place.dir, place.at()));
+    let args = [dir, pointer, times.as_ref().map_or(0, own), flags as u32 as usize, 0, 0];
     task.syscall_host(kernel::UTIMENSAT, args)
 }
 /// `utime(path, times)`: whole seconds.

@@ -1,0 +1,340 @@
+//! Guest roots: whole systems for i386 or x86-64 in folders of the user's.
+//!
+//! A root is a folder in `~/.local/share/demotic/roots`. It is made under a name that no verb shows and renamed when it is complete; a watcher process removes what
+//! there is of it when its maker ends before, however it ends ([`Fresh`]).
+
+mod create;
+mod import;
+mod oci;
+
+use crate::namespace::{self, Mapping};
+use anyhow::{Context, Result, bail};
+use demotic_options::places;
+use demotic_options::verbs::Parsed;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The watcher's first argument.
+pub const WATCH: &str = "--watch-folder";
+/// Names of what is being made or removed begin so.
+const HIDDEN: &str = ".";
+
+/// Does one of the verbs.
+///
+/// # Errors
+/// What keeps it from being done.
+pub fn run(parsed: &Parsed) -> Result<()> {
+    match parsed.verb.words {
+        "root create" => create::run(parsed),
+        "root import" => import::run(parsed),
+        "root list" => list(parsed.has("json")),
+        "root path" => {
+            println!("{}", folder(&parsed.operands[0])?.display());
+            Ok(())
+        }
+        _ => remove(&parsed.operands[0]),
+    }
+}
+
+/// The folder of all roots.
+fn all() -> Result<PathBuf> {
+    places::roots(rustix::process::geteuid().as_raw()).context("neither XDG_DATA_HOME nor a HOME of this user is set")
+}
+
+/// A name of a root: it is a file name, a word in commands, and a host name at times.
+fn check_name(name: &str) -> Result<()> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) || !name.as_bytes()[0].is_ascii_alphanumeric() {
+        bail!(
+            "{name:?} is no name for a root: letters, digits, '.', '_', '+', '-', the first a letter or digit, at most 64"
+        );
+    }
+    Ok(())
+}
+
+/// The folder of a root that is there; a name with a slash is a folder itself.
+///
+/// # Errors
+/// There is none.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    if name.contains('/') {
+        let path = fs::canonicalize(name).with_context(|| name.to_owned())?;
+        if !path.is_dir() || path == Path::new("/") {
+            bail!("{name}: not a folder with a root");
+        }
+        return Ok(path);
+    }
+    check_name(name)?;
+    let path = all()?.join(name);
+    if !path.is_dir() {
+        bail!("there is no root {name:?} (demotic root list)");
+    }
+    Ok(path)
+}
+
+/// A root that is being made.
+struct Fresh {
+    /// Where it is for now.
+    path: PathBuf,
+    place: PathBuf,
+    watcher: Child,
+}
+
+impl Fresh {
+    /// Checks the name and makes an empty folder with a watcher. In the namespace of the root's ids already.
+    fn new(all: &Path, name: &str) -> Result<Fresh> {
+        let place = free(all, name)?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(all).with_context(|| all.display().to_string())?;
+        let path = all.join(format!("{HIDDEN}new-{name}-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        let watcher = Command::new("/proc/self/exe")
+            .arg(WATCH)
+            .arg(&path)
+            .stdin(Stdio::piped())
+            // What interrupts the maker must not interrupt it.
+            .process_group(0)
+            .spawn()
+            .inspect_err(|_| drop(fs::remove_dir(&path)))?;
+        Ok(Fresh { path, place, watcher })
+    }
+
+    /// It is complete.
+    fn finish(mut self) -> Result<PathBuf> {
+        if self.place.exists() {
+            bail!("{} appeared meanwhile", self.place.display());
+        }
+        fs::rename(&self.path, &self.place)?;
+        self.watcher.stdin.take().context("a pipe")?.write_all(b"x")?;
+        self.watcher.wait()?;
+        Ok(self.place.clone())
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // Closing the pipe makes the watcher remove the folder; the verb ends when that is done.
+        if self.watcher.stdin.take().is_some() {
+            let _ = self.watcher.wait();
+        }
+    }
+}
+
+/// The place for a new root of that name.
+fn free(all: &Path, name: &str) -> Result<PathBuf> {
+    check_name(name)?;
+    let place = all.join(name);
+    if place.exists() {
+        bail!("there is a root {name:?} already: demotic root remove {name}");
+    }
+    Ok(place)
+}
+
+/// The watcher: removes the folder unless a byte comes before its maker ends.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn watch(words: &[String]) -> Result<()> {
+    let [path] = words else { bail!("an internal option was used from outside") };
+    let mut byte = [0];
+    if std::io::stdin().read(&mut byte)? == 0 {
+        remove_tree(Path::new(path))?;
+    }
+    Ok(())
+}
+
+/// Removes a folder whose folders may be unwritable for their owner.
+fn remove_tree(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fn open_up(path: &Path) {
+        let Ok(m) = fs::symlink_metadata(path) else { return };
+        if m.is_dir() {
+            if m.permissions().mode() & 0o700 != 0o700 {
+                let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+            }
+            fs::read_dir(path).into_iter().flatten().flatten().for_each(|e| open_up(&e.path()));
+        }
+    }
+    if fs::remove_dir_all(path).is_ok() || !path.exists() {
+        return Ok(());
+    }
+    open_up(path);
+    fs::remove_dir_all(path).with_context(|| path.display().to_string())
+}
+
+/// Enters the namespace in which this user's roots have their owners; nothing for root, who needs none.
+fn enter() -> Result<Mapping> {
+    let mapping = Mapping::possible();
+    if mapping != Mapping::Same {
+        namespace::enter(&mapping)?;
+    }
+    Ok(mapping)
+}
+
+fn remove(name: &str) -> Result<()> {
+    check_name(name)?;
+    let (all, path) = (all()?, folder(name)?);
+    // Unseen at once, so that a removal that is interrupted leaves no half of a root.
+    let hidden = all.join(format!("{HIDDEN}old-{name}-{}", std::process::id()));
+    fs::rename(&path, &hidden).with_context(|| path.display().to_string())?;
+    enter()?;
+    remove_tree(&hidden)
+}
+
+fn list(as_json: bool) -> Result<()> {
+    let mut roots: Vec<(String, PathBuf)> = fs::read_dir(all()?)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+        .filter(|(name, path)| check_name(name).is_ok() && path.is_dir())
+        .collect();
+    roots.sort();
+    if as_json {
+        let list: Vec<_> = roots
+            .iter()
+            .map(|(name, path)| {
+                serde_json::json!({ "name": name, "path": path, "arch": arch(path), "system": system(path) })
+            })
+            .collect();
+        println!("{}", serde_json::Value::from(list));
+        return Ok(());
+    }
+    for (name, path) in &roots {
+        println!("{name:<20} {:<6} {}", arch(path).unwrap_or("?"), system(path).unwrap_or_else(|| "?".to_owned()));
+    }
+    if roots.is_empty() {
+        println!("there are no roots (demotic root create, demotic root import)");
+    }
+    Ok(())
+}
+
+/// Follows links inside a root.
+fn inside(root: &Path, path: &str) -> Option<PathBuf> {
+    let mut rest: Vec<String> = path.split('/').rev().filter(|p| !p.is_empty()).map(str::to_owned).collect();
+    let (mut done, mut links) = (root.to_owned(), 0);
+    while let Some(part) = rest.pop() {
+        match part.as_str() {
+            "." => continue,
+            ".." => {
+                if done != root {
+                    done.pop();
+                }
+                continue;
+            }
+            _ => {}
+        }
+        match fs::read_link(done.join(&part)) {
+            Ok(link) => {
+                links += 1;
+                if links > 40 {
+                    return None;
+                }
+                if link.is_absolute() {
+                    root.clone_into(&mut done);
+                }
+                rest.extend(link.to_str()?.split('/').rev().filter(|p| !p.is_empty()).map(str::to_owned));
+            }
+            Err(_) => done.push(part),
+        }
+    }
+    Some(done)
+}
+
+/// The architecture of a root, by its shell.
+fn arch(root: &Path) -> Option<&'static str> {
+    let mut start = [0; 20];
+    fs::File::open(inside(root, "/bin/sh")?).ok()?.read_exact(&mut start).ok()?;
+    match (&start[..5], start[18]) {
+        (b"\x7fELF\x01", 3) => Some("i386"),
+        (b"\x7fELF\x02", 62) => Some("amd64"),
+        (b"\x7fELF\x02", 183) => Some("arm64"),
+        _ => None,
+    }
+}
+
+/// What a root calls itself (os-release(5)).
+fn system(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(inside(root, "/etc/os-release")?).ok()?;
+    let value = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="))?;
+    Some(value.trim_matches('"').to_owned())
+}
+
+/// One line of progress on a terminal.
+struct Progress {
+    what: &'static str,
+    total: Option<u64>,
+    done: u64,
+    shown: std::time::Instant,
+    is_terminal: bool,
+}
+
+impl Progress {
+    fn new(what: &'static str, total: Option<u64>) -> Progress {
+        use std::io::IsTerminal;
+        let is_terminal = std::io::stderr().is_terminal();
+        Progress { what, total, done: 0, shown: std::time::Instant::now(), is_terminal }
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.is_terminal && self.shown.elapsed().as_millis() >= 100 {
+            self.shown = std::time::Instant::now();
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        let mebi = self.done >> 20;
+        match self.total.filter(|t| *t > 0) {
+            Some(total) => {
+                let part = (self.done.min(total) * 30 / total) as usize;
+                let (bar, rest) = ("#".repeat(part), " ".repeat(30 - part));
+                eprint!("\r{} [{bar}{rest}] {mebi} of {} MiB ", self.what, total >> 20);
+            }
+            None => eprint!("\r{} {mebi} MiB ", self.what),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_terminal {
+            self.show();
+            eprintln!();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["bookworm", "a", "deb12-i386", "x_y+z.1", "0"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let root = std::env::temp_dir().join(format!("demotic-links-{}", std::process::id()));
+        fs::create_dir_all(root.join("usr/bin")).expect("made");
+        let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, root.join(at)).expect("made");
+        link("usr/bin", "bin");
+        link("/etc/alternatives/sh", "usr/bin/sh");
+        link("../../../../x", "usr/bin/up");
+        link("loop", "loop");
+        assert_eq!(inside(&root, "/bin/sh"), Some(root.join("etc/alternatives/sh")));
+        assert_eq!(inside(&root, "/bin/up"), Some(root.join("x")));
+        assert_eq!(inside(&root, "/loop"), None);
+        fs::remove_dir_all(root).expect("ours");
+    }
+}

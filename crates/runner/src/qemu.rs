@@ -1,0 +1,195 @@
+//! Demotic by a name of qemu-user: the options and variables of [`demotic_options::qemu`] become Demotic's.
+
+use crate::flags::{Request, Setting};
+use demotic_linux::process::Features;
+use demotic_options::qemu::{Effect, OPTIONS, Option as Word, by_variable, find, model};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// The version of QEMU whose options these are, for scripts that ask.
+const LIKE: &str = "7.2.0";
+
+/// Parses the arguments without `argv[0]`; `name` is the word after `qemu-`.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn parse(name: &str, args: Vec<OsString>) -> Result<Request, String> {
+    let (mut settings, mut args) = (Vec::new(), args.into_iter());
+    while let Some(arg) = args.next() {
+        if !arg.as_bytes().starts_with(b"-") {
+            let mut command = vec![arg];
+            command.extend(args);
+            return Ok(Request::Run(settings, command));
+        }
+        let text = arg.to_string_lossy();
+        if text == "-" || text == "--" {
+            break;
+        }
+        let Some(option) = find(&text) else { return Err(format!("{text}: no such option (see -h)")) };
+        match option.effect {
+            Effect::Help => return Ok(Request::Print(help(name))),
+            Effect::Version => return Ok(Request::Print(version(name))),
+            _ => {}
+        }
+        let value = match option.value {
+            Some(value) => Some(args.next().ok_or_else(|| format!("{text} needs a value: {value}"))?),
+            None => None,
+        };
+        settings.extend(meaning(option, &text, value)?);
+    }
+    let command: Vec<OsString> = args.collect();
+    if command.is_empty() { Err("no program to run (see -h)".to_owned()) } else { Ok(Request::Run(settings, command)) }
+}
+
+/// Settings by variables `QEMU_<NAME>`.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Setting>, String> {
+    let mut settings = Vec::new();
+    for (name, value) in variables {
+        let Some(option) = name.to_str().and_then(by_variable) else { continue };
+        if option.effect != Effect::Version {
+            settings.extend(meaning(option, option.variable, option.value.map(|_| value))?);
+        }
+    }
+    Ok(settings)
+}
+
+/// What an option comes to. `from`: what it was called.
+fn meaning(option: &Word, from: &str, value: Option<OsString>) -> Result<Vec<Setting>, String> {
+    let named = |name: &str, value: Option<OsString>| {
+        Setting::named(from.to_owned(), name, value).ok_or_else(|| format!("{from}: there is no --{name} here"))
+    };
+    let text = || value.as_deref().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(match option.effect {
+        Effect::Same(name) => vec![named(name, value)?],
+        Effect::Each(name) => {
+            let list = value.unwrap_or_default();
+            let words = list.as_bytes().split(|&b| b == b',').filter(|w| !w.is_empty());
+            words.map(|w| named(name, Some(OsString::from_vec(w.to_vec())))).collect::<Result<_, _>>()?
+        }
+        Effect::Cpu => {
+            let text = text();
+            if matches!(text.as_str(), "?" | "help") {
+                return Err(
+                    "processors are named as QEMU names them; the manual lists what stands for which".to_owned()
+                );
+            }
+            let known = |feature: &str| Features::ALL.iter().any(|f| f.name == feature);
+            let model = model(&text, known).map_err(|e| format!("{from}: {e}"))?;
+            vec![named("cpu", Some(model.into()))?]
+        }
+        Effect::Log => {
+            let mut settings = Vec::new();
+            for item in text().split(',').filter(|i| !i.is_empty()) {
+                match item {
+                    "strace" => settings.push(named("strace", None)?),
+                    "unimp" => settings.push(named("log", None)?),
+                    other => note(&format!("{from} {other}: nothing here to be logged")),
+                }
+            }
+            settings
+        }
+        Effect::Nothing => {
+            if option.name == "D" {
+                note(&format!("{from}: what is printed goes to standard error"));
+            }
+            Vec::new()
+        }
+        Effect::Pages if text().parse() == Ok(4096) => Vec::new(),
+        Effect::Pages => return Err(format!("{from}: pages of x86 programs have 4096 bytes")),
+        Effect::Refused(why) => return Err(format!("{from}: {why}")),
+        Effect::Help | Effect::Version => Vec::new(),
+    })
+}
+
+fn note(text: &str) {
+    demotic_host::log::line(format_args!("demotic: {text}"));
+}
+
+fn version(name: &str) -> String {
+    format!("qemu-{name} version {LIKE} (Demotic {})\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn help(name: &str) -> String {
+    let mut text = format!(
+        "usage: qemu-{name} [options] program [arguments...]\nThis is Demotic with the options of qemu-user.\n\n"
+    );
+    for option in OPTIONS {
+        let value = option.value.map_or(String::new(), |v| format!(" {v}"));
+        text.push_str(&format!("-{:<24} {:<20} {}\n", format!("{}{value}", option.name), option.variable, option.what));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Change, Flags};
+
+    fn run(args: &[&str]) -> Result<(Flags, Vec<OsString>), String> {
+        match parse("x86_64", args.iter().map(OsString::from).collect())? {
+            Request::Run(settings, command) => {
+                let mut flags = Flags::default();
+                settings.iter().try_for_each(|s| flags.apply(s))?;
+                Ok((flags, command))
+            }
+            Request::Print(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn command_lines() {
+        let args = [
+            "-E",
+            "A=1,B=2",
+            "-U",
+            "C,D",
+            "-0",
+            "me",
+            "-r",
+            "5.4.0",
+            "--strace",
+            "-cpu",
+            "qemu64,-aes",
+            "-s",
+            "1048576",
+        ];
+        let (flags, command) =
+            run(&[&args[..], &["-p", "4096", "-B", "0x1000", "prog", "-L", "x"]].concat()).expect("right");
+        let set = |t: &str| Change::Set(t.into());
+        assert_eq!(flags.env, [set("A=1"), set("B=2"), Change::Unset("C".into()), Change::Unset("D".into())]);
+        assert_eq!((flags.options.argv0, flags.options.uname), (Some("me".into()), Some("5.4.0".to_owned())));
+        assert!(flags.options.strace && !flags.options.cpu.has(Features::AES) && flags.stack == Some(1 << 20));
+        assert_eq!(command, ["prog", "-L", "x"]);
+        assert_eq!(run(&["-d", "strace,unimp", "--", "-prog"]).expect("right").1, ["-prog"]);
+        for (args, part) in [
+            (&["-g", "1234", "x"][..], "gdb"),
+            (&["-p", "65536", "x"], "4096"),
+            (&["-nonsense", "x"], "no such option"),
+            (&["-E"], "needs a value"),
+            (&["-cpu", "cortex-a72", "x"], "cortex-a72"),
+            (&[], "no program"),
+            (&["-version"], "qemu-x86_64 version 7.2.0 (Demotic"),
+            (&["-h"], "QEMU_LD_PREFIX"),
+        ] {
+            let fault = run(args).expect_err(part);
+            assert!(fault.contains(part), "{args:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        let of = |name: &str, value: &str| {
+            let mut flags = Flags::default();
+            from_environment([(name.into(), value.into())])?.iter().try_for_each(|s| flags.apply(s))?;
+            Ok::<Flags, String>(flags)
+        };
+        assert!(of("QEMU_STRACE", "").expect("right").options.strace);
+        assert_eq!(of("QEMU_SET_ENV", "A=1,B=2").expect("right").env.len(), 2);
+        assert_eq!(of("QEMU_UNAME", "3.2.0").expect("right").options.uname.as_deref(), Some("3.2.0"));
+        assert!(of("QEMU_GDB", "1").is_err());
+        assert!(of("QEMU_AUDIO_DRV", "none").expect("not ours").env.is_empty());
+    }
+}
