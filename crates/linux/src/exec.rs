@@ -166,6 +166,22 @@ static OWN_PATH: OnceLock<CString> = OnceLock::new();
 /// Where guests rarely look: programs that close everything stop at the limit of descriptors, and this survives most.
 const OWN_FD_FROM: i32 = 900;
 
+/// Duplicates a descriptor of Demotic's own to where guests rarely look: high, as far as the limit of descriptors lets it.
+pub fn duplicate_high(fd: i32, close_on_exec: bool) -> Option<i32> {
+    let command = if close_on_exec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    // SAFETY: plain calls with a structure of ours.
+    unsafe {
+        let new = libc::fcntl(fd, command, OWN_FD_FROM);
+        if new >= 0 {
+            return Some(new);
+        }
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        let below = [limit.rlim_cur.min(OWN_FD_FROM as _).saturating_sub(16) as i32, 3];
+        below.into_iter().map(|from| libc::fcntl(fd, command, from)).find(|&new| new >= 0)
+    }
+}
+
 /// Opens Demotic's own binary for later re-executions; to be called once at start-up.
 pub fn remember_own_binary() {
     if let Ok(path) = std::fs::read_link("/proc/self/exe") {
@@ -179,24 +195,23 @@ pub fn remember_own_binary() {
         if fd < 0 {
             return;
         }
-        let high = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM);
-        if high >= 0 {
-            libc::close(fd);
-            OWN_BINARY.store(high, Ordering::Relaxed);
-        } else {
-            OWN_BINARY.store(fd, Ordering::Relaxed);
+        match duplicate_high(fd, true) {
+            Some(high) => {
+                libc::close(fd);
+                OWN_BINARY.store(high, Ordering::Relaxed);
+            }
+            None => OWN_BINARY.store(fd, Ordering::Relaxed),
         }
     }
 }
 
 /// Takes a descriptor of Demotic's own binary over from the process before, in a chroot without /proc.
 pub fn adopt_own_binary(fd: i32) {
-    // SAFETY: the descriptor was handed on for this.
-    unsafe {
-        let own = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM);
-        libc::close(fd);
+    if let Some(own) = duplicate_high(fd, true) {
         OWN_BINARY.store(own, Ordering::Relaxed);
     }
+    // SAFETY: the descriptor was handed on for this.
+    unsafe { libc::close(fd) };
 }
 
 /// A descriptor of Demotic's own binary for the next process, if that will not find it in /proc.
@@ -205,8 +220,7 @@ fn own_for_next() -> Option<i32> {
     if fd < 0 || own_path().is_some() || std::fs::metadata("/proc/self/exe").is_ok() {
         return None;
     }
-    // SAFETY: duplicating our own descriptor, without close-on-exec.
-    Some(unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) }).filter(|&fd| fd >= 0)
+    duplicate_high(fd, false)
 }
 
 /// The kinds of programs that the kernel starts by Demotic, as far as this process knows: a bit for i386 and one for x86-64.
@@ -258,9 +272,8 @@ pub fn own_metadata() -> Option<std::fs::Metadata> {
 /// Makes room when the guest wants to give `fd` a meaning of its own (dup2(2)): Demotic's binary moves to another one.
 pub fn vacate_fd(fd: i32) {
     if is_own_fd(fd) {
-        // SAFETY: the descriptor is ours; the old one is closed by the guest's call.
-        let other = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OWN_FD_FROM) };
-        OWN_BINARY.store(other, Ordering::Relaxed);
+        // The old one is closed by the guest's call.
+        OWN_BINARY.store(duplicate_high(fd, true).unwrap_or(-1), Ordering::Relaxed);
     }
 }
 
@@ -453,11 +466,9 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         }
         Errno::last()
     } else {
-        // SAFETY: duplicating our own descriptor, without close-on-exec; Demotic closes it after loading.
-        let duplicate =
-            |from: i32| Some(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, from) }).filter(|&fd| fd >= 0);
-        // The file itself is handed on: its name may lead elsewhere by then, or nowhere (/proc/self/fd of what is closed).
-        let kept = duplicate(OWN_FD_FROM).or_else(|| duplicate(3));
+        // The file itself is handed on, without close-on-exec; Demotic closes it after loading. Its name may lead elsewhere by then, or
+        // nowhere (/proc/self/fd of what is closed).
+        let kept = duplicate_high(file.as_raw_fd(), false);
         let short = by_fd && kept.is_none();
         let name = match by_fd {
             // What the kernel calls it (do_open_execat): AT_EXECFN of fexecve.
@@ -473,11 +484,11 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         }
         words.extend(CString::new(INTERNAL));
         // The next program gets the descriptor of the guest root: the path may be out of its reach.
-        let root = task.process.root.handle().and_then(|(fd, path)| {
-            // SAFETY: duplicating our own descriptor, without close-on-exec.
-            let fd = unsafe { libc::fcntl(fd, libc::F_DUPFD, OWN_FD_FROM) };
-            (fd >= 0).then(|| (fd, path.as_os_str().as_bytes().to_vec()))
-        });
+        let root = task
+            .process
+            .root
+            .handle()
+            .and_then(|(fd, path)| Some((duplicate_high(fd, false)?, path.as_os_str().as_bytes().to_vec())));
         let short = short || (root.is_none() && task.process.root.is_active());
         let own = own_for_next();
         words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0), own)));

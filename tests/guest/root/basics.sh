@@ -34,6 +34,7 @@ for i in 1 2 3; do (exit $i) || echo "status $?"; done
 trap 'echo caught' USR1; kill -USR1 $$
 printf '#!/bin/sh\necho "script $0 $*"\n' > script && chmod +x script && ./script one two
 bash -c 'kill -TERM $$' || echo "killed $?"
+(ulimit -n 40; /bin/echo few; sh -c 'exec 3< /etc/passwd; read line <&3; echo "$line"; /bin/true && echo fine')
 awk 'BEGIN { for (i = 0; i < 5; i++) s += sqrt(i); print s }'
 sed -n 's/^root:\([^:]*\).*/\1/p' /etc/passwd
 grep -c root /etc/passwd

@@ -45,8 +45,6 @@ pub enum Found {
 
 /// Most symbolic links in one path (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
-/// Where the descriptor is, as that of Demotic's own file.
-const FD_FROM: i32 = 900;
 
 const RESOLVE_BENEATH: u64 = 8;
 const RESOLVE_IN_ROOT: u64 = 16;
@@ -199,12 +197,8 @@ impl Root {
     /// Makes room when the guest wants to give `fd` a meaning of its own.
     pub fn vacate(&self, fd: i32) {
         if self.is_fd(fd) {
-            let duplicate = |from: i32| {
-                let args = [fd as usize, libc::F_DUPFD_CLOEXEC as usize, from as usize, 0, 0, 0];
-                host(crate::syscall::kernel::FCNTL, args)
-            };
-            if let Ok(other) = duplicate(FD_FROM).or_else(|_| duplicate(3)) {
-                self.fd.store(other as i32, Ordering::Relaxed);
+            if let Some(other) = crate::exec::duplicate_high(fd, true) {
+                self.fd.store(other, Ordering::Relaxed);
             }
         }
     }

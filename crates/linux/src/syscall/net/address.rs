@@ -79,9 +79,9 @@ pub fn to_guest(task: &Task, buffer: &mut [u8; MAX_ADDRESS], len: i32) -> i32 {
 
 /// The rest of `/proc/self/fd/N/...`, which is how long paths are bound.
 fn by_descriptor(path: &[u8]) -> Option<&[u8]> {
-    let rest = path.strip_prefix(b"/proc/self/fd/9")?;
+    let rest = path.strip_prefix(b"/proc/self/fd/")?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    rest.get(digits..).filter(|rest| rest.first() == Some(&b'/'))
+    rest.get(digits..).filter(|rest| digits > 0 && rest.first() == Some(&b'/'))
 }
 
 #[cfg(test)]
