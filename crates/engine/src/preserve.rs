@@ -175,9 +175,7 @@ impl Store {
         let offset_of = maker.index();
         let calls: FxHashMap<usize, usize> = placed
             .iter()
-            .flat_map(|(meta, _)| {
-                meta.blocks().map(|b| (meta.host + b.entry as usize, meta.host + b.call as usize))
-            })
+            .flat_map(|(meta, _)| meta.blocks().map(|b| (meta.host + b.entry as usize, meta.host + b.call as usize)))
             .collect();
         for (meta, group) in &placed {
             for edge in meta.edges() {
