@@ -1,6 +1,7 @@
 //! What the analyses ask of every operation, as one table of bits: most operations are of interest to few of them.
 
-use demotic_ir::ops::{Effects, Op};
+use demotic_ir::ops::{Effects, Op, TyRule};
+use demotic_ir::ty::Ty;
 
 /// No effects at all.
 pub const PURE: u16 = 1;
@@ -17,6 +18,9 @@ pub const SHIFT: u16 = 32;
 /// Reads or writes one of the slots behind the registers, by number: not a property of an operation, but of what a block has seen.
 pub const FAR_SLOT: u16 = 64;
 
+/// Computes flags, or reads them as a value.
+pub const FLAG_VALUE: u16 = 128;
+
 const TABLE: [u16; Op::TABLE.len()] = {
     let mut t = [0; Op::TABLE.len()];
     let mut i = 0;
@@ -27,6 +31,9 @@ const TABLE: [u16; Op::TABLE.len()] = {
         }
         if effects.may_fault() {
             t[i] |= SHOWS;
+        }
+        if Op::ALL[i].takes_flags() || matches!(Op::TABLE[i].result, TyRule::Is(Ty::Fl)) {
+            t[i] |= FLAG_VALUE;
         }
         i += 1;
     }

@@ -148,6 +148,9 @@ pub struct Compiled {
     pub terms: Vec<TermSite>,
     /// References to the runtime.
     pub relocs: Vec<Reloc>,
+    /// Whether the code is only right as long as nobody else sees the guest's memory ([`target::Order::Single`]) on a host where the rest of the code
+    /// does not depend on that.
+    pub alone: bool,
 }
 
 /// Why a unit was not emitted; the interpreter runs it instead.

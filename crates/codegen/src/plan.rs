@@ -30,6 +30,8 @@ pub struct Plan {
     pub flags_read: Vec<u32>,
     /// Index of the first operation that writes the value to a slot, whole; [`NEVER`] when none does.
     pub first_set: Vec<u16>,
+    /// Operations that compute flags or read them as a value, in order.
+    pub flag_ops: Vec<u16>,
     /// [`class`] bits of all operations together.
     pub seen: u16,
 }
@@ -77,9 +79,13 @@ impl Plan {
         reset(&mut self.first_set, n, NEVER);
         let (last_use, uses, first_set) = (&mut self.last_use[..n], &mut self.uses[..n], &mut self.first_set[..n]);
         let mut seen = 0;
+        self.flag_ops.clear();
         for (i, inst) in block.insts.iter().enumerate() {
             let class = class::of(inst.op);
             seen |= class;
+            if class & class::FLAG_VALUE != 0 {
+                self.flag_ops.push(i as u16);
+            }
             for v in inst.operands() {
                 last_use[v.index()] = i as u16;
                 uses[v.index()] += 1;

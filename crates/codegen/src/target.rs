@@ -34,6 +34,8 @@ pub struct Features {
     pub flagm: bool,
     /// x86-64: AVX, with the operating system's support.
     pub avx: bool,
+    /// x86-64: AVX2, FMA and F16C besides.
+    pub avx2: bool,
     /// x86-64: BMI1, BMI2 and LZCNT.
     pub bmi: bool,
     /// x86-64: POPCNT.

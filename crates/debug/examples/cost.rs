@@ -19,12 +19,18 @@ fn main() {
         std::process::exit(126);
     };
     let only = std::env::args().nth(2);
+    // For profilers: fewer instructions, once.
+    let limit = std::env::args().nth(3).and_then(|n| n.parse().ok());
     let hosts: [(&str, Arch, &dyn Emitter, Precision); 2] =
         [("x86-64", Arch::X64, &X64, Precision::Kept), ("aarch64", Arch::Arm64, &Arm64, Precision::Exact)];
     for (name, arch, emitter, precision) in hosts.into_iter().filter(|h| only.as_deref().is_none_or(|o| o == h.0)) {
         let target = Target { arch, features: Features::default(), order: Order::Single };
         let request = Request { target, unaligned: false, fp_by_helper: false, nans: false, precision };
         // Other programs run as well: the quickest of some runs, stage by stage.
+        if let Some(limit) = limit {
+            println!("{}", cost::measure(&program, precision, Some((emitter, &request)), limit, true));
+            continue;
+        }
         let digest = cost::measure(&program, precision, Some((emitter, &request)), 2_000_000, true).digest;
         let mut best = cost::measure(&program, precision, Some((emitter, &request)), 2_000_000, false);
         best.digest = digest;

@@ -25,7 +25,12 @@ fn at<'a>(code: &'a [u8], pc: u64) -> impl FnMut(u64, &mut [u8]) -> usize + 'a {
 /// The optimised unit of a piece of code that stands alone: behind it everything is live.
 pub fn lifted(code: &[u8], pc: u64, mode: Mode) -> Unit {
     let mut fetch = at(code, pc);
-    let mut unit = unit::lift(pc, mode, &Limits::default(), &mut fetch);
+    let mut unit = unit::lift(
+        pc,
+        mode,
+        &Limits { features: demotic_x86::features::Features::MAX, ..Limits::default() },
+        &mut fetch,
+    );
     // What is not there is not part of it.
     let end = pc.wrapping_add(code.len() as u64);
     unit.blocks.retain(|b| (pc..end).contains(&b.pc));
@@ -54,7 +59,8 @@ pub fn stages_of(pc: u64, end: u64, mode: Mode, order: Order, fetch: Fetch) -> S
         }
     }
     let _ = write!(out, "{}", guest(&code[..have], pc, mode));
-    let mut unit = unit::lift(pc, mode, &Limits::default(), fetch);
+    let mut unit =
+        unit::lift(pc, mode, &Limits { features: demotic_x86::features::Features::MAX, ..Limits::default() }, fetch);
     let _ = write!(out, "; IR\n{unit}");
     let mut kept = unit.clone();
     passes::optimise_unit_with(&mut kept, Precision::Kept, &mut |pc| {

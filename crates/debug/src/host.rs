@@ -42,7 +42,7 @@ impl Host {
                 crc: true,
                 ..Features::default()
             },
-            Host::X64 => Features { avx: true, bmi: true, popcnt: true, ..Features::default() },
+            Host::X64 => Features { avx: true, avx2: true, bmi: true, popcnt: true, ..Features::default() },
         };
         Target { arch: if self == Host::X64 { Arch::X64 } else { Arch::Arm64 }, features, order }
     }

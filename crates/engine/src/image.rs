@@ -17,11 +17,11 @@
 
 use crate::GuestSpace;
 use crate::cache::PAGE;
-use crate::store::{BlockMeta, Key, Meta, TermMeta};
+use crate::meta::{self, Meta, Variant};
+use crate::store::Key;
 use demotic_codegen::target::{Order, Target};
-use demotic_codegen::{EdgeKind, EdgeSite, Precision, Request, Runtime};
+use demotic_codegen::{Precision, Request, Runtime};
 use demotic_host::map::Room;
-use demotic_ir::block::{Service, Term, Val};
 use demotic_ir::state::Mode;
 use demotic_x86::features::Features;
 use demotic_x86::unit::Limits;
@@ -42,7 +42,7 @@ pub trait Shelf: Send + Sync {
     fn save(&self, variant: u64, image: &[u8]);
 }
 
-const MAGIC: [u8; 8] = *b"dmtcimg1";
+const MAGIC: [u8; 8] = *b"dmtcimg2";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -160,6 +160,7 @@ pub(crate) struct Image {
     /// Units dropped one by one.
     dropped: FxHashSet<u32>,
     metas: FxHashMap<u32, Arc<Meta>>,
+    variants: Vec<Arc<Variant>>,
     /// What requests of its units say besides what their records do.
     target: Target,
 }
@@ -223,6 +224,7 @@ impl Image {
             groups: all,
             dropped: FxHashSet::default(),
             metas: FxHashMap::default(),
+            variants: Vec::new(),
             target,
         })
     }
@@ -304,7 +306,7 @@ impl Image {
         let row = *self.unit_rows().get(n as usize)?;
         let record = self.bytes[self.records.clone()].get(row.record.get() as usize..)?;
         let host = start + row.at.get() as usize;
-        let meta = Arc::new(decode(record, host, row.len.get(), self.target)?);
+        let meta = Arc::new(decode(record, host, row.len.get(), self.target, &mut self.variants)?);
         self.metas.insert(n, meta.clone());
         Some(meta)
     }
@@ -381,7 +383,7 @@ impl Maker {
         }
         let n = self.units.len() as u32;
         let at = meta.host - start;
-        for block in &meta.blocks {
+        for block in meta.blocks() {
             let key = meta.key(block.pc);
             let offset = at + block.entry as usize;
             if enter(key, start + offset) {
@@ -472,10 +474,11 @@ const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision
 
 /// Writes what is kept of a unit. `None` (with a part of it written) for what images do not have.
 fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
-    if meta.given.is_some() || meta.is_checked() {
+    let Variant { mode, request, limits, alone, given } = &*meta.variant;
+    // What is right for one thread only would have to be found again when there are more.
+    if *alone || given.is_some() || meta.is_checked() {
         return None;
     }
-    let request = &meta.request;
     let precision = PRECISIONS.iter().position(|p| *p == request.precision)? as u8;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     let flags = flag(request.unaligned, bit::UNALIGNED)
@@ -487,123 +490,29 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
         Some(())
     };
-    word(usize::from(meta.mode as u8) | usize::from(flags) << 8)?;
+    word(usize::from(*mode as u8) | usize::from(flags) << 8)?;
     word(meta.pre_entries as usize)?;
-    word(meta.limits.blocks)?;
-    word(meta.limits.instructions)?;
-    word(meta.limits.reach as usize)?;
-    word(usize::try_from(meta.limits.features.bits()).ok()?)?;
-    word(meta.blocks.len())?;
-    word(meta.edges.len())?;
-    word(meta.terms.len())?;
-    word(meta.source.len())?;
-    for b in &meta.blocks {
-        out.extend_from_slice(&b.pc.to_le_bytes());
-        out.extend_from_slice(&b.entry.to_le_bytes());
-        out.extend_from_slice(&b.call.to_le_bytes());
-        out.extend_from_slice(&b.bytes.to_le_bytes());
-        out.extend_from_slice(&b.len.to_le_bytes());
-        out.push(b.flags);
-    }
-    for e in &meta.edges {
-        out.extend_from_slice(&e.at.to_le_bytes());
-        out.push(u8::from(e.kind == EdgeKind::Call));
-        out.extend_from_slice(&e.pc.to_le_bytes());
-    }
-    for t in &meta.terms {
-        let (tag, a, b): (u8, u64, u64) = match t.term {
-            Term::Syscall { next } => (0, next, 0),
-            Term::Sysenter { next } => (1, next, 0),
-            Term::Interrupt { vector, next } => (2, next, u64::from(vector)),
-            Term::Fault { vector, code, pc } => (3, pc, u64::from(vector) | u64::from(code) << 32),
-            Term::FetchFault { pc, addr } => (4, pc, addr),
-            Term::Unimplemented { pc } => (5, pc, 0),
-            Term::Service { what, args: [x, y], next } => {
-                (6, next, what as u64 | u64::from(x.0) << 16 | u64::from(y.0) << 32)
-            }
-            _ => return None,
-        };
-        out.extend_from_slice(&t.after.to_le_bytes());
-        out.extend_from_slice(&t.at.to_le_bytes());
-        out.push(tag);
-        out.extend_from_slice(&a.to_le_bytes());
-        out.extend_from_slice(&b.to_le_bytes());
-    }
-    out.extend_from_slice(&meta.source);
+    word(limits.blocks)?;
+    word(limits.instructions)?;
+    word(limits.reach as usize)?;
+    word(usize::try_from(limits.features.bits()).ok()?)?;
+    word(meta.table.len())?;
+    out.extend_from_slice(&meta.table);
     Some(())
 }
 
-/// Takes numbers off the beginning of a record.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-    fn u8(&mut self) -> Option<u8> {
-        self.take::<1>().map(|b| b[0])
-    }
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_le_bytes)
-    }
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-}
-
-fn decode(record: &[u8], host: usize, len: u32, target: Target) -> Option<Meta> {
-    let mut r = Reader(record);
-    let first = r.u32()?;
+/// Reads such a record.
+fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut Vec<Arc<Variant>>) -> Option<Meta> {
+    let (words, rest) = <[U32; 7]>::ref_from_prefix(record).ok()?;
+    let [first, pre_entries, blocks, instructions, reach, features, table] = words.map(U32::get);
     let (mode, flags) = (mode_of(first as u8)?, (first >> 8) as u8);
-    let pre_entries = r.u32()?;
     let limits = Limits {
-        blocks: r.u32()? as usize,
-        instructions: r.u32()? as usize,
-        reach: u64::from(r.u32()?),
+        blocks: blocks as usize,
+        instructions: instructions as usize,
+        reach: u64::from(reach),
         end_at_stores: false,
-        features: Features::from_bits(u64::from(r.u32()?)),
+        features: Features::from_bits(u64::from(features)),
     };
-    let (blocks, edges, terms, source) = (r.u32()?, r.u32()?, r.u32()?, r.u32()? as usize);
-    let block = |r: &mut Reader| {
-        Some(BlockMeta {
-            pc: r.u64()?,
-            entry: r.u32()?,
-            call: r.u32()?,
-            bytes: r.u16()?,
-            len: r.u16()?,
-            flags: r.u8()?,
-        })
-    };
-    let blocks: Option<Box<[BlockMeta]>> = (0..blocks).map(|_| block(&mut r)).collect();
-    let edge = |r: &mut Reader| {
-        let at = r.u32()?;
-        let kind = if r.u8()? == 1 { EdgeKind::Call } else { EdgeKind::Jump };
-        Some(EdgeSite { at, kind, pc: r.u64()? })
-    };
-    let edges: Option<Box<[EdgeSite]>> = (0..edges).map(|_| edge(&mut r)).collect();
-    let term = |r: &mut Reader| {
-        let (after, at, tag, a, b) = (r.u32()?, r.u64()?, r.u8()?, r.u64()?, r.u64()?);
-        let term = match tag {
-            0 => Term::Syscall { next: a },
-            1 => Term::Sysenter { next: a },
-            2 => Term::Interrupt { vector: b as u8, next: a },
-            3 => Term::Fault { vector: b as u8, code: (b >> 32) as u32, pc: a },
-            4 => Term::FetchFault { pc: a, addr: b },
-            5 => Term::Unimplemented { pc: a },
-            6 => {
-                let what = Service::ALL.get(usize::from(b as u8))?.0;
-                Term::Service { what, args: [Val((b >> 16) as u16), Val((b >> 32) as u16)], next: a }
-            }
-            _ => return None,
-        };
-        Some(TermMeta { after, term, at })
-    };
-    let terms: Option<Box<[TermMeta]>> = (0..terms).map(|_| term(&mut r)).collect();
     let order = if flags & bit::TSO != 0 { Order::Tso } else { Order::Single };
     let request = Request {
         target: Target { order, ..target },
@@ -612,7 +521,6 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target) -> Option<Meta> 
         nans: flags & bit::NANS != 0,
         precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION))?,
     };
-    let source = r.0.get(..source)?.into();
-    let (blocks, edges, terms) = (blocks?, edges?, terms?);
-    Some(Meta { host, pre_entries, len, mode, request, blocks, edges, terms, source, limits, given: None })
+    let variant = meta::shared(variants, Variant { mode, request, limits, alone: false, given: None });
+    Some(Meta { host, pre_entries, len, variant, table: rest.get(..table as usize)?.into() })
 }

@@ -330,9 +330,9 @@ impl Jit {
         }
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
-        let place = store.emitter.locate(&unit, &meta.request, offset)?;
+        let place = store.emitter.locate(&unit, &meta.variant.request, offset)?;
         let (place, redo, pending) = self.resolve(place);
-        self.store_state(store, state, meta.mode);
+        self.store_state(store, state, meta.variant.mode);
         let block = &unit.blocks[place.block as usize];
         if bailed && !redo.is_empty() {
             store.invalid_operation(&meta);

@@ -9,6 +9,7 @@
 
 mod cache;
 mod checked;
+mod entries;
 pub mod exit;
 mod given;
 mod hosts;
@@ -16,6 +17,7 @@ mod image;
 mod interrupt;
 mod jit;
 mod memory;
+mod meta;
 mod pages;
 mod preserve;
 mod service;
@@ -248,10 +250,12 @@ impl Engine {
             }
             target.order = Order::Tso;
         }
-        // x86-64 hosts have that order anyway.
+        // x86-64 hosts have that order anyway, but for locked operations.
         if flushes {
             store.flush();
             self.restore();
+        } else {
+            store.drop_alone();
         }
     }
 

@@ -23,7 +23,7 @@ impl Store {
         for meta in self.units() {
             let unit = meta.unit();
             let offsets = (0..meta.len).step_by(4);
-            let known = offsets.filter(|at| self.emitter.locate(&unit, &meta.request, *at).is_some());
+            let known = offsets.filter(|at| self.emitter.locate(&unit, &meta.variant.request, *at).is_some());
             all.extend(known.map(|at| meta.host + at as usize));
         }
         all

@@ -16,16 +16,17 @@
 //! Lock order: the store's, the runtime's, the target's; code memory has its own inside.
 
 use crate::cache::PAGE;
+use crate::entries::{Entries, Links};
 use crate::image::Image;
+use crate::meta::{self, BlockMeta, Meta, Table, TermMeta, Variant, pack, unpack};
 use crate::{checked, hosts};
 use demotic_codegen::target::Target;
 use demotic_codegen::{Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
 use demotic_host::code::{Code, Mapping};
 use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
-use demotic_x86::unit::{self, Limits};
+use demotic_x86::unit::Limits;
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -67,121 +68,6 @@ impl Drop for RegionCode {
     }
 }
 
-/// A block of a placed unit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockMeta {
-    pub pc: u64,
-    /// Offset of its entry in the unit's code.
-    pub entry: u32,
-    /// Offset of where calls come in; the entry where that is the same.
-    pub call: u32,
-    /// Guest bytes of it that were looked at.
-    pub bytes: u16,
-    /// Its length in guest bytes.
-    pub len: u16,
-    /// Flags that may be read behind it and what is known of readers, packed by [`pack`].
-    pub flags: u8,
-}
-
-/// A terminal for the engine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TermMeta {
-    pub after: u32,
-    pub term: Term,
-    /// Guest address of the block's last instruction.
-    pub at: u64,
-}
-
-/// What is known of a placed unit.
-#[derive(Debug)]
-pub(crate) struct Meta {
-    /// Host address of its code.
-    pub host: usize,
-    /// See [`Compiled::pre_entries`].
-    pub pre_entries: u32,
-    pub len: u32,
-    pub mode: Mode,
-    pub request: Request,
-    pub blocks: Box<[BlockMeta]>,
-    pub edges: Box<[demotic_codegen::EdgeSite]>,
-    pub terms: Box<[TermMeta]>,
-    pub source: Box<[u8]>,
-    pub limits: Limits,
-    /// The unit itself where it was not made from guest bytes.
-    pub given: Option<Box<Unit>>,
-}
-
-impl Meta {
-    /// The unit as it was emitted, made again.
-    pub fn unit(&self) -> Unit {
-        if let Some(unit) = &self.given {
-            return (**unit).clone();
-        }
-        let mut fetch = |at: u64, buf: &mut [u8]| {
-            let mut from = 0;
-            for b in &self.blocks {
-                let skip = at.wrapping_sub(b.pc);
-                if skip < u64::from(b.bytes) {
-                    let bytes = &self.source[from + skip as usize..from + usize::from(b.bytes)];
-                    let n = bytes.len().min(buf.len());
-                    buf[..n].copy_from_slice(&bytes[..n]);
-                    return n;
-                }
-                from += usize::from(b.bytes);
-            }
-            0
-        };
-        if self.is_checked() {
-            let mut unit = unit::lift(self.blocks[0].pc, self.mode, &self.limits, &mut fetch);
-            let len = usize::from(self.blocks.last().map_or(0, |b| b.len));
-            checked::guard(&mut unit, &self.source[..len.min(self.source.len())]);
-            unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
-            return unit;
-        }
-        let mut known = |pc| self.blocks.iter().all(|b| b.pc != pc);
-        let mut unit = unit::lift_beside(self.blocks[0].pc, self.mode, &self.limits, &mut fetch, &mut known);
-        for (block, meta) in unit.blocks.iter_mut().zip(&self.blocks) {
-            (block.live_out, block.landing, block.reads) = unpack(meta.flags);
-        }
-        demotic_ir::passes::Optimiser::default().again(&mut unit, self.request.precision);
-        unit
-    }
-
-    /// The guest bytes that it was made from, block by block, with their addresses.
-    pub fn sources(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let mut rest = &*self.source;
-        self.blocks.iter().map(move |b| {
-            let (own, others) = rest.split_at(usize::from(b.bytes).min(rest.len()));
-            rest = others;
-            (b.pc, own)
-        })
-    }
-
-    /// Whether this is a unit of [`checked`].
-    pub fn is_checked(&self) -> bool {
-        self.limits.end_at_stores
-    }
-
-    /// Bytes of memory besides the code.
-    fn size(&self) -> usize {
-        size_of::<Meta>()
-            + size_of_val(&*self.blocks)
-            + size_of_val(&*self.edges)
-            + size_of_val(&*self.terms)
-            + self.source.len()
-    }
-}
-
-/// EFLAGS arithmetic bits, [`demotic_ir::block::Block::landing`] and [`demotic_ir::block::Block::reads`] in one byte: OF takes the place of bit 1, the others
-/// those of bits 3 and 5.
-fn pack(flags: u32, landing: bool, reads: bool) -> u8 {
-    flags as u8 | (flags >> 10 & 2) as u8 | u8::from(landing) << 3 | u8::from(reads) << 5
-}
-
-fn unpack(packed: u8) -> (u32, bool, bool) {
-    (u32::from(packed & !0x2a) | u32::from(packed & 2) << 10, packed & 8 != 0, packed & 0x20 != 0)
-}
-
 /// A region and what is in it.
 #[derive(Debug)]
 pub(crate) struct Region {
@@ -195,13 +81,17 @@ pub(crate) struct Region {
     pub kept: usize,
     /// Their addresses alone, for the search.
     hosts: Vec<usize>,
-    /// Host addresses of entries.
-    pub entries: FxHashMap<Key, usize>,
+    /// How they were made.
+    variants: Vec<Arc<Variant>>,
+    /// Buffers.
+    table: Table,
+    source: Vec<u8>,
+    /// Of the units' blocks.
+    pub entries: Entries,
     /// Units with code on a guest page, by index.
     pub pages: FxHashMap<u64, Vec<u32>>,
-    /// Linked edges by the entry they lead to, not those inside the image. Both are offsets in the region, which is smaller than 2^31 bytes; those of
-    /// branches have the kind in the lowest bit.
-    incoming: FxHashMap<u32, SmallVec<[u32; 2]>>,
+    /// Linked edges, not those inside the image.
+    incoming: Links,
 }
 
 #[derive(Debug, Default)]
@@ -349,9 +239,12 @@ impl Store {
             units: Vec::new(),
             kept: 0,
             hosts: Vec::new(),
-            entries: FxHashMap::default(),
+            variants: Vec::new(),
+            table: Table::default(),
+            source: Vec::new(),
+            entries: Entries::default(),
             pages: FxHashMap::default(),
-            incoming: FxHashMap::default(),
+            incoming: Links::default(),
         })
     }
 
@@ -438,7 +331,8 @@ impl Store {
         let Some(region) = inner.regions.last_mut() else { return false };
         region.place(self.emitter, unit, compiled, request, Limits::default(), &[], &mut |_, _| 0);
         if let Some(meta) = region.units.last_mut().and_then(|(m, _)| Arc::get_mut(m)) {
-            meta.given = Some(Box::new(unit.clone()));
+            let given = Some(Box::new(unit.clone()));
+            meta.variant = Arc::new(Variant { given, ..(*meta.variant).clone() });
         }
         true
     }
@@ -453,9 +347,8 @@ impl Store {
     pub fn edge(&self, after: usize) -> Option<(Key, usize, EdgeKind)> {
         let meta = self.meta(after - 1)?;
         let offset = (after - meta.host) as u32;
-        let n = meta.edges.partition_point(|e| e.at < offset);
-        let e = meta.edges.get(n.checked_sub(1)?)?;
-        if meta.is_checked() && meta.blocks[0].pc == e.pc {
+        let e = meta.edges().take_while(|e| e.at < offset).last()?;
+        if meta.is_checked() && meta.pc() == e.pc {
             for region in self.lock().regions.iter_mut() {
                 region.drop_unit_at(self.emitter, meta.host);
             }
@@ -468,8 +361,8 @@ impl Store {
         let meta = self.meta(after - 1)?;
         let offset = (after - meta.host) as u32;
         let b = match offset.checked_sub(meta.pre_entries).filter(|_| meta.pre_entries != 0) {
-            Some(past) => meta.blocks.get((past as usize / 4).checked_sub(1)?)?,
-            None => meta.blocks.iter().filter(|b| b.entry >= offset).min_by_key(|b| b.entry)?,
+            Some(past) => meta.blocks().nth((past as usize / 4).checked_sub(1)?)?,
+            None => meta.blocks().filter(|b| b.entry >= offset).min_by_key(|b| b.entry)?,
         };
         Some(meta.key(b.pc))
     }
@@ -477,26 +370,20 @@ impl Store {
     /// Whether the indirect branch whose way out was called before `after` leaves flags to be rebuilt.
     pub fn hands_on_flags(&self, after: usize) -> bool {
         hosts::UNSEEN == Precision::Relaxed
-            && self.meta(after - 1).is_some_and(|meta| meta.request.precision == Precision::Relaxed)
+            && self.meta(after - 1).is_some_and(|meta| meta.variant.request.precision == Precision::Relaxed)
     }
 
     /// Whether the block whose entry is at a host address may read flags that were set before it.
     pub fn reads_flags(&self, entry: usize) -> bool {
         let Some(meta) = self.meta(entry) else { return true };
         let offset = (entry - meta.host) as u32;
-        meta.blocks.iter().find(|b| b.entry == offset).is_none_or(|b| unpack(b.flags).2)
-    }
-
-    /// Where calls of the block with this entry come in.
-    pub fn call_entry(&self, entry: usize) -> Option<usize> {
-        self.lock().regions.last_mut()?.call_entry(entry)
+        meta.blocks().find(|b| b.entry == offset).is_none_or(|b| unpack(b.flags).2)
     }
 
     /// The terminal whose call ends before `after`.
     pub fn term(&self, after: usize) -> Option<TermMeta> {
         let meta = self.meta(after - 1)?;
-        let offset = (after - meta.host) as u32;
-        meta.terms.iter().find(|t| t.after == offset).copied()
+        meta.term((after - meta.host) as u32)
     }
 
     /// Lets the edge at `from` lead to the entry of `key`, when both are in the current region.
@@ -515,11 +402,16 @@ impl Store {
         }
     }
 
+    /// Where calls of the block with this entry come in.
+    pub fn call_entry(&self, entry: usize) -> Option<usize> {
+        self.lock().regions.last_mut()?.way_in(EdgeKind::Call, entry)
+    }
+
     /// Drops a unit and remembers that it has accesses that ordered instructions cannot do where they are.
     pub fn misaligned(&self, meta: &Meta) {
         let mut inner = self.lock();
         let Inner { regions, misaligned, .. } = &mut *inner;
-        misaligned.extend(meta.blocks.iter().map(|b| b.pc));
+        misaligned.extend(meta.blocks().map(|b| b.pc));
         for region in regions.iter_mut() {
             region.drop_unit_at(self.emitter, meta.host);
         }
@@ -529,10 +421,10 @@ impl Store {
     pub fn invalid_operation(&self, meta: &Meta) {
         let mut inner = self.lock();
         let Inner { regions, nans, .. } = &mut *inner;
-        let times = nans.entry(meta.blocks[0].pc).or_default();
+        let times = nans.entry(meta.pc()).or_default();
         *times += 1;
         if *times == MANY_NANS {
-            for b in &meta.blocks {
+            for b in meta.blocks() {
                 nans.insert(b.pc, MANY_NANS);
             }
             for region in regions.iter_mut() {
@@ -590,6 +482,19 @@ impl Store {
         }
     }
 
+    /// Drops what is only right as long as nobody else sees the guest's memory.
+    pub fn drop_alone(&self) {
+        let mut inner = self.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for region in &mut inner.regions {
+            for index in 0..region.units.len() {
+                if region.units[index].0.variant.alone {
+                    region.drop_unit(self.emitter, index);
+                }
+            }
+        }
+    }
+
     /// The translations that can be entered.
     pub fn units(&self) -> Vec<Arc<Meta>> {
         let inner = self.lock();
@@ -603,24 +508,16 @@ impl Store {
         for region in &inner.regions {
             for (meta, _) in region.units.iter().filter(|u| u.1) {
                 f.units += 1;
-                f.guest += meta.blocks.iter().map(|b| usize::from(b.len)).sum::<usize>();
+                f.guest += meta.blocks().map(|b| usize::from(b.len)).sum::<usize>();
                 f.code += meta.len as usize;
                 f.metadata += meta.size();
             }
             f.metadata += region.image.as_ref().map_or(0, Image::size);
-            f.metadata += region.entries.capacity() * (size_of::<(Key, usize)>() + 1);
-            f.metadata += region.incoming.capacity() * (size_of::<(u32, SmallVec<[u32; 2]>)>() + 1)
-                + region.incoming.values().filter(|v| v.spilled()).map(|v| v.capacity() * 4).sum::<usize>();
+            f.metadata += region.entries.size() + region.incoming.size();
             f.metadata += region.pages.capacity() * (size_of::<(u64, Vec<u32>)>() + 1)
                 + region.pages.values().map(|v| v.capacity() * 4).sum::<usize>();
         }
         f
-    }
-}
-
-impl Meta {
-    pub fn key(&self, pc: u64) -> Key {
-        Key { pc, mode: self.mode, fp_by_helper: self.request.fp_by_helper }
     }
 }
 
@@ -634,8 +531,7 @@ impl Region {
     /// The branch at host address `from` leads to the entry at `to` from now on.
     fn note_link(&mut self, from: usize, kind: EdgeKind, to: usize) {
         let start = self.code.code.start();
-        let link = ((from - start) as u32) << 1 | u32::from(kind == EdgeKind::Call);
-        self.incoming.entry((to - start) as u32).or_default().push(link);
+        self.incoming.insert((from - start) as u32, kind, (to - start) as u32);
     }
 
     /// What the unit at a host address is.
@@ -658,33 +554,28 @@ impl Region {
 
     /// Host address of the entry of a block.
     fn entry(&self, key: Key) -> Option<usize> {
-        let in_image = || Some(self.code.code.start() + self.image.as_ref()?.entry(key)?);
-        self.entries.get(&key).copied().or_else(in_image)
-    }
-
-    /// Where calls of the block with this entry come in.
-    fn call_entry(&mut self, entry: usize) -> Option<usize> {
-        let find = |meta: &Meta| {
-            let offset = (entry - meta.host) as u32;
-            Some(meta.host + meta.blocks.iter().find(|b| b.entry == offset)?.call as usize)
+        let offset = match self.entries.get(key) {
+            Some(offset) => offset as usize,
+            None => self.image.as_ref()?.entry(key)?,
         };
-        match self.unit_at(entry) {
-            Some((meta, _)) => find(meta),
-            None => find(&*self.meta_at(entry)?),
-        }
-    }
-
-    /// Where an edge of this kind leads that goes to an entry.
-    fn way_in(&mut self, kind: EdgeKind, entry: usize) -> Option<usize> {
-        match kind {
-            EdgeKind::Jump => Some(entry),
-            EdgeKind::Call => self.call_entry(entry),
-        }
+        Some(self.code.code.start() + offset)
     }
 
     /// Whether a block is translated, or may turn out to be.
     fn knows(&self, key: Key) -> bool {
-        self.entries.contains_key(&key) || self.image.as_ref().is_some_and(|i| i.has(key))
+        self.entries.contains(key) || self.image.as_ref().is_some_and(|i| i.has(key))
+    }
+
+    /// Where an edge of this kind comes in that leads to the block with this entry.
+    fn way_in(&mut self, kind: EdgeKind, entry: usize) -> Option<usize> {
+        if kind == EdgeKind::Jump || !hosts::CALLS_ELSEWHERE {
+            return Some(entry);
+        }
+        let find = |meta: &Meta| Some(meta.host + meta.call_entry((entry - meta.host) as u32)? as usize);
+        match self.unit_at(entry) {
+            Some((meta, _)) => find(meta),
+            None => find(&*self.meta_at(entry)?),
+        }
     }
 
     fn place(
@@ -721,9 +612,11 @@ impl Region {
         }
         self.code.code.write(offset, &compiled.code);
         self.used = (offset + compiled.code.len()).next_multiple_of(16);
-        let mut source = Vec::new();
-        let mut blocks = Vec::with_capacity(unit.blocks.len());
         let index = self.units.len() as u32;
+        let Region { table, source, .. } = self;
+        table.clear();
+        source.clear();
+        table.number(unit.blocks.len() as u64);
         for (n, (block, &entry)) in unit.blocks.iter().zip(&compiled.entries).enumerate() {
             let len = block.end.wrapping_sub(block.pc).min(2048) as usize;
             // Where an instruction could not be translated, its bytes count, too.
@@ -735,38 +628,37 @@ impl Region {
             source.resize(from + len + more, 0);
             let got = bytes(block.pc, &mut source[from..]);
             source.truncate(from + got);
-            blocks.push(BlockMeta {
+            table.block(&BlockMeta {
                 pc: block.pc,
                 entry,
-                call: compiled.calls.get(n).copied().unwrap_or(entry),
+                run_into: compiled.calls.get(n).is_some_and(|call| call + 4 != entry),
                 bytes: got as u16,
                 len: len as u16,
                 flags: pack(block.live_out, block.landing, block.reads),
             });
             let key = Key { pc: block.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
-            self.entries.entry(key).or_insert(host + entry as usize);
+            self.entries.insert(key, offset as u32 + entry);
         }
         // Also the pages that were only looked at for live flags.
         for &page in pages {
             self.pages.entry(page).or_default().push(index);
         }
-        let terms = compiled.terms.iter().map(|t| {
+        table.number(compiled.edges.len() as u64);
+        compiled.edges.iter().for_each(|e| table.edge(e));
+        table.number(compiled.terms.len() as u64);
+        for t in &compiled.terms {
             let block = &unit.blocks[t.block as usize];
             let at = block.marks.last().map_or(block.pc, |m| m.pc);
-            TermMeta { after: t.after, term: t.term, at }
-        });
+            table.term(&TermMeta { after: t.after, term: t.term, at });
+        }
+        table.source(source);
+        let variant = Variant { mode: unit.mode, request, limits, alone: compiled.alone, given: None };
         let meta = Meta {
             host,
             pre_entries: compiled.pre_entries,
             len: compiled.code.len() as u32,
-            mode: unit.mode,
-            request,
-            blocks: blocks.into_boxed_slice(),
-            terms: terms.collect(),
-            edges: compiled.edges.as_slice().into(),
-            source: source.into_boxed_slice(),
-            limits,
-            given: None,
+            variant: meta::shared(&mut self.variants, variant),
+            table: table.bytes().into(),
         };
         self.units.push((Arc::new(meta), true));
         self.hosts.push(host);
@@ -811,7 +703,7 @@ impl Region {
     /// Overwrites the entries of a unit and unlinks what leads there.
     fn retire(&mut self, emitter: &dyn Emitter, meta: &Meta) {
         let start = self.code.code.start();
-        for (n, b) in meta.blocks.iter().enumerate() {
+        for (n, b) in meta.blocks().enumerate() {
             let entry = meta.host + b.entry as usize;
             let distance = match meta.pre_entries {
                 0 => -4,
@@ -819,15 +711,13 @@ impl Region {
             };
             let stale = emitter.stale(distance);
             self.code.code.patch(entry - start, &stale.bytes[..usize::from(stale.len)]);
-            let key = meta.key(b.pc);
-            if self.entries.get(&key) == Some(&entry) {
-                self.entries.remove(&key);
-            }
-            for link in self.incoming.remove(&((entry - start) as u32)).unwrap_or_default() {
-                let from = start + (link >> 1) as usize;
-                let (kind, stub) = match link & 1 {
-                    0 => (EdgeKind::Jump, Stub::EdgeJump),
-                    _ => (EdgeKind::Call, Stub::EdgeCall),
+            let offset = (entry - start) as u32;
+            self.entries.remove(meta.key(b.pc), offset);
+            while let Some((from, kind)) = self.incoming.take(offset) {
+                let from = start + from as usize;
+                let stub = match kind {
+                    EdgeKind::Jump => Stub::EdgeJump,
+                    EdgeKind::Call => Stub::EdgeCall,
                 };
                 if let Some(patch) = emitter.edge(kind, from as u64, self.code.stub(stub) as u64, false) {
                     self.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);

@@ -279,6 +279,28 @@ fn other_orders_and_threads_have_images_of_their_own() {
 }
 
 #[test]
+fn locked_operations_are_made_anew_when_others_see_the_memory() {
+    // mov ecx,100; 1: mov eax,1; lock xadd [rdi],eax; dec ecx; jne 1b; syscall
+    let code = [0xb9, 100, 0, 0, 0, 0xb8, 1, 0, 0, 0, 0xf0, 0x0f, 0xc1, 0x07, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05];
+    let space = Space::new(&code, false);
+    let shelf = Drawer::new();
+    for round in 0..2 {
+        let mut cpu = space.cpu(&shelf);
+        cpu.state.gpr[reg::RDI] = (space.code + DATA) as u64;
+        assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+        assert_eq!(cpu.state.gpr[reg::RAX], 99 + 200 * round);
+        let before = cpu.engine.footprint().units;
+        cpu.engine.share();
+        // What was translated for one thread is in no image, and gone now; what was translated for several is for one as well.
+        assert_eq!((before > 0, cpu.engine.footprint().units), (round == 0, 0));
+        cpu.state.rip = space.code as u64;
+        assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
+        assert_eq!(cpu.state.gpr[reg::RAX], 199 + 200 * round);
+        cpu.engine.preserve();
+    }
+}
+
+#[test]
 fn images_that_are_not_for_here_are_left_alone() {
     let space = Space::new(&SUM, false);
     let shelf = Drawer::new();

@@ -26,7 +26,7 @@ fn boundaries(arch: Arch, code: &[u8]) -> Vec<u32> {
 #[test]
 fn every_instruction_has_a_place() {
     let arm = Features { lse: true, ..Features::default() };
-    let x86 = Features { avx: true, bmi: true, popcnt: true, ..Features::default() };
+    let x86 = Features { avx: true, avx2: true, bmi: true, popcnt: true, ..Features::default() };
     let hosts: [(&dyn Emitter, Arch, Features); 2] = [(&X64, Arch::X64, x86), (&Arm64, Arch::Arm64, arm)];
     let mut missing = Vec::new();
     let (mut looked, mut stepped) = (0, 0);
@@ -116,7 +116,7 @@ fn may_fault(insn: &iced_x86::Instruction) -> bool {
 /// What faults in translated guest instructions can always be told: stepping on is no way out there.
 #[test]
 fn whatever_may_fault_has_a_place() {
-    let features = Features { avx: true, bmi: true, popcnt: true, ..Features::default() };
+    let features = Features { avx: true, avx2: true, bmi: true, popcnt: true, ..Features::default() };
     let arm = Features { lse: true, ..Features::default() };
     let hosts: [(&dyn Emitter, Arch, Features, Precision); 2] =
         [(&X64, Arch::X64, features, Precision::Kept), (&Arm64, Arch::Arm64, arm, Precision::Exact)];

@@ -8,6 +8,8 @@
 //! memory. `STATE`: reads or writes guest state other than by get/set (sticky status bits, the x87 stack). An operation
 //! without effects is pure: it may be removed when nobody uses it and moved freely.
 //!
+//! Addresses are linear addresses. In 32-bit units whoever makes one cuts it to 32 bits; back ends may count on that and compute it in 32 bits.
+//!
 //! Length: the table, one line or two for each operation.
 
 use crate::properties::{ARITY, EFFECTS, RESULT_TYPES, RESULTS, TAKES_FLAGS, TRAITS};
@@ -575,8 +577,8 @@ ops! {
 impl Op {
     /// Whether one of its operands is, or for `sel` may be, a flags value.
     #[inline(always)]
-    pub fn takes_flags(self) -> bool {
-        TAKES_FLAGS[self as usize] || self == Op::Sel
+    pub const fn takes_flags(self) -> bool {
+        TAKES_FLAGS[self as usize] || matches!(self, Op::Sel)
     }
 
     /// What a backward traversal has to look at ([`traits`]).
@@ -616,7 +618,7 @@ impl Op {
 
     /// Whether it computes flags from integers.
     #[inline]
-    pub fn is_flags_of_integers(self) -> bool {
+    pub const fn is_flags_of_integers(self) -> bool {
         use Op::*;
         matches!(
             self,

@@ -99,6 +99,13 @@ impl std::fmt::Debug for Process {
 impl Process {
     /// Leaves translations for later processes ([`Engine::preserve`]); the parent of a vfork child does that for both.
     pub fn preserve(&self) {
+        if self.options.log {
+            let f = self.engine.footprint();
+            demotic_host::log::line(format_args!(
+                "demotic: {} units of {} guest bytes: {} bytes of host code, {} of metadata",
+                f.units, f.guest, f.code, f.metadata
+            ));
+        }
         if !self.is_vforked {
             self.engine.preserve();
         }

@@ -198,6 +198,11 @@ impl Maker<'_> {
     fn address(&mut self, align16: bool) -> Val {
         let n = self.rng.below(DATA_LEN as u64 - 64);
         match self.rng.below(40) {
+            // In 32-bit code addresses are cut where they are made: an invariant of the IR.
+            0 if self.mode != Mode::Long => {
+                let (x, low) = (self.value(Ty::I64), self.c(Ty::I64, 0xffff_ffff));
+                self.emit(Op::And, Ty::I64, &[x, low], 0)
+            }
             0 => self.value(Ty::I64),
             1 => {
                 let at = DATA + DATA_LEN as u64 - self.rng.below(24);

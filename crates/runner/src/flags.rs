@@ -71,7 +71,13 @@ const FLAGS: &[Flag] = &[
     Flag(Some('E'), "env", Some("VAR=VALUE"), "set a variable in the program's environment", Effect::Set),
     Flag(Some('U'), "unset-env", Some("VAR"), "remove a variable from the program's environment", Effect::Unset),
     Flag(None, "strace", None, "print every system call on standard error", Effect::Strace),
-    Flag(None, "log", None, "print what is not supported on standard error, each time", Effect::Log),
+    Flag(
+        None,
+        "log",
+        None,
+        "print what is not supported on standard error, each time, and at the end what was translated",
+        Effect::Log,
+    ),
     Flag(
         None,
         "engine",

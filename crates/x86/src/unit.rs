@@ -13,7 +13,7 @@ use demotic_ir::state::Mode;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 /// How much is translated at a time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Most blocks in a unit.
     pub blocks: usize,

@@ -165,9 +165,9 @@ impl Asm {
         self.emit(one((op as u8) << 3).sized(size), src.0, dst);
     }
 
-    /// `lock op [mem], src`.
-    pub fn lock_alu(&mut self, op: Alu, size: Size, dst: Mem, src: Reg) {
-        self.emit(Enc { lock: true, ..one((op as u8) << 3).sized(size) }, src.0, dst);
+    /// `op [mem], src`, with a `lock` prefix or without.
+    pub fn alu_locked(&mut self, lock: bool, op: Alu, size: Size, dst: Mem, src: Reg) {
+        self.emit(Enc { lock, ..one((op as u8) << 3).sized(size) }, src.0, dst);
     }
 
     /// `op dst, imm`; the immediate is sign-extended from 32 bits.
@@ -334,14 +334,14 @@ impl Asm {
         self.emit(one(0x86).sized(size), b.0, a);
     }
 
-    /// `lock xadd [mem], src`.
-    pub fn lock_xadd(&mut self, size: Size, dst: Mem, src: Reg) {
-        self.emit(Enc { lock: true, ..two(0xc0).sized(size) }, src.0, dst);
+    /// `xadd [mem], src`, with a `lock` prefix or without.
+    pub fn xadd(&mut self, lock: bool, size: Size, dst: Mem, src: Reg) {
+        self.emit(Enc { lock, ..two(0xc0).sized(size) }, src.0, dst);
     }
 
-    /// `lock cmpxchg [mem], src` (compares with RAX).
-    pub fn lock_cmpxchg(&mut self, size: Size, dst: Mem, src: Reg) {
-        self.emit(Enc { lock: true, ..two(0xb0).sized(size) }, src.0, dst);
+    /// `cmpxchg [mem], src` (compares with RAX), with a `lock` prefix or without.
+    pub fn cmpxchg(&mut self, lock: bool, size: Size, dst: Mem, src: Reg) {
+        self.emit(Enc { lock, ..two(0xb0).sized(size) }, src.0, dst);
     }
 
     /// `lock cmpxchg8b [mem]`, or `cmpxchg16b` when `wide`.

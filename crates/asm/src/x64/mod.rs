@@ -7,6 +7,7 @@
 //! Invariants: the registers AH, CH, DH and BH cannot be named; a byte register above 3 always gets a REX prefix. Memory
 //! operands are absolute, register based, or relative to the GS base, never to RIP, except by a label ([`Asm::lea_label`]).
 
+pub mod avx;
 pub mod flow;
 pub mod int;
 pub mod sse;

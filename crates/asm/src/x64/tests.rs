@@ -1,5 +1,6 @@
 //! Every encoding is decoded again by an independent decoder and compared as text.
 
+use super::avx::{Avx, Order};
 use super::flow::FlagOp;
 use super::int::{Alu, Bit, Count, Shift, ShiftX, Unary};
 use super::sse::{Sse, VShift};
@@ -235,10 +236,11 @@ fn shifts_counts_bits_and_groups() {
 #[test]
 fn atomics_stack_and_system() {
     let m = Mem::base(Reg::RDI, 4);
-    assert_eq!(strip(&one(|a| a.lock_xadd(Size::B, m, Reg(7)))), "lock xadd [rdi+0x4], dil");
-    assert_eq!(strip(&one(|a| a.lock_xadd(Size::W, m, Reg(9)))), "lock xadd [rdi+0x4], r9w");
-    assert_eq!(strip(&one(|a| a.lock_cmpxchg(Size::Q, m, Reg(9)))), "lock cmpxchg [rdi+0x4], r9");
-    assert_eq!(strip(&one(|a| a.lock_alu(Alu::And, Size::D, m, Reg(9)))), "lock and [rdi+0x4], r9d");
+    assert_eq!(strip(&one(|a| a.xadd(true, Size::B, m, Reg(7)))), "lock xadd [rdi+0x4], dil");
+    assert_eq!(strip(&one(|a| a.xadd(true, Size::W, m, Reg(9)))), "lock xadd [rdi+0x4], r9w");
+    assert_eq!(strip(&one(|a| a.cmpxchg(true, Size::Q, m, Reg(9)))), "lock cmpxchg [rdi+0x4], r9");
+    assert_eq!(strip(&one(|a| a.alu_locked(true, Alu::And, Size::D, m, Reg(9)))), "lock and [rdi+0x4], r9d");
+    assert_eq!(strip(&one(|a| a.cmpxchg(false, Size::Q, m, Reg(9)))), "cmpxchg [rdi+0x4], r9");
     assert_eq!(strip(&one(|a| a.lock_cmpxchg_pair(false, m))), "lock cmpxchg8b [rdi+0x4]");
     assert_eq!(strip(&one(|a| a.lock_cmpxchg_pair(true, m))), "lock cmpxchg16b [rdi+0x4]");
     assert_eq!(one(|a| a.push(Reg(12))), "push r12");
@@ -394,4 +396,47 @@ fn floating_point_stack() {
                 fisttp [rdi]; fisttp [rdi]; fisttp [rdi]; \
                 faddp st(1), st; fmulp st(1), st; fsubp st(1), st; fsubrp st(1), st; fdivp st(1), st; fdivrp st(1), st";
     assert_eq!(strip(&all).replace("t[", "[").replace("st(0)", "st"), want.replace("st(0)", "st"));
+}
+
+#[test]
+fn avx() {
+    let m = Mem::index(Reg::R9, Reg::RCX, 2, 8);
+    for &(name, op) in Avx::ALL {
+        let name = name.to_lowercase();
+        let scalar = name.ends_with("ss") || name.ends_with("sd");
+        for long in [false, true] {
+            if !long && matches!(&*name, "vpermps" | "vpermd") {
+                continue;
+            }
+            let r = if long && !scalar { "ymm" } else { "xmm" };
+            let from = if name == "vcvtph2ps" && long { "xmm" } else { r };
+            if !name.starts_with("vmaskmov") && name != "vcvtph2ps" {
+                let got = one(|a| a.avx3(op, long, Xmm(9), Xmm(1), Xmm(12)));
+                assert_eq!(got, format!("{name} {r}9, {r}1, {from}12"));
+            }
+            let (second, v) = if name == "vcvtph2ps" { (String::new(), 0) } else { (format!("{r}1, "), 1) };
+            let got = one(|a| a.avx3(op, long, Xmm(9), Xmm(v), m));
+            assert_eq!(got, format!("{name} {r}9, {second}[r9+rcx*4+0x8]"));
+        }
+    }
+    for (order, name) in [(Order::O132, "132"), (Order::O213, "213"), (Order::O231, "231")] {
+        let got = one(|a| a.avx3(Avx::VFNMSUB213SD.in_order(order), false, Xmm(9), Xmm(1), Xmm(12)));
+        assert_eq!(got, format!("vfnmsub{name}sd xmm9, xmm1, xmm12"));
+        let got = one(|a| a.avx3(Avx::VFMADDSUB213PS.in_order(order), true, Xmm(9), Xmm(1), Xmm(12)));
+        assert_eq!(got, format!("vfmaddsub{name}ps ymm9, ymm1, ymm12"));
+    }
+    assert_eq!(one(|a| a.avx256(Sse::ADDPS, Xmm(9), Xmm(1), Xmm(12))), "vaddps ymm9, ymm1, ymm12");
+    assert_eq!(one(|a| a.avx256(Sse::SQRTPD, Xmm(9), Xmm(0), Xmm(12))), "vsqrtpd ymm9, ymm12");
+    assert_eq!(one(|a| a.avx256(Sse::CVTPD2PS, Xmm(9), Xmm(0), Xmm(12))), "vcvtpd2ps xmm9, ymm12");
+    assert_eq!(one(|a| a.avx256(Sse::CVTPS2PD, Xmm(9), Xmm(0), Xmm(12))), "vcvtps2pd ymm9, xmm12");
+    assert_eq!(one(|a| a.avx256_imm(Sse::DPPS, Xmm(9), Xmm(1), Xmm(12), 3)), "vdpps ymm9, ymm1, ymm12, 0x3");
+    assert_eq!(one(|a| a.insert_half(Xmm(9), Xmm(1), Xmm(12))), "vinsertf128 ymm9, ymm1, xmm12, 0x1");
+    assert_eq!(one(|a| a.insert_half(Xmm(1), Xmm(1), m)), "vinsertf128 ymm1, ymm1, [r9+rcx*4+0x8], 0x1");
+    assert_eq!(one(|a| a.extract_half(Xmm(9), Xmm(12))), "vextractf128 xmm9, ymm12, 0x1");
+    assert_eq!(one(|a| a.extract_half(m, Xmm(12))), "vextractf128 [r9+rcx*4+0x8], ymm12, 0x1");
+    assert_eq!(one(|a| a.to_half_precision(true, Xmm(9), Xmm(12), 4)), "vcvtps2ph xmm9, ymm12, 0x4");
+    assert_eq!(one(|a| a.store256(m, Xmm(12))), "vmovups [r9+rcx*4+0x8], ymm12");
+    assert_eq!(one(|a| a.load_aligned(true, Xmm(12), m)), "vmovaps ymm12, [r9+rcx*4+0x8]");
+    assert_eq!(one(|a| a.load_aligned(false, Xmm(12), m)), "vmovaps xmm12, [r9+rcx*4+0x8]");
+    assert_eq!(one(|a| a.store_masked(true, m, Xmm(3), Xmm(12))), "vmaskmovpd [r9+rcx*4+0x8], xmm3, xmm12");
 }

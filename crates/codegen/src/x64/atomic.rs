@@ -6,6 +6,7 @@
 use super::shape::{Group, Shape, constant};
 use super::unit::Emit;
 use crate::plan::Plan;
+use crate::target::Order;
 use demotic_asm::x64::Size;
 use demotic_asm::x64::int::Alu;
 use demotic_ir::block::{Block, Val};
@@ -94,6 +95,13 @@ pub(super) fn reads_accumulator(block: &Block, i: usize, v: Val) -> bool {
 }
 
 impl Emit<'_> {
+    /// Whether locked operations have to be that. While nobody else sees the guest's memory one instruction without a `lock` prefix does the same.
+    pub(super) fn locks(&mut self) -> bool {
+        let lock = self.request.target.order == Order::Tso;
+        self.out.alone |= !lock;
+        lock
+    }
+
     /// Emits such a group.
     pub(super) fn locked(&mut self, i: usize, g: Group) {
         let inst = self.b.insts[i];
@@ -105,8 +113,9 @@ impl Emit<'_> {
         let m = self.address(inst.args[0], 1);
         let r = self.reg(src);
         self.before_flags(ARITH, g.end, mask);
+        let lock = self.locks();
         self.sync();
-        self.a.lock_alu(op, Size::of_bits(inst.ty.bits()), m, r);
+        self.a.alu_locked(lock, op, Size::of_bits(inst.ty.bits()), m, r);
         self.flags_done(i, g, ARITH, mask);
     }
 }

@@ -7,6 +7,7 @@
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
+use crate::plan::Plan;
 use demotic_asm::x64::flow::FlagOp;
 use demotic_asm::x64::int::{Alu, Shift};
 use demotic_asm::x64::{Reg, Size};
@@ -34,17 +35,21 @@ pub(super) struct Flags {
     image_last: Vec<u16>,
     /// Conditions and flags values, in order: what may be nowhere but in RFLAGS.
     watched: Vec<u16>,
+    /// How many of those, from the first on, are over.
+    over: usize,
 }
 
 impl Flags {
     /// At the beginning of a block.
-    pub(super) fn enter(&mut self, block: &Block, shape: &super::shape::Shape) {
+    pub(super) fn enter(&mut self, block: &Block, plan: &Plan, shape: &super::shape::Shape) {
         (self.home, self.saved, self.value, self.since) = (ARITH, 0, [None; 12], [0; 12]);
         self.watched.clear();
+        self.over = 0;
         let image_last = &mut self.image_last;
         image_last.clear();
         image_last.resize(block.insts.len(), 0);
-        for (i, inst) in block.insts.iter().enumerate().rev() {
+        for i in plan.flag_ops.iter().rev().map(|i| usize::from(*i)) {
+            let inst = &block.insts[i];
             if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);
             }
@@ -130,10 +135,15 @@ impl Emit<'_> {
     /// Conditions and images that operations behind `end` need and that are only in these bits of RFLAGS are stored.
     fn keep_conditions(&mut self, clobbers: u32, end: usize) {
         let behind = self.index.max(end).min(self.at.len());
-        for w in 0..self.rf.watched.len() {
+        for w in self.rf.over..self.rf.watched.len() {
             let k = usize::from(self.rf.watched[w]);
             if k >= behind {
                 break;
+            }
+            // What nobody needs behind what is executed already is not looked at again.
+            if w == self.rf.over && usize::from(self.shape.last[k]) < self.index {
+                self.rf.over += 1;
+                continue;
             }
             if self.at[k] != At::Lazy && self.at[k] != At::Flags {
                 continue;

@@ -11,7 +11,7 @@ use demotic_ir::ops::{Op, PackedCvt};
 use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
 
-fn arithmetic(op: Op, double: bool, packed: bool) -> Option<Sse> {
+pub(super) fn arithmetic(op: Op, double: bool, packed: bool) -> Option<Sse> {
     let pick = |ss, sd, ps, pd| match (packed, double) {
         (false, false) => ss,
         (false, true) => sd,

@@ -73,6 +73,7 @@ impl Emit<'_> {
         match inst.op {
             Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return self.locked(i, g),
             Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return self.shift_more(i, g),
+            Op::FLo | Op::FFmaFl => return self.both_halves(i, g),
             _ => {}
         }
         if g.other.is_some() {
@@ -693,8 +694,9 @@ impl Emit<'_> {
         let r = self.reg(inst.args[2]);
         self.clobber_home(0, g.end);
         self.before_flags(ARITH, g.end, set_mask);
+        let lock = self.locks();
         self.sync();
-        self.a.lock_cmpxchg(size, m, r);
+        self.a.cmpxchg(lock, size, m, r);
         self.define_home(Val(sel as u16), 0);
         self.flags_done(i, g, ARITH, set_mask);
     }

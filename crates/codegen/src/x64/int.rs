@@ -71,7 +71,11 @@ impl Emit<'_> {
                     self.helper(i);
                 }
             }
-            _ => self.helper(i),
+            _ => {
+                if !self.avx_operation(i) {
+                    self.helper(i);
+                }
+            }
         }
     }
 
@@ -268,7 +272,7 @@ impl Emit<'_> {
         self.temps >> r.0 & 1 != 0
     }
 
-    fn set_xmm(&mut self, i: usize) {
+    pub(super) fn set_xmm(&mut self, i: usize) {
         let inst = self.b.insts[i];
         let slot = inst.imm as u8;
         let v = inst.args[0];

@@ -320,17 +320,26 @@ impl Emit<'_> {
                 let m = self.address(a, 1);
                 let t = self.temp();
                 self.load_into(b, t);
-                self.sync();
-                self.a.xchg(size, m, t);
-                self.define(v, t);
+                if self.locks() {
+                    self.sync();
+                    self.a.xchg(size, m, t);
+                    self.define(v, t);
+                } else {
+                    let old = self.temp();
+                    self.sync();
+                    self.a.mov(size, old, m);
+                    self.a.store(size, m, t);
+                    self.define(v, old);
+                }
             }
             Op::AAdd => {
                 let m = self.address(a, 1);
                 let t = self.temp();
                 self.load_into(b, t);
                 self.before_flags(ARITH, i, 0);
+                let lock = self.locks();
                 self.sync();
-                self.a.lock_xadd(size, m, t);
+                self.a.xadd(lock, size, m, t);
                 self.wrote_flags(ARITH, None);
                 self.define(v, t);
             }
@@ -343,8 +352,9 @@ impl Emit<'_> {
                     Op::AOr => Alu::Or,
                     _ => Alu::Xor,
                 };
+                let lock = self.locks();
                 self.sync();
-                self.a.lock_alu(op, size, m, r);
+                self.a.alu_locked(lock, op, size, m, r);
                 self.wrote_flags(ARITH, None);
             }
             _ => self.helper(i),

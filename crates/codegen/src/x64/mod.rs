@@ -14,6 +14,7 @@
 //! GS is the frame, RSP the shadow stack, so that host returns predict guest returns.
 
 mod atomic;
+mod avx;
 mod flags;
 mod float;
 mod group;

@@ -52,8 +52,11 @@ pub(super) struct Shape {
     pub steps: Vec<(usize, u8)>,
     /// x87 instructions, by increasing end.
     pub x87: Vec<super::x87::Group>,
+    /// Whether the host has AVX2 and FMA.
+    avx2: bool,
     // ---- scratch of the analysis
-    until: Vec<u16>,
+    own: Vec<u16>,
+    candidates: Vec<u16>,
     done: Vec<u16>,
 }
 
@@ -75,7 +78,7 @@ mod bit {
 
 /// What the analysis asks of an operation.
 mod class {
-    use demotic_ir::ops::Op;
+    use demotic_ir::ops::{Effects, Op};
 
     /// Always lazy when it is pure: constants, flags, conditions.
     pub const ALWAYS: u8 = 1;
@@ -87,6 +90,8 @@ mod class {
     pub const ADDRESS: u8 = 8;
     /// A group may be anchored there.
     pub const ANCHOR: u8 = 16;
+    /// Without effects.
+    pub const PURE: u8 = 32;
 
     const TABLE: [u8; Op::TABLE.len()] = {
         let mut t = [0; Op::TABLE.len()];
@@ -127,6 +132,8 @@ mod class {
                     Op::FlSub,
                     Op::FlAdd,
                     Op::FlLogic,
+                    Op::FLo,
+                    Op::FFmaFl,
                 ],
             ),
         ];
@@ -138,6 +145,16 @@ mod class {
                 i += 1;
             }
             k += 1;
+        }
+        let mut i = 0;
+        while i < t.len() {
+            if Op::TABLE[i].effects.0 == Effects::PURE.0 {
+                t[i] |= PURE;
+            }
+            if Op::ALL[i].is_flags_of_integers() {
+                t[i] |= ALWAYS;
+            }
+            i += 1;
         }
         t
     };
@@ -171,7 +188,16 @@ pub(super) struct Carry {
 }
 
 /// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it.
+#[inline(always)]
 pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
+    let inst = &block.insts[i];
+    if !matches!(inst.op, Op::Add | Op::Sub) || block.insts.get(inst.args[1].index())?.op != Op::Zext {
+        return None;
+    }
+    carry_of(block, i)
+}
+
+fn carry_of(block: &Block, i: usize) -> Option<Carry> {
     let inst = &block.insts[i];
     let fl_op = match inst.op {
         Op::Add => Op::FlAdc,
@@ -243,7 +269,7 @@ pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 
 impl Shape {
     /// Looks at a block.
-    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool) {
+    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool, avx2: bool) {
         let n = block.insts.len();
         reset(&mut self.bits, n, 0);
         reset(&mut self.anchors, n, 0);
@@ -252,6 +278,7 @@ impl Shape {
         self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
+        self.avx2 = avx2;
         self.laziness(block, plan, long);
         if plan.seen & of_all::SHIFT != 0 {
             super::shift::counts(self, block, plan);
@@ -259,11 +286,13 @@ impl Shape {
         if plan.seen & (of_all::X87 | of_all::FAR_SLOT) != 0 {
             super::x87::find(block, plan, self);
         }
-        for (i, inst) in block.insts.iter().enumerate() {
-            if class::of(inst.op) & class::ANCHOR != 0 && self.bits[i] & bit::MEMBER == 0 {
+        let candidates = take(&mut self.candidates);
+        for i in candidates.iter().rev().map(|i| usize::from(*i)) {
+            if self.bits[i] & bit::MEMBER == 0 {
                 self.find(block, plan, i);
             }
         }
+        self.candidates = candidates;
         self.lifetimes(block, plan);
     }
 
@@ -313,69 +342,84 @@ impl Shape {
                 known[v.index()] |= bit::BAD;
             }
         }
+        self.candidates.clear();
+        let uses = &plan.uses[..known.len()];
         for (i, inst) in block.insts.iter().enumerate().rev() {
+            let class = class::of(inst.op);
+            if class & class::ANCHOR != 0 {
+                self.candidates.push(i as u16);
+            }
             let own = known[i];
             if own & bit::FORCED != 0 {
                 continue;
             }
-            let class = class::of(inst.op);
             let (unused, bad) = (own & bit::USED == 0, own & bit::BAD != 0);
-            let pure = of_all::of(inst.op) & of_all::PURE != 0;
-            let lazy = pure
-                && if class & class::ALWAYS != 0 || unused || inst.op.is_flags_of_integers() {
+            let mut lazy = false;
+            let mut linears = false;
+            if class & class::PURE != 0 {
+                lazy = if class & class::ALWAYS != 0 || unused {
                     true
                 } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
-                    !bad && plan.uses[i] == 1
+                    !bad && uses[i] == 1
+                } else if class & class::LINEAR != 0 && !bad {
+                    linears = linear(block, inst, long);
+                    linears && !has_flags(block, i)
                 } else {
-                    class & class::LINEAR != 0 && !bad && linear(block, inst, long) && !has_flags(block, i)
+                    false
                 };
-            if lazy {
-                known[i] |= bit::LAZY;
+                if lazy {
+                    known[i] |= bit::LAZY;
+                }
+                if unused {
+                    continue;
+                }
             }
-            if unused && pure {
+            let operands = inst.operands();
+            if operands.is_empty() {
                 continue;
             }
-            if inst.op == Op::Sel {
-                if let Some((eq, and, size)) = step(block, plan, i) {
-                    for k in [eq, and] {
-                        known[k] |= bit::LAZY | bit::FORCED;
+            // Whether the user takes an operand lazily, whatever it is, or when it is a part of an address.
+            let (mut fine, mut fine_linear) = (false, lazy && linears);
+            match inst.op {
+                Op::Sel => {
+                    if let Some((eq, and, size)) = step(block, plan, i) {
+                        for k in [eq, and] {
+                            known[k] |= bit::LAZY | bit::FORCED;
+                        }
+                        self.steps.push((i, size));
+                        continue;
                     }
-                    self.steps.push((i, size));
-                    continue;
                 }
-            }
-            // What an instruction with carry computes on the way is not computed apart.
-            if let Some(carry) = with_carry(block, i) {
-                let z = inst.args[1].index();
-                let inner = carry.inner.filter(|x| plan.uses[*x] == 1);
-                if plan.uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
-                    known[z] |= bit::LAZY | bit::FORCED;
-                    if let Some(x) = inner {
-                        known[x] |= bit::LAZY | bit::FORCED;
+                // What an instruction with carry computes on the way is not computed apart.
+                Op::Add | Op::Sub => {
+                    if let Some(carry) = with_carry(block, i) {
+                        let z = inst.args[1].index();
+                        let inner = carry.inner.filter(|x| uses[*x] == 1);
+                        if uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
+                            known[z] |= bit::LAZY | bit::FORCED;
+                            if let Some(x) = inner {
+                                known[x] |= bit::LAZY | bit::FORCED;
+                            }
+                            let [a, b, c] = carry.parts;
+                            [a, b, c].iter().for_each(|v| known[v.index()] |= bit::USED);
+                            [a, b].iter().for_each(|v| known[v.index()] |= bit::BAD);
+                            continue;
+                        }
                     }
-                    let [a, b, c] = carry.parts;
-                    [a, b, c].iter().for_each(|v| known[v.index()] |= bit::USED);
-                    [a, b].iter().for_each(|v| known[v.index()] |= bit::BAD);
-                    continue;
                 }
+                Op::Set => fine_linear = inst.imm < 16 && inst.ty >= Ty::I32,
+                Op::ExitIf => fine = true,
+                Op::Not if inst.ty == Ty::I1 => fine = lazy,
+                _ => {}
             }
-            // Whether users like this one take a value lazily; the operand's own kind is looked at below.
-            let linears = lazy && class & class::LINEAR != 0 && linear(block, inst, long);
-            for (k, v) in inst.operands().iter().enumerate() {
-                let is_linear = || linear(block, &block.insts[v.index()], long);
-                let fine = if class & class::ADDRESS != 0 {
-                    k == 0
-                } else {
-                    match inst.op {
-                        Op::ExitIf => true,
-                        Op::Sel => k == 0,
-                        Op::Set => inst.imm < 16 && inst.ty >= Ty::I32 && is_linear(),
-                        Op::Not if inst.ty == Ty::I1 => lazy,
-                        Op::Zext if block.insts[v.index()].result() == Ty::I1 => true,
-                        _ => linears && is_linear(),
-                    }
-                };
-                let ok = fine || plan.set_before(block, *v, i);
+            let first = class & class::ADDRESS != 0 || inst.op == Op::Sel;
+            for (k, v) in operands.iter().enumerate() {
+                let made = &block.insts[v.index()];
+                let ok = fine
+                    || first && k == 0
+                    || fine_linear && class::of(made.op) & class::LINEAR != 0 && linear(block, made, long)
+                    || inst.op == Op::Zext && made.result() == Ty::I1
+                    || plan.set_before(block, *v, i);
                 known[v.index()] |= if ok { bit::USED } else { bit::USED | bit::BAD };
             }
         }
@@ -396,6 +440,7 @@ impl Shape {
         match inst.op {
             Op::DivU | Op::DivS => return self.division(block, plan, i),
             Op::ACas => return self.compare_exchange(block, plan, i),
+            Op::FLo | Op::FFmaFl if self.avx2 => return super::avx::find(self, block, plan, i),
             Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return super::atomic::find(self, block, plan, i),
             Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return super::shift::find(self, block, plan, i),
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}
@@ -752,17 +797,13 @@ impl Shape {
                 self.last[v.index()] = self.last[v.index()].max(done_at(shown));
             }
         }
-        // What a lazy value needs, it needs until the value itself is somewhere.
+        // What a lazy value needs, it needs until the value itself is somewhere: in a register that it was written to, or to the end.
         let (bits, anchors, last) = (&self.bits[..n], &self.anchors[..n], &mut self.last[..n]);
-        self.until.clear();
-        self.until.extend(
-            last.iter()
-                .zip(&plan.first_set)
-                .zip(bits)
-                .map(|((last, set), bits)| if bits & bit::LAZY != 0 && *set != plan::NEVER { *set } else { *last }),
-        );
-        let until = &mut self.until[..n];
-        for (i, inst) in block.insts.iter().enumerate().rev() {
+        let (first_set, insts) = (&plan.first_set[..n], &block.insts[..n]);
+        self.own.clear();
+        self.own.extend_from_slice(last);
+        let own_last = &self.own[..n];
+        for i in (0..n).rev() {
             let own = bits[i];
             if own & (bit::FOLDED | bit::LAZY) == 0 {
                 continue;
@@ -770,17 +811,14 @@ impl Shape {
             let end = if own & bit::FOLDED != 0 {
                 done_at(i)
             } else if own & bit::MEMBER == 0 && anchors[i] == 0 {
-                until[i].min(last[i].max(i as u16))
+                let until = if first_set[i] < own_last[i] { first_set[i] } else { last[i] };
+                until.min(last[i].max(i as u16))
             } else {
                 continue;
             };
-            for v in inst.operands() {
-                let k = v.index();
-                let set_first = until[k] < last[k];
-                last[k] = last[k].max(end);
-                if !set_first {
-                    until[k] = until[k].max(end);
-                }
+            for v in insts[i].operands() {
+                let l = &mut last[v.index()];
+                *l = (*l).max(end);
             }
         }
         self.done = done;

@@ -36,7 +36,7 @@ pub(super) struct Emit<'a> {
     pub long: bool,
     stop: Option<u32>,
     place: Option<Place>,
-    out: Compiled,
+    pub out: Compiled,
     entries: Vec<Label>,
     cold: Vec<Cold>,
     pub failed: Option<&'static str>,
@@ -132,6 +132,7 @@ impl<'a> Emit<'a> {
         out.edges.clear();
         out.terms.clear();
         out.relocs.clear();
+        out.alone = false;
         entries.clear();
         cold.clear();
         Emit {
@@ -365,7 +366,8 @@ impl<'a> Emit<'a> {
         self.number = n;
         self.b = &unit.blocks[n as usize];
         self.plan.analyse(self.b);
-        self.shape.analyse(self.b, &self.plan, self.long);
+        let avx2 = self.request.target.features.avx2;
+        self.shape.analyse(self.b, &self.plan, self.long, avx2);
         self.at.clear();
         self.at.resize(self.b.insts.len(), At::Nowhere);
         self.alias_nodes.clear();
@@ -379,7 +381,7 @@ impl<'a> Emit<'a> {
         self.spilled = 0;
         self.locked = 0;
         self.vlocked = 0;
-        self.rf.enter(self.b, &self.shape);
+        self.rf.enter(self.b, &self.plan, &self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
