@@ -10,6 +10,9 @@ pub(crate) const PRECISION: Precision = if cfg!(target_arch = "x86_64") { Precis
 /// The same while nobody looks at the flags at faults; an x86 host gains nothing.
 pub(crate) const UNSEEN: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Relaxed };
 
+/// Whether calls come in elsewhere than jumps: see [`demotic_codegen::Compiled::calls`].
+pub(crate) const CALLS_ELSEWHERE: bool = cfg!(target_arch = "aarch64");
+
 /// This host's emitter and target; `None` where there is none and everything is interpreted.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {

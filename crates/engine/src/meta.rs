@@ -19,8 +19,8 @@ pub(crate) struct BlockMeta {
     pub pc: u64,
     /// Offset of its entry in the unit's code.
     pub entry: u32,
-    /// Offset of where calls come in; the entry where that is the same.
-    pub call: u32,
+    /// Calls do not come in right before the entry, because the code there runs into it: see [`Meta::call_entry`].
+    pub run_into: bool,
     /// Guest bytes of it that were looked at.
     pub bytes: u16,
     /// Its length in guest bytes.
@@ -118,8 +118,7 @@ impl Table {
     pub fn block(&mut self, b: &BlockMeta) {
         self.step(self.pc, b.pc);
         self.step(u64::from(self.entry), u64::from(b.entry));
-        self.step(u64::from(b.entry), u64::from(b.call));
-        self.number(u64::from(b.len));
+        self.number(u64::from(b.len) << 1 | u64::from(b.run_into));
         self.step(u64::from(b.len), u64::from(b.bytes));
         self.bytes.push(b.flags);
         self.pc = b.pc.wrapping_add(u64::from(b.len));
@@ -218,11 +217,12 @@ impl Iterator for Blocks<'_> {
         self.left = self.left.checked_sub(1).filter(|_| !self.cursor.0.is_empty())?;
         let pc = self.cursor.step(self.pc);
         self.entry = self.cursor.step(self.entry);
-        let call = self.cursor.step(self.entry) as u32;
-        let len = self.cursor.number();
+        let n = self.cursor.number();
+        let (len, run_into) = (n >> 1, n & 1 != 0);
         let bytes = self.cursor.step(len) as u16;
         self.pc = pc.wrapping_add(len);
-        Some(BlockMeta { pc, entry: self.entry as u32, call, bytes, len: len as u16, flags: self.cursor.byte() })
+        let entry = self.entry as u32;
+        Some(BlockMeta { pc, entry, run_into, bytes, len: len as u16, flags: self.cursor.byte() })
     }
 }
 
@@ -307,6 +307,17 @@ impl Meta {
     /// Its blocks, in the unit's order.
     pub fn blocks(&self) -> Blocks<'_> {
         Blocks::of(&self.table)
+    }
+
+    /// Offset of where calls of the block with that entry come in, on hosts where that is elsewhere (AArch64): an instruction before the entry, or, where
+    /// code runs into the block, one of the pairs of instructions behind the pre-entries.
+    pub fn call_entry(&self, entry: u32) -> Option<u32> {
+        let before = self.blocks().take_while(|b| b.entry != entry).filter(|b| b.run_into).count() as u32;
+        let block = self.blocks().find(|b| b.entry == entry)?;
+        match block.run_into {
+            true => Some(self.pre_entries + 4 * self.blocks().count() as u32 + 8 * before),
+            false => entry.checked_sub(4),
+        }
     }
 
     /// Address of the first block.
@@ -410,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_table_gives_what_was_written() {
-        let block = |pc, entry, bytes, len, flags| BlockMeta { pc, entry, call: entry ^ 3, bytes, len, flags };
+        let block = |pc, entry, bytes, len, flags| BlockMeta { pc, entry, run_into: bytes == 5, bytes, len, flags };
         // The second lies before the first, in guest and host memory; the third is at the end of the address space.
         let blocks =
             [block(0x40_1000, 64, 5, 5, 0xff), block(0x40_0f00, 16, 2048, 2032, 0), block(!0, 70_000, 0, 1, 8)];

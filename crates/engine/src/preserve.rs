@@ -1,6 +1,7 @@
 //! Making an image of the store's region, taking one in, and waking its groups: see [`crate::image`].
 
 use crate::cache::PAGE;
+use crate::hosts;
 use crate::image::{self, Group, Image, Maker, State};
 use crate::meta::Meta;
 use crate::store::{Region, RegionCode, Store};
@@ -173,10 +174,11 @@ impl Store {
         let from = region.code.runtime.code.len().next_multiple_of(64);
         let mut code = region.code.code.read(from, region.used - from);
         let offset_of = maker.index();
-        let calls: FxHashMap<usize, usize> = placed
-            .iter()
-            .flat_map(|(meta, _)| meta.blocks().map(|b| (meta.host + b.entry as usize, meta.host + b.call as usize)))
-            .collect();
+        // Where calls of the block with an entry come in. Units are in the order of their addresses.
+        let call_entry = |entry: usize| {
+            let (meta, _) = &placed[placed.partition_point(|(m, _)| m.host <= entry).checked_sub(1)?];
+            Some(meta.host + meta.call_entry((entry - meta.host) as u32)? as usize)
+        };
         for (meta, group) in &placed {
             for edge in meta.edges() {
                 // Inside a group edges are linked, taken or not; others lead out, whatever they are linked to now.
@@ -186,10 +188,11 @@ impl Store {
                     EdgeKind::Jump => Stub::EdgeJump,
                     EdgeKind::Call => Stub::EdgeCall,
                 };
-                let to = there.map_or(region.code.stub(stub), |to| match edge.kind {
-                    EdgeKind::Jump => start + to.0,
-                    EdgeKind::Call => calls.get(&(start + to.0)).copied().unwrap_or(region.code.stub(stub)),
+                let there = there.map(|to| start + to.0).and_then(|entry| match edge.kind {
+                    EdgeKind::Call if hosts::CALLS_ELSEWHERE => call_entry(entry),
+                    _ => Some(entry),
                 });
+                let to = there.unwrap_or(region.code.stub(stub));
                 let patch = self.emitter.edge(edge.kind, at as u64, to as u64, there.is_some())?;
                 let offset = at - start - from;
                 let len = usize::from(patch.len);

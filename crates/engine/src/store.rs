@@ -380,11 +380,6 @@ impl Store {
         meta.blocks().find(|b| b.entry == offset).is_none_or(|b| unpack(b.flags).2)
     }
 
-    /// Where calls of the block with this entry come in.
-    pub fn call_entry(&self, entry: usize) -> Option<usize> {
-        self.lock().regions.last_mut()?.call_entry(entry)
-    }
-
     /// The terminal whose call ends before `after`.
     pub fn term(&self, after: usize) -> Option<TermMeta> {
         let meta = self.meta(after - 1)?;
@@ -405,6 +400,11 @@ impl Store {
             region.code.code.patch(from - start, &patch.bytes[..usize::from(patch.len)]);
             region.note_link(from, kind, to);
         }
+    }
+
+    /// Where calls of the block with this entry come in.
+    pub fn call_entry(&self, entry: usize) -> Option<usize> {
+        self.lock().regions.last_mut()?.way_in(EdgeKind::Call, entry)
     }
 
     /// Drops a unit and remembers that it has accesses that ordered instructions cannot do where they are.
@@ -561,29 +561,21 @@ impl Region {
         Some(self.code.code.start() + offset)
     }
 
-    /// Where calls of the block with this entry come in.
-    fn call_entry(&mut self, entry: usize) -> Option<usize> {
-        let find = |meta: &Meta| {
-            let offset = (entry - meta.host) as u32;
-            Some(meta.host + meta.blocks().find(|b| b.entry == offset)?.call as usize)
-        };
+    /// Whether a block is translated, or may turn out to be.
+    fn knows(&self, key: Key) -> bool {
+        self.entries.contains(key) || self.image.as_ref().is_some_and(|i| i.has(key))
+    }
+
+    /// Where an edge of this kind comes in that leads to the block with this entry.
+    fn way_in(&mut self, kind: EdgeKind, entry: usize) -> Option<usize> {
+        if kind == EdgeKind::Jump || !hosts::CALLS_ELSEWHERE {
+            return Some(entry);
+        }
+        let find = |meta: &Meta| Some(meta.host + meta.call_entry((entry - meta.host) as u32)? as usize);
         match self.unit_at(entry) {
             Some((meta, _)) => find(meta),
             None => find(&*self.meta_at(entry)?),
         }
-    }
-
-    /// Where an edge of this kind leads that goes to an entry.
-    fn way_in(&mut self, kind: EdgeKind, entry: usize) -> Option<usize> {
-        match kind {
-            EdgeKind::Jump => Some(entry),
-            EdgeKind::Call => self.call_entry(entry),
-        }
-    }
-
-    /// Whether a block is translated, or may turn out to be.
-    fn knows(&self, key: Key) -> bool {
-        self.entries.contains(key) || self.image.as_ref().is_some_and(|i| i.has(key))
     }
 
     fn place(
@@ -639,7 +631,7 @@ impl Region {
             table.block(&BlockMeta {
                 pc: block.pc,
                 entry,
-                call: compiled.calls.get(n).copied().unwrap_or(entry),
+                run_into: compiled.calls.get(n).is_some_and(|call| call + 4 != entry),
                 bytes: got as u16,
                 len: len as u16,
                 flags: pack(block.live_out, block.landing, block.reads),

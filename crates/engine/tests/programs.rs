@@ -152,20 +152,21 @@ const FOUND_WHOLE: &[(u32, &str)] = &[
     (
         0x15,
         "unit 64 {
-block 0x10000..0x10001 {
+block 0x10000..0x10002 {
   @0x10000+1
   v0 = getfl.fl
   v1 = cond.fl a, v0
   v2 = get.v128 x13
   v3 = fcomi.f64 0x0, v2, v2
+  @0x10001+1
   v4 = const.i64 0x1000112c
   v5 = acas.i64 0x0, v4, v4, v4
   setfl.fl cpazso, v3
-  branch v1, 0x10001:1, 0x10001:1
+  branch v1, 0x10002:1, 0x10002:1
 }
-block 0x10001..0x10002 {
-  @0x10001+1
-  syscall 0x10002
+block 0x10002..0x10003 {
+  @0x10002+1
+  syscall 0x10003
 }
 }
 ",

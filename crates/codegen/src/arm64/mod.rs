@@ -247,6 +247,8 @@ impl Emit<'_> {
             self.fixed_place = Some(Place { block: b, index: 0, values: Vec::new() });
             self.stub(true, Stub::Stale);
         }
+        // In the order of the blocks, so that it can be told where each of them is.
+        self.run_into.sort_unstable();
         for k in 0..self.run_into.len() {
             let b = self.run_into[k];
             self.call_entry(b);
@@ -469,6 +471,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
     out.edges.clear();
     out.terms.clear();
     out.relocs.clear();
+    out.alone = false;
     for table in [&mut out.entries, &mut out.calls] {
         table.clear();
         table.resize(n, 0);
