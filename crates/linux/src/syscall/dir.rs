@@ -9,7 +9,7 @@
 //! position again ([`real_offset`]). A collision of two tokens makes a later `seekdir` land at the wrong entry; it takes
 //! two equal 31-bit digests among the remembered ones.
 
-use super::args::{input, int, output};
+use super::args::{input, int, output, own_mut};
 use crate::errno::{Errno, SysResult};
 use crate::fs::root::Last;
 use crate::fs::{path, proc};
@@ -299,7 +299,13 @@ fn read_entries(task: &mut Task, fd: u64, addr: u64, size: usize, format: Format
     let args = [int(fd), buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
     let filled = task.syscall_host(libc::SYS_getdents64, args)? as usize;
     let mut position = None;
+    let hides = filled > 0 && lists_descriptors(task, fd);
     for entry in entries(buf.get(..filled).unwrap_or_default()) {
+        let number = || std::str::from_utf8(entry.name).ok()?.parse().ok();
+        if hides && number().is_some_and(|fd| super::is_hidden_fd(task, fd)) {
+            position = Some(entry.next);
+            continue;
+        }
         let fits = match format.put(&mut out, &entry, short, room) {
             Ok(fits) => fits,
             Err(errno) if out.is_empty() => return Err(errno),
@@ -320,6 +326,21 @@ fn read_entries(task: &mut Task, fd: u64, addr: u64, size: usize, format: Format
     Ok(out.len() as u64)
 }
 
+/// True for a directory of /proc that lists this process's descriptors: Demotic's own are left out there.
+fn lists_descriptors(task: &Task, fd: u64) -> bool {
+    const PROC_SUPER_MAGIC: libc::c_long = 0x9fa0;
+    // SAFETY: the structure is ours, and all zeros is a valid value of it.
+    let mut info: libc::statfs = unsafe { std::mem::zeroed() };
+    let args = [int(fd), own_mut(&mut info), 0, 0, 0, 0];
+    if task.syscall_host(libc::SYS_fstatfs, args).is_err() || info.f_type as libc::c_long != PROC_SUPER_MAGIC {
+        return false;
+    }
+    let Ok(path) = std::fs::read_link(format!("/proc/self/fd/{}", fd as i32)) else { return false };
+    let own = format!("/proc/{}/", std::process::id());
+    let path = path.to_string_lossy();
+    path.starts_with(&own) && (path.ends_with("/fd") || path.ends_with("/fdinfo"))
+}
+
 /// Sets the position of a directory.
 fn seek_to(task: &mut Task, fd: u64, position: i64) -> Result<(), Errno> {
     let abi = std::mem::replace(&mut task.abi, Abi::X86_64);
@@ -336,7 +357,7 @@ pub fn getdents(task: &mut Task, a: [u64; 6]) -> SysResult {
 /// `getdents64(fd, buf, size)`.
 pub fn getdents64(task: &mut Task, a: [u64; 6]) -> SysResult {
     let size = a[2] as u32 as usize;
-    if task.abi == Abi::X86_64 {
+    if task.abi == Abi::X86_64 && !lists_descriptors(task, a[0]) {
         let buf = output(task, a[1], size)?;
         return task.syscall_host(libc::SYS_getdents64, [int(a[0]), buf, size, 0, 0, 0]);
     }

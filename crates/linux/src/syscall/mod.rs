@@ -213,7 +213,15 @@ pub fn call(task: &mut Task, nr: u32, args: [u64; 6]) -> SysResult {
     result
 }
 
+/// True for a descriptor of Demotic's own, which the guest is not to know.
+pub fn is_hidden_fd(task: &Task, fd: i32) -> bool {
+    crate::exec::is_own_fd(fd) || task.process.root.is_fd(fd)
+}
+
 fn act(task: &mut Task, row: &'static Row, nr: u32, args: [u64; 6]) -> SysResult {
+    if matches!(row.args.first(), Some(Kind::Fd | Kind::AtFd)) && is_hidden_fd(task, args[0] as i32) {
+        return Err(Errno::EBADF);
+    }
     match row.action {
         Action::Call(handler) => handler(task, args),
         Action::Pass(host) => pass(task, row.args, args, |task, host_args| task.syscall_host(host, host_args)),
