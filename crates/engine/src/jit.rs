@@ -13,6 +13,7 @@ use crate::{GuestState, interrupt};
 #[cfg(target_arch = "aarch64")]
 use demotic_codegen::frame::X87_INSN;
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
 use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub, X87};
 use demotic_host::map::Stack;

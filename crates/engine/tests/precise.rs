@@ -12,7 +12,9 @@ use demotic_engine::exit::{Exit, SyscallEntry};
 use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestState};
 use demotic_host::{capture, signal};
 use demotic_ir::state::{Mode, reg};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 4096;

@@ -1,9 +1,13 @@
 //! The executor on small pieces of machine code, with a guest space of a code page, a data page and an inaccessible one.
 
 use demotic_engine::exit::{Exception, Exit, SyscallEntry};
-use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, GuestSpace, GuestState, selector};
+#[cfg(target_arch = "x86_64")]
+use demotic_engine::selector;
+use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, GuestSpace, GuestState};
 use demotic_host::{capture, signal};
-use demotic_ir::state::{Mode, eflags, reg, seg};
+#[cfg(target_arch = "x86_64")]
+use demotic_ir::state::seg;
+use demotic_ir::state::{Mode, eflags, reg};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,9 +3,6 @@
 //! Every guest program starts a fresh Demotic, whose first hundred pages of heap would come one page fault and a few of them one brk(2)
 //! at a time. They are asked for at once instead.
 
-/// Bytes of the heap that every program needs before its first instruction.
-const FIRST: usize = 320 << 10;
-
 /// Extends the C library's heap in large steps and makes its beginning present. To be called before anything is allocated; without
 /// effect where the C library is not glibc.
 pub fn prepare() {
@@ -14,6 +11,8 @@ pub fn prepare() {
         // Linux 5.14; older kernels refuse it, and nothing is lost.
         const MADV_POPULATE_WRITE: i32 = 23;
         const PAGE: usize = 4096;
+        // Bytes of the heap that every program needs before its first instruction.
+        const FIRST: usize = 320 << 10;
         // SAFETY: parameters of the allocator, nobody else uses it yet; the pages made present are those of its own heap, between the old
         // and the new end of the data segment.
         unsafe {
