@@ -42,7 +42,7 @@ pub trait Shelf: Send + Sync {
     fn save(&self, variant: u64, image: &[u8]);
 }
 
-const MAGIC: [u8; 8] = *b"dmtcimg2";
+const MAGIC: [u8; 8] = *b"dmtcimg4";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -61,6 +61,8 @@ struct Header {
     entries: U32,
     units: U32,
     records: U32,
+    /// 1 when others saw the guest's memory at the end.
+    shared: U32,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
@@ -103,6 +105,8 @@ struct UnitRow {
     /// Offset of its record.
     record: U32,
     group: U32,
+    /// Whether it is for one thread only: see [`demotic_codegen::Compiled::alone`].
+    alone: u8,
 }
 
 /// Digest of the executable bytes of a page.
@@ -163,6 +167,8 @@ pub(crate) struct Image {
     variants: Vec<Arc<Variant>>,
     /// What requests of its units say besides what their records do.
     target: Target,
+    /// Whether others saw the guest's memory in the end: they will again.
+    pub shared: bool,
 }
 
 impl std::fmt::Debug for Image {
@@ -211,6 +217,7 @@ impl Image {
             let pages = own.iter().map(|p| (p.page.get(), p.digest.get())).collect();
             all.push(Group { object: row.object.get(), state: State::Asleep, pages });
         }
+        let shared = header.shared.get() != 0;
         if !place(from, &bytes[code.clone()]) {
             return None;
         }
@@ -226,6 +233,7 @@ impl Image {
             metas: FxHashMap::default(),
             variants: Vec::new(),
             target,
+            shared,
         })
     }
 
@@ -321,6 +329,14 @@ impl Image {
         self.meta(n, start)
     }
 
+    /// Takes the units out that are only right as long as nobody else sees the guest's memory, also those of sleeping groups; gives them.
+    pub fn drop_alone(&mut self, start: usize) -> Vec<Arc<Meta>> {
+        let rows = (0u32..).zip(self.unit_rows()).filter(|(n, row)| row.alone != 0 && !self.dropped.contains(n));
+        let gone: Vec<u32> = rows.map(|(n, _)| n).collect();
+        self.dropped.extend(&gone);
+        gone.into_iter().filter_map(|n| self.meta(n, start)).collect()
+    }
+
     /// Kills the awake groups with pages in a range; gives the units that could be entered.
     pub fn invalidate(&mut self, first: u64, last: u64, start: usize) -> Vec<Arc<Meta>> {
         let hit: Vec<usize> = (0..self.groups.len()).filter(|&g| self.groups[g].overlaps(first, last)).collect();
@@ -397,6 +413,7 @@ impl Maker {
             len: meta.len.into(),
             record: (record as u32).into(),
             group: (group as u32).into(),
+            alone: meta.variant.alone.into(),
         });
         true
     }
@@ -412,7 +429,15 @@ impl Maker {
     }
 
     /// The image. `code` are the region's bytes from the offset `from` on; units were added in the order of their addresses.
-    pub fn finish(mut self, groups: &[Group], runtime: &Runtime, from: usize, code: &[u8], identity: u64) -> Vec<u8> {
+    pub fn finish(
+        mut self,
+        groups: &[Group],
+        runtime: &Runtime,
+        from: usize,
+        code: &[u8],
+        shared: bool,
+        identity: u64,
+    ) -> Vec<u8> {
         self.entries.sort_by_key(|e| (e.pc.get(), e.kind));
         self.entries.dedup_by_key(|e| (e.pc.get(), e.kind));
         let rows: Vec<GroupRow> =
@@ -434,6 +459,7 @@ impl Maker {
             entries: len(self.entries.len()),
             units: len(self.units.len()),
             records: len(self.records.len()),
+            shared: U32::new(shared.into()),
         };
         let parts = [
             header.as_bytes(),
@@ -468,6 +494,7 @@ mod bit {
     pub const NANS: u8 = 4;
     pub const TSO: u8 = 8;
     pub const PRECISION: u8 = 4;
+    pub const ALONE: u8 = 0x40;
 }
 
 const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision::Relaxed];
@@ -475,8 +502,7 @@ const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision
 /// Writes what is kept of a unit. `None` (with a part of it written) for what images do not have.
 fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
     let Variant { mode, request, limits, alone, given } = &*meta.variant;
-    // What is right for one thread only would have to be found again when there are more.
-    if *alone || given.is_some() || meta.is_checked() {
+    if given.is_some() || meta.is_checked() {
         return None;
     }
     let precision = PRECISIONS.iter().position(|p| *p == request.precision)? as u8;
@@ -485,6 +511,7 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
         | flag(request.fp_by_helper, bit::FP_BY_HELPER)
         | flag(request.nans, bit::NANS)
         | flag(request.target.order == Order::Tso, bit::TSO)
+        | flag(*alone, bit::ALONE)
         | precision << bit::PRECISION;
     let mut word = |n: usize| {
         out.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
@@ -519,8 +546,9 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         unaligned: flags & bit::UNALIGNED != 0,
         fp_by_helper: flags & bit::FP_BY_HELPER != 0,
         nans: flags & bit::NANS != 0,
-        precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION))?,
+        precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION & 3))?,
     };
-    let variant = meta::shared(variants, Variant { mode, request, limits, alone: false, given: None });
+    let variant =
+        meta::shared(variants, Variant { mode, request, limits, alone: flags & bit::ALONE != 0, given: None });
     Some(Meta { host, pre_entries, len, variant, table: rest.get(..table as usize)?.into() })
 }

@@ -96,6 +96,14 @@ impl Store {
             }
             fits
         });
+        // A program that gets threads will get them again: what is for one thread only need not be made in the first place.
+        let shared = cfg!(target_arch = "x86_64") && region.image.as_ref().is_some_and(|i| i.shared);
+        if shared {
+            self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner).order = Order::Tso;
+        }
+        if shared || target.order == Order::Tso {
+            region.drop_alone(self.emitter);
+        }
         region.image.is_some()
     }
 
@@ -199,7 +207,8 @@ impl Store {
                 code.get_mut(offset..offset + len)?.copy_from_slice(&patch.bytes[..len]);
             }
         }
-        Some(maker.finish(&sorter.groups, &region.code.runtime, from, &code, identity))
+        let shared = self.target().order == Order::Tso;
+        Some(maker.finish(&sorter.groups, &region.code.runtime, from, &code, shared, identity))
     }
 }
 

@@ -487,11 +487,7 @@ impl Store {
         let mut inner = self.lock();
         self.generation.fetch_add(1, Ordering::AcqRel);
         for region in &mut inner.regions {
-            for index in 0..region.units.len() {
-                if region.units[index].0.variant.alone {
-                    region.drop_unit(self.emitter, index);
-                }
-            }
+            region.drop_alone(self.emitter);
         }
     }
 
@@ -698,6 +694,18 @@ impl Region {
             let meta = meta.clone();
             self.retire(emitter, &meta);
         }
+    }
+
+    /// Drops what is only right as long as nobody else sees the guest's memory.
+    pub(crate) fn drop_alone(&mut self, emitter: &dyn Emitter) {
+        for index in 0..self.units.len() {
+            if self.units[index].0.variant.alone {
+                self.drop_unit(emitter, index);
+            }
+        }
+        let start = self.code.code.start();
+        let gone = self.image.as_mut().map(|i| i.drop_alone(start)).unwrap_or_default();
+        gone.iter().for_each(|meta| self.retire(emitter, meta));
     }
 
     /// Overwrites the entries of a unit and unlinks what leads there.
