@@ -34,6 +34,8 @@ fn tools() -> Result<()> {
         ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
         ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
         ("qemu-aarch64-static", "qemu-user-static"),
+        ("debootstrap", "debootstrap"),
+        ("unshare", "util-linux"),
     ];
     let everywhere: &[(&str, &str)] = &[
         ("tmux", "tmux"),
@@ -43,7 +45,9 @@ fn tools() -> Result<()> {
         ("xz", "xz-utils"),
     ];
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    // What only root needs is not in everybody's PATH.
+    let there =
+        |name: &str| std::env::split_paths(&path).chain(["/usr/sbin".into()]).any(|dir| dir.join(name).is_file());
     let wanted = if cfg!(target_arch = "x86_64") { x86 } else { &[] };
     let missing: Vec<&str> =
         wanted.iter().chain(everywhere).filter(|(tool, _)| !there(tool)).map(|(_, p)| *p).collect();
