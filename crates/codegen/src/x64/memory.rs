@@ -13,11 +13,12 @@ use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
+use smallvec::SmallVec;
 
 /// A linear form: scaled values and a constant.
 #[derive(Debug, Default)]
 struct Linear {
-    terms: Vec<(Val, u8)>,
+    terms: SmallVec<[(Val, u8); 4]>,
     disp: i64,
     /// Computed modulo 2^32.
     short: bool,

@@ -74,6 +74,8 @@ mod bit {
     pub const USED: u8 = 16;
     /// Lazy whatever its users want.
     pub const FORCED: u8 = 32;
+    /// Some user takes the value lazily only when it is a part of an address.
+    pub const ADDRESS: u8 = 64;
 }
 
 /// What the analysis asks of an operation.
@@ -92,6 +94,8 @@ mod class {
     pub const ANCHOR: u8 = 16;
     /// Without effects.
     pub const PURE: u8 = 32;
+    /// Makes flags of integers.
+    pub const FLAGS: u8 = 64;
 
     const TABLE: [u8; Op::TABLE.len()] = {
         let mut t = [0; Op::TABLE.len()];
@@ -152,7 +156,7 @@ mod class {
                 t[i] |= PURE;
             }
             if Op::ALL[i].is_flags_of_integers() {
-                t[i] |= ALWAYS;
+                t[i] |= ALWAYS | FLAGS;
             }
             i += 1;
         }
@@ -343,29 +347,38 @@ impl Shape {
             }
         }
         self.candidates.clear();
-        let uses = &plan.uses[..known.len()];
+        let (uses, first_set) = (&plan.uses[..known.len()], &plan.first_set[..known.len()]);
+        // The nearest operation behind that makes flags.
+        let mut flags = usize::MAX;
         for (i, inst) in block.insts.iter().enumerate().rev() {
             let class = class::of(inst.op);
             if class & class::ANCHOR != 0 {
                 self.candidates.push(i as u16);
             }
+            let next_flags = flags;
+            if class & class::FLAGS != 0 {
+                flags = i;
+            }
             let own = known[i];
             if own & bit::FORCED != 0 {
                 continue;
             }
-            let (unused, bad) = (own & bit::USED == 0, own & bit::BAD != 0);
+            let unused = own & bit::USED == 0;
             let mut lazy = false;
             let mut linears = false;
             if class & class::PURE != 0 {
+                // A value that only addresses take lazily has to be a part of one.
+                let mut bad = own & bit::BAD != 0 || own & bit::ADDRESS != 0 && class & class::LINEAR == 0;
+                if class & class::LINEAR != 0 && !bad && !unused {
+                    linears = linear(block, inst, long);
+                    bad = own & bit::ADDRESS != 0 && !linears;
+                }
                 lazy = if class & class::ALWAYS != 0 || unused {
                     true
                 } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
                     !bad && uses[i] == 1
-                } else if class & class::LINEAR != 0 && !bad {
-                    linears = linear(block, inst, long);
-                    linears && !has_flags(block, i)
                 } else {
-                    false
+                    linears && !bad && (next_flags > i + 4 || !has_flags(block, i))
                 };
                 if lazy {
                     known[i] |= bit::LAZY;
@@ -412,15 +425,15 @@ impl Shape {
                 Op::Not if inst.ty == Ty::I1 => fine = lazy,
                 _ => {}
             }
-            let first = class & class::ADDRESS != 0 || inst.op == Op::Sel;
-            for (k, v) in operands.iter().enumerate() {
-                let made = &block.insts[v.index()];
-                let ok = fine
-                    || first && k == 0
-                    || fine_linear && class::of(made.op) & class::LINEAR != 0 && linear(block, made, long)
-                    || inst.op == Op::Zext && made.result() == Ty::I1
-                    || plan.set_before(block, *v, i);
-                known[v.index()] |= if ok { bit::USED } else { bit::USED | bit::BAD };
+            let mut fine_now = fine || class & class::ADDRESS != 0 || inst.op == Op::Sel;
+            let otherwise = if fine_linear { bit::USED | bit::ADDRESS } else { bit::USED | bit::BAD };
+            for v in operands {
+                let k = v.index();
+                let ok = fine_now
+                    || inst.op == Op::Zext && block.insts[k].result() == Ty::I1
+                    || usize::from(first_set[k]) < i && plan.set_before(block, *v, i);
+                known[k] |= if ok { bit::USED } else { otherwise };
+                fine_now = fine;
             }
         }
         self.bits = bits;

@@ -30,13 +30,13 @@ struct Cold {
 /// The emission of one unit.
 #[derive(Debug)]
 pub(super) struct Emit<'a> {
-    pub a: Asm,
+    pub a: Box<Asm>,
     unit: &'a Unit,
     pub request: &'a Request,
     pub long: bool,
     stop: Option<u32>,
     place: Option<Place>,
-    pub out: Compiled,
+    pub out: Box<Compiled>,
     entries: Vec<Label>,
     cold: Vec<Cold>,
     pub failed: Option<&'static str>,
@@ -52,8 +52,8 @@ pub(super) struct Emit<'a> {
     // ---- the block at hand
     number: u32,
     pub b: &'a Block,
-    pub plan: Plan,
-    pub shape: Shape,
+    pub plan: Box<Plan>,
+    pub shape: Box<Shape>,
     pub at: Vec<At>,
     /// Values that were seen in the home of each slot, in lists: the first and last node of each; the nodes with the next ones.
     pub aliases: [(u32, u32); Slot::COUNT as usize],
@@ -84,7 +84,7 @@ pub(super) struct Emit<'a> {
     /// Operands of the `test` about to be emitted.
     pub test: Option<(super::values::Src, super::values::Src)>,
     // ---- flags
-    pub rf: super::flags::Flags,
+    pub rf: Box<super::flags::Flags>,
     /// Where the x87 state is.
     pub x87: super::x87::Where,
 }
@@ -101,31 +101,32 @@ static NO_BLOCK: Block = Block {
     term: Term::Syscall { next: 0 },
 };
 
-/// Buffers that one emission leaves to the next: nothing is allocated for a unit but what is given to the caller.
+/// Buffers that one emission leaves to the next: nothing is allocated for a unit but what is given to the caller. The large ones are
+/// behind pointers, since all of this is moved for every unit.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    a: Asm,
-    out: Compiled,
+    a: Box<Asm>,
+    out: Box<Compiled>,
     entries: Vec<Label>,
     cold: Vec<Cold>,
-    plan: Plan,
-    shape: Shape,
+    plan: Box<Plan>,
+    shape: Box<Shape>,
     at: Vec<At>,
     alias_nodes: Vec<(Val, u32)>,
-    rf: super::flags::Flags,
+    rf: Box<super::flags::Flags>,
     placed: Vec<bool>,
     order: Vec<u32>,
 }
 
 thread_local! {
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
 impl<'a> Emit<'a> {
-    fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: &mut Scratch) -> Emit<'a> {
+    fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: Scratch) -> Emit<'a> {
         let long = unit.mode == Mode::Long;
         let Scratch { mut a, mut out, mut entries, mut cold, plan, shape, at, alias_nodes, rf, placed, order } =
-            std::mem::take(scratch);
+            scratch;
         a.buf.clear();
         out.code.clear();
         out.entries.clear();
@@ -180,9 +181,9 @@ impl<'a> Emit<'a> {
     }
 
     /// Gives the buffers back.
-    fn recycle(self, scratch: &mut Scratch) {
+    fn recycle(self) -> Scratch {
         let Emit { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order, .. } = self;
-        *scratch = Scratch { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order };
+        Scratch { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order }
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
@@ -190,9 +191,9 @@ impl<'a> Emit<'a> {
         unit: &'a Unit,
         request: &'a Request,
         stop: Option<u32>,
-        scratch: &mut Scratch,
+        mut scratch: Scratch,
         finish: impl FnOnce(&mut Emit<'a>) -> R,
-    ) -> Result<R, Error> {
+    ) -> (Result<R, Error>, Scratch) {
         let mut forced = Vec::new();
         loop {
             let mut this = Emit::new(unit, request, stop, scratch);
@@ -213,36 +214,34 @@ impl<'a> Emit<'a> {
             forced = std::mem::take(&mut this.forced);
             if out && helps && !forced.contains(&place) && forced.len() < 64 {
                 forced.push(place);
-                this.recycle(scratch);
+                scratch = this.recycle();
                 continue;
             }
             // Done where it stands: all of this is too much to be handed around.
             let result = result.map(|()| finish(&mut this));
-            this.recycle(scratch);
-            return result;
+            return (result, this.recycle());
         }
     }
 
     pub(super) fn run(unit: &'a Unit, request: &'a Request, out: &mut Compiled) -> Result<(), Error> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         // The caller's buffers are the ones to fill.
-        std::mem::swap(&mut scratch.out, out);
-        let result = Emit::attempt(unit, request, None, &mut scratch, |this| {
+        std::mem::swap(&mut *scratch.out, out);
+        let (result, mut scratch) = Emit::attempt(unit, request, None, scratch, |this| {
             let code = this.a.buf.patched().map_err(Error::TooLarge);
             let result = code.map(|code| this.out.code.extend_from_slice(code));
             this.out.edges.sort_by_key(|e| e.at);
             this.out.terms.sort_by_key(|t| t.after);
             result
-        })
-        .and_then(|result| result);
-        std::mem::swap(&mut scratch.out, out);
+        });
+        std::mem::swap(&mut *scratch.out, out);
         SCRATCH.set(Some(scratch));
-        result
+        result.and_then(|result| result)
     }
 
     pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
-        let mut scratch = SCRATCH.take().unwrap_or_default();
-        let place = Emit::attempt(unit, request, Some(stop), &mut scratch, |this| this.place.take());
+        let scratch = SCRATCH.take().unwrap_or_default();
+        let (place, scratch) = Emit::attempt(unit, request, Some(stop), scratch, |this| this.place.take());
         SCRATCH.set(Some(scratch));
         place.ok()?
     }
