@@ -211,14 +211,14 @@ pub fn tool(cargo_arguments: &[&str], arguments: &[&str]) -> Result<()> {
     succeed(command)
 }
 
-fn succeed(mut command: Command) -> Result<()> {
+pub fn succeed(mut command: Command) -> Result<()> {
     if !command.status()?.success() {
         bail!("{command:?} failed");
     }
     Ok(())
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command

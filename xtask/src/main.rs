@@ -15,6 +15,7 @@ mod manual;
 mod tidy;
 
 use anyhow::{Result, bail};
+use demotic_testkit::guest::Abi;
 use demotic_testkit::{packages, results, roots};
 
 const HELP: &str = "\
@@ -35,6 +36,7 @@ cargo xtask TASK
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
+  userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program
   arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
   manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
@@ -60,6 +62,7 @@ fn main() -> Result<()> {
         Some("count") => count::count(&rest),
         Some("cost") => ci::tool(&["run", "--release", "-p", "demotic-debug", "--example", "cost", "--"], &rest),
         Some("arm-kernel") => arm_kernel::arm_kernel(),
+        Some("userlands") => userlands(&rest),
         Some("manual") => manual::write(),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
@@ -69,6 +72,15 @@ fn main() -> Result<()> {
         }
         Some(other) => bail!("no task {other:?}\n{HELP}"),
     }
+}
+
+fn userlands(arguments: &[&str]) -> Result<()> {
+    for abi in Abi::ALL {
+        roots::make_large(abi)?;
+    }
+    let mut words = vec!["test", "-q", "-p", "demotic-tests", "--test", "userlands", "--", "--test-threads", "1"];
+    words.extend(arguments);
+    ci::succeed(ci::cargo(&words))
 }
 
 fn guests() -> Result<()> {

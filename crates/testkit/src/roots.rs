@@ -17,6 +17,13 @@ const PACKAGES: &str = "gcc,git,libc6-dev,make,openssl,perl,procps,python3,redis
 /// Part of the folder's name: to be counted up when the contents change.
 const EDITION: u32 = 1;
 
+/// What the larger roots have besides, for the scripts in `tests/guest/userland`: some two gigabytes each.
+const LARGE_PACKAGES: &str = "apache2-utils bc bzip2 curl ffmpeg file g++ gdb golang-go htop libfftw3-dev libgmp-dev \
+    libpython3.11-testsuite lua5.4 luajit nginx-light nodejs openjdk-17-jdk-headless php-cli postgresql python3-numpy \
+    redis-tools ruby rustc strace tmux vim-nox x264";
+/// Part of their folders' names.
+const LARGE_EDITION: u32 = 1;
+
 /// Debian's name of an ABI.
 fn arch(abi: Abi) -> &'static str {
     match abi {
@@ -33,6 +40,43 @@ pub fn path(abi: Abi) -> PathBuf {
 /// Whether it is there.
 pub fn is_there(abi: Abi) -> bool {
     path(abi).join("bin/bash").exists()
+}
+
+/// Where the larger root is, whether it is there or not.
+pub fn large(abi: Abi) -> PathBuf {
+    cache_dir().join("roots").join(format!("{SUITE}-large-{LARGE_EDITION}-{}", arch(abi)))
+}
+
+/// Makes the larger root if it is not there: a copy of the other one, with more packages, installed natively.
+///
+/// # Errors
+/// What could not be done.
+pub fn make_large(abi: Abi) -> Result<()> {
+    let root = large(abi);
+    if root.join("bin/bash").exists() {
+        return Ok(());
+    }
+    make_one(abi)?;
+    let fresh = root.with_extension("fresh");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    let copied = Command::new("cp").arg("-a").args([&path(abi), &fresh]).status()?;
+    ensure!(copied.success(), "copying {} failed", path(abi).display());
+    // Packages shall not start their servers, and names are looked up as on this machine.
+    fs::write(fresh.join("usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(fresh.join("usr/sbin/policy-rc.d"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::copy("/etc/resolv.conf", fresh.join("etc/resolv.conf"))?;
+    let log = root.with_extension("log");
+    let out = fs::File::create(&log)?;
+    let script =
+        format!("apt-get update && apt-get install -y --no-install-recommends {LARGE_PACKAGES} && apt-get clean");
+    let mut install = native_with_devices(&fresh);
+    install.args(["/bin/sh", "-c", &script]).stdout(out.try_clone()?).stderr(out);
+    let done = install.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C").status()?;
+    ensure!(done.success(), "apt-get in the root failed: {} says why", log.display());
+    fs::rename(&fresh, &root)?;
+    Ok(())
 }
 
 /// Makes the roots that are not there, side by side: most of the time goes by in one process each.
@@ -120,6 +164,24 @@ pub fn native(root: &Path) -> Command {
         "-c",
         "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"",
     ]);
+    command.arg(root);
+    command
+}
+
+/// The same with /dev and /sys.
+pub fn native_with_devices(root: &Path) -> Command {
+    let mut command = in_namespace(root);
+    command.args(["chroot"]).arg(root);
+    command
+}
+
+/// A command to be completed that runs in a mount namespace of its own in which the root has /proc, /dev and /sys.
+pub fn in_namespace(root: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c"]);
+    command.arg(
+        "mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && mount --rbind /sys \"$0/sys\" && exec \"$@\"",
+    );
     command.arg(root);
     command
 }
