@@ -140,6 +140,8 @@ const INSTRUCTIONS_32: &[Case] = &[
     ("0f ad d0", ""),
     ("f0 0f c7 0f", ""),
     ("d8 45 08", "20+call"),
+    ("0f f4 c1", ""),
+    ("0f 77", ""),
 ];
 
 /// Loops and blocks as compilers make them.
@@ -170,6 +172,8 @@ const BLOCKS: &[Case] = &[
     ("d8 ca 48 83 c0 10 48 83 ea 10 db 68 f0 dc c1 db 6a 10 de c9 de c2 48 39 c1 75 e5", ""),
     // a bit set by lock or, the result used.
     ("8b 07 89 c2 83 ca 04 f0 0f b1 17 75 f5", ""),
+    // big numbers by pmuludq on MMX registers: movd, pmuludq, movd, paddq, paddq, movd, psrlq, two lea, sub, jne back.
+    ("0f 6e 13 0f f4 d0 0f 6e 1f 0f d4 ca 0f d4 cb 0f 7e 0f 0f 73 d1 20 48 8d 7f 04 48 8d 5b 04 ff c9 75 e3", ""),
     // three comparisons and branches out.
     ("83 f8 09 77 20 83 fb 61 7c 1b 3c 7a 7f 17", ""),
 ];

@@ -76,6 +76,7 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
         6 if rng.one_in(2) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
         6 if rng.one_in(3) => code.extend([0x9b]),                  // wait
         6 => code.extend([0xdf, 0xe0]),                             // fnstsw ax
+        7 if rng.one_in(3) => mmx(rng, code),
         _ => {
             let op = 0xd8 | rng.below(8) as u8;
             let mut modrm = rng.bits() as u8;
@@ -93,6 +94,30 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
                 code.extend((rng.below(32) as u32).to_le_bytes());
             } else {
                 code.extend([op, modrm & 0x38 | 0x47, rng.below(128) as u8 & 0x78]);
+            }
+        }
+    }
+}
+
+/// An MMX instruction with a register or `[rdi + disp8]`: the same registers by their other names.
+fn mmx(rng: &mut Rng, code: &mut Vec<u8>) {
+    // All with two operands from punpcklbw to por and paddd, the moves, shifts by constants, emms.
+    const TWO: &[u8] = b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6e\x6f\x74\x75\x76\x7e\x7f\xd1\xd2\xd3\xd4\xd5\xd8\xd9\xda\xdb\xdc\xdd\xde\xdf\
+        \xe0\xe1\xe2\xe3\xe4\xe5\xe8\xe9\xea\xeb\xec\xed\xee\xef\xf1\xf2\xf3\xf4\xf5\xf6\xf8\xf9\xfa\xfb\xfc\xfd\xfe";
+    match rng.below(12) {
+        0 => code.extend([0x0f, 0x77]),
+        1 => {
+            let group = 0x71 | rng.below(2) as u8 * 2;
+            code.extend([0x0f, group, [0xd0, 0xf0][rng.below(2) as usize] | rng.below(8) as u8, rng.below(70) as u8]);
+        }
+        _ => {
+            let op = TWO[rng.below(TWO.len() as u64) as usize];
+            let modrm = rng.bits() as u8;
+            match rng.below(3) {
+                0 => code.extend([0x0f, op, modrm & 0x38 | 0x47, rng.below(128) as u8 & 0x78]),
+                // Not to the stack pointer or the loop's counter.
+                _ if op == 0x7e => code.extend([0x0f, op, modrm & 0x38 | 0xc0 | modrm & 3]),
+                _ => code.extend([0x0f, op, modrm | 0xc0]),
             }
         }
     }

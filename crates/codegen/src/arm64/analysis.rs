@@ -483,7 +483,13 @@ impl Analysis {
                 Op::Add if inst.ty == Ty::I32 => {
                     single && user.is_some_and(|u| u.op == Op::Zext && self.lazy[self.user[i]])
                 }
+                Op::XFrom | Op::VIns | Op::VZext => user.is_some_and(|u| self.into_mmx(block, i, u)),
+                // A count.
+                Op::VExt if user.is_some_and(|u| matches!(u.op, Op::VShl | Op::VShr | Op::VSar)) => {
+                    inst.imm == 0 && inst.ty == Ty::I64
+                }
                 // A lane that is stored.
+                Op::VExt if user.is_some_and(|u| u.op == Op::VZext) => user.is_some_and(|u| self.into_mmx(block, i, u)),
                 Op::VExt => {
                     inst.imm == 0
                         && matches!(inst.ty, Ty::I32 | Ty::I64)

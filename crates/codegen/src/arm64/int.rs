@@ -129,6 +129,12 @@ impl Emit<'_> {
                 2 => branch::DMB_ISHST,
                 _ => branch::DMB_ISH,
             }),
+            Op::XChk if self.mmx_check(i) => {}
+            Op::XFn if self.mmx_function(i) => {}
+            Op::XGetPhys if self.mmx_get(i) => {}
+            Op::XBits if self.mmx_bits(i) => {}
+            Op::VLow if self.mmx_low(i) => {}
+            Op::XSetPhys if self.mmx_set(i) => {}
             Op::ExitIf => {
                 let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
                 let test = self.test(inst.args[0], i);
@@ -136,6 +142,9 @@ impl Emit<'_> {
                 self.branch_on(test, label);
             }
             _ => {
+                if inst.op.touches_x87() {
+                    self.mmx_forget();
+                }
                 if !self.vector_op(i) && !self.float_op(i) && !self.crypto_op(i) && !self.compare_strings(i) {
                     self.helper(i);
                 }
@@ -248,6 +257,7 @@ impl Emit<'_> {
             _ => {
                 let Some((offset, bytes)) = slot_field(slot) else { return self.fail() };
                 if matches!(slot, 46..=48) {
+                    self.mmx_forget();
                     self.x87_to_state();
                 }
                 let mut r = self.rz(val);

@@ -20,6 +20,7 @@ mod float;
 mod helper;
 mod int;
 mod mem;
+mod mmx;
 mod muldiv;
 mod regs;
 mod repeat;
@@ -68,6 +69,8 @@ enum Cold {
     Fix(Label, Vec<u32>, Label),
     /// The state of the x87 is not what the block needs: make it so, or go to the version that works on any state.
     X87Check { label: Label, again: Label, other: Label },
+    /// The x87 state is live and has to be where it always is; and back.
+    X87Leave(Label, Label),
     /// A piece of an x87 instruction.
     X87Piece(x87_ops::Piece),
     /// A whole x87 instruction by a helper.
@@ -114,6 +117,8 @@ struct Emit<'a> {
     done: Vec<bool>,
     /// The live state of the x87, in the version of a block that works on it.
     x87: Option<x87::State>,
+    /// What MMX instructions of the block have done.
+    mmx: mmx::Mmx,
     /// Its code out of line.
     x87_pieces: Vec<(Cold, Option<Place>)>,
     /// The block's code runs into what comes behind it.
@@ -298,6 +303,7 @@ impl Emit<'_> {
         self.done.clear();
         self.done.resize(n, false);
         self.batch = batch::Batch::default();
+        self.mmx_forget();
         self.index = 0;
         self.link = None;
         self.fixed_place = None;
@@ -372,6 +378,11 @@ impl Emit<'_> {
                 Cold::X87Check { label, again, other } => {
                     self.buf.bind(label);
                     self.x87_check(again, other);
+                }
+                Cold::X87Leave(label, back) => {
+                    self.buf.bind(label);
+                    self.x87_to_state();
+                    self.w_to(branch::B, back, Field::Arm26);
                 }
                 // Stands behind its block.
                 Cold::X87Piece(_) | Cold::X87Slow(_) => {}
@@ -487,6 +498,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
         failed: false,
         saved_flags: None,
         x87: None,
+        mmx: mmx::Mmx::default(),
         x87_pieces: Vec::new(),
         runs_on: false,
         seconds: Vec::new(),

@@ -195,3 +195,36 @@ fn homes_and_state_are_the_same_thing() {
         assert_eq!(Arm64.condition(&regs, 11), lt != of);
     }
 }
+
+#[test]
+fn mmx_takes_loads_and_stores_of_registers() {
+    let read = |v: usize, n: usize| {
+        format!("  v{v} = x.getphys.f80 {n:#x}\n  v{} = x.bits.v128 v{v}\n  v{} = vlow.v128 v{}\n", v + 1, v + 2, v + 1)
+    };
+    let pmuludq = |v: usize| {
+        let write = format!(
+            "  v{} = vmulevenu.i32 v{}, v{}\n  v{} = vext.i64 0x0, v{}\n  v{} = vzext.i64 v{}\n  v{} = const.i16 0xffff\n  \
+             v{} = vins.i16 0x4, v{}, v{}\n  v{} = x.from.f80 v{}\n  x.setphys.f80 0x0, v{}\n",
+            v + 8,
+            v + 7,
+            v + 2,
+            v + 9,
+            v + 8,
+            v + 10,
+            v + 9,
+            v + 11,
+            v + 12,
+            v + 10,
+            v + 11,
+            v + 13,
+            v + 12,
+            v + 13
+        );
+        [read(v, 1), "  x.chk.none\n  x.fn.none 0x1e\n".into(), read(v + 5, 0), write].concat()
+    };
+    let twice = [pmuludq(0), pmuludq(15)].concat();
+    let code = body(&twice, Order::Single);
+    let second = ["ldr d0, [x28", "ldr d1, [x28", "umull v2.2d, v1.2s, v0.2s", "str d2, [x28"];
+    assert!(code[code.len() - 4..].iter().zip(second).all(|(w, begin)| w.starts_with(begin)), "{code:#?}");
+    assert!(code.len() <= 18 && !code.iter().any(|w| w.starts_with("bl ")), "{code:#?}");
+}

@@ -96,6 +96,11 @@ impl Emit<'_> {
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
                 let d = self.vdest(i);
                 self.w(simd::long(op, false, Lane::H, VS0, a, b));
+                if self.low_half_only(i) {
+                    self.wo(simd::shrn(false, Lane::H, d, VS0, 16));
+                    self.vresult(i, d);
+                    return true;
+                }
                 self.w(simd::long(op, true, Lane::H, VS1, a, b));
                 self.w(simd::permute(Permute::Uzp2, true, Lane::H, d, VS0, VS1));
                 self.vresult(i, d);
@@ -103,6 +108,11 @@ impl Emit<'_> {
             Op::VMulEvenU => {
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
                 let d = self.vdest(i);
+                if self.low_half_only(i) {
+                    self.w(simd::long(Long::Umull, false, Lane::S, d, a, b));
+                    self.vresult(i, d);
+                    return true;
+                }
                 self.w(simd::misc(Misc::Xtn, false, Lane::S, VS0, a));
                 self.w(simd::misc(Misc::Xtn, false, Lane::S, VS1, b));
                 self.w(simd::long(Long::Umull, false, Lane::S, d, VS0, VS1));
@@ -112,8 +122,11 @@ impl Emit<'_> {
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
                 let d = self.vdest(i);
                 self.w(simd::long(Long::Smull, false, Lane::H, VS0, a, b));
-                self.w(simd::long(Long::Smull, true, Lane::H, VS1, a, b));
-                self.w(simd::same(Same::Addp, true, Lane::S, d, VS0, VS1));
+                let upper = if self.low_half_only(i) { VS0 } else { VS1 };
+                if upper == VS1 {
+                    self.w(simd::long(Long::Smull, true, Lane::H, VS1, a, b));
+                }
+                self.w(simd::same(Same::Addp, true, Lane::S, d, VS0, upper));
                 self.vresult(i, d);
             }
             Op::VSad => {
@@ -136,6 +149,11 @@ impl Emit<'_> {
                 let op = if inst.op == Op::VPackSS { Misc::Sqxtn } else { Misc::Sqxtun };
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
                 let d = self.vdest(i);
+                if self.low_half_only(i) {
+                    self.w(simd::misc(op, false, to, d, a));
+                    self.vresult(i, d);
+                    return true;
+                }
                 let t = if d == a || d == b { VS0 } else { d };
                 self.w(simd::misc(op, false, to, t, a));
                 self.w(simd::misc(op, true, to, t, b));
@@ -221,18 +239,22 @@ impl Emit<'_> {
             self.vresult(i, d);
             return true;
         }
-        // The count, at most 64, in every byte: the low byte of a lane counts, as a signed number.
-        let n = self.r(inst.args[1]);
+        // The count, at most 64, in every lane: its low byte counts, as a signed number.
+        let lane0 = self.block.insts[inst.args[1].index()];
+        let n = if lane0.op == Op::VExt && self.an.lazy[inst.args[1].index()] {
+            self.vr(lane0.args[0])
+        } else {
+            let n = self.r(inst.args[1]);
+            self.w(float::fmov_from(Sz::X, VS0, n));
+            VS0
+        };
         let d = self.vdest(i);
-        self.w(float::fmov_from(Sz::X, VS0, n));
-        self.w(simd::misc(Misc::Uqxtn, false, Lane::S, VS0, VS0));
-        self.w(simd::misc(Misc::Uqxtn, false, Lane::H, VS0, VS0));
-        self.w(simd::misc(Misc::Uqxtn, false, Lane::B, VS0, VS0));
-        self.w(simd::movi_b(VS1, 64));
-        self.w(simd::same(Same::Umin, true, Lane::B, VS0, VS0, VS1));
-        self.w(simd::dup(true, Lane::B, VS0, VS0, 0));
+        self.w(simd::misc(Misc::Uqxtn, false, Lane::S, VS0, n));
+        self.w(simd::movi_s(false, VS1, 64, 0));
+        self.w(simd::same(Same::Umin, false, Lane::S, VS0, VS0, VS1));
+        self.w(simd::dup(true, l, VS0, VS0, 0));
         if inst.op != Op::VShl {
-            self.w(simd::misc(Misc::Neg, true, Lane::B, VS0, VS0));
+            self.w(simd::misc(Misc::Neg, true, l, VS0, VS0));
         }
         let op = if inst.op == Op::VSar { Same::Sshl } else { Same::Ushl };
         self.w(simd::same(op, true, l, d, a, VS0));
