@@ -155,10 +155,7 @@ impl<'a> Search<'a> {
                     return None;
                 }
                 if let Some(n) = constant(self.block, b) {
-                    return Some(Insn {
-                        imm: Some(u8::try_from(n).ok()?),
-                        ..plain(0x70 | lane, ext, Field::Mm(d))
-                    });
+                    return Some(Insn { imm: Some(u8::try_from(n).ok()?), ..plain(0x70 | lane, ext, Field::Mm(d)) });
                 }
                 let rm = match self.load(b, Ty::I64) {
                     Some(m) => m,
@@ -223,7 +220,8 @@ impl<'a> Search<'a> {
             }
             op => {
                 let enc = two_operand(op, r.ty)?.mmx()?;
-                let halves = matches!(op, Op::VPackSS | Op::VPackUS | Op::VHAdd | Op::VHAddSS | Op::VHSub | Op::VHSubSS);
+                let halves =
+                    matches!(op, Op::VPackSS | Op::VPackUS | Op::VHAdd | Op::VHAddSS | Op::VHSub | Op::VHSubSS);
                 let (a, b) = match halves {
                     true if a == b => self.joined(a)?,
                     true => return None,

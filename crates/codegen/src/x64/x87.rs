@@ -524,7 +524,9 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
     for (m, mark) in block.marks.iter().enumerate() {
         let from = usize::from(mark.first);
         let to = block.marks.get(m + 1).map_or(block.insts.len(), |next| usize::from(next.first));
-        let Some(found) = recognise(block, from, to).or_else(|| super::mmx::recognise(block, from, to)) else { continue };
+        let Some(found) = recognise(block, from, to).or_else(|| super::mmx::recognise(block, from, to)) else {
+            continue;
+        };
         let (first, end) = found.range();
         let Found { host, addr, fl, result, .. } = found;
         let lone = |k: usize| {
