@@ -1,7 +1,7 @@
-//! Random x87 code: translated, it leaves the state that the interpreter leaves, status word, tags and pending exceptions included.
+//! Random x87 and MMX code: translated, it leaves the state that the interpreter leaves, status word, tags and pending exceptions included.
 //!
 //! Machine code and not IR, because emitters know instructions by the operations that the lifter makes of them. Registers hold all kinds of
-//! numbers, some registers are empty, some exceptions unmasked. `DEMOTIC_X87_COUNT` and `DEMOTIC_X87_SEED` ask for other programs than the fixed ones.
+//! numbers, some registers are empty, some exceptions unmasked. `DEMOTIC_X87_FIRST`, `DEMOTIC_X87_COUNT` and `DEMOTIC_X87_SEED` ask for other programs than the fixed ones.
 
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
@@ -76,7 +76,6 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
         6 if rng.one_in(2) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
         6 if rng.one_in(3) => code.extend([0x9b]),                  // wait
         6 => code.extend([0xdf, 0xe0]),                             // fnstsw ax
-        7 if rng.one_in(3) => mmx(rng, code),
         _ => {
             let op = 0xd8 | rng.below(8) as u8;
             let mut modrm = rng.bits() as u8;
@@ -99,27 +98,63 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
     }
 }
 
-/// An MMX instruction with a register or `[rdi + disp8]`: the same registers by their other names.
-fn mmx(rng: &mut Rng, code: &mut Vec<u8>) {
-    // All with two operands from punpcklbw to por and paddd, the moves, shifts by constants, emms.
-    const TWO: &[u8] = b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6e\x6f\x74\x75\x76\x7e\x7f\xd1\xd2\xd3\xd4\xd5\xd8\xd9\xda\xdb\xdc\xdd\xde\xdf\
-        \xe0\xe1\xe2\xe3\xe4\xe5\xe8\xe9\xea\xeb\xec\xed\xee\xef\xf1\xf2\xf3\xf4\xf5\xf6\xf8\xf9\xfa\xfb\xfc\xfd\xfe";
-    match rng.below(12) {
-        0 => code.extend([0x0f, 0x77]),
-        1 => {
-            let group = 0x71 | rng.below(2) as u8 * 2;
-            code.extend([0x0f, group, [0xd0, 0xf0][rng.below(2) as usize] | rng.below(8) as u8, rng.below(70) as u8]);
+/// Bytes of a random MMX instruction, register or memory form.
+fn mmx(rng: &mut Rng, long: bool, code: &mut Vec<u8>) {
+    const TWO: [u8; 73] = [
+        0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73,
+        0x74, 0x75, 0x76, 0x77, 0x7e, 0x7f, 0xc4, 0xc5, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd7, 0xd8, 0xd9, 0xda, 0xdb,
+        0xdc, 0xdd, 0xde, 0xdf, 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee,
+        0xef, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0x6f, 0x7f, 0x6e, 0x7e,
+        0xd6,
+    ];
+    let op = TWO[rng.below(TWO.len() as u64) as usize];
+    if op == 0x77 && !rng.one_in(4) {
+        return;
+    }
+    match op {
+        // movdq2q, movq2dq; cvtpi2ps, cvtps2pi
+        0xd6 if rng.one_in(4) => {
+            return code.extend([0x0f, [0x2a, 0x2d][rng.below(2) as usize], 0xc0 | rng.bits() as u8]);
         }
-        _ => {
-            let op = TWO[rng.below(TWO.len() as u64) as usize];
-            let modrm = rng.bits() as u8;
-            match rng.below(3) {
-                0 => code.extend([0x0f, op, modrm & 0x38 | 0x47, rng.below(128) as u8 & 0x78]),
-                // Not to the stack pointer or the loop's counter.
-                _ if op == 0x7e => code.extend([0x0f, op, modrm & 0x38 | 0xc0 | modrm & 3]),
-                _ => code.extend([0x0f, op, modrm | 0xc0]),
-            }
+        0xd6 => return code.extend([[0xf2, 0xf3][rng.below(2) as usize], 0x0f, 0xd6, 0xc0 | rng.bits() as u8]),
+        0x77 => return code.extend([0x0f, 0x77]),
+        _ => {}
+    }
+    let mut tail = Vec::new();
+    let mut modrm = rng.bits() as u8;
+    if matches!(op, 0x71..=0x73) {
+        let ext = [2, 4, 6][rng.below(3) as usize];
+        modrm = 0xc0 | modrm & 7 | ext << 3;
+    } else if matches!(op, 0xc5 | 0xd7) {
+        // Neither esp nor ebp nor the pointers are written.
+        modrm = 0xc0 | modrm & 7 | (modrm & 0x18);
+    } else if modrm < 0xc0 {
+        modrm = modrm & 0x38 | 0x47;
+        tail.push(rng.below(128) as u8 & 0x79);
+        if rng.one_in(40) {
+            modrm = modrm & 0x38 | 0x86;
+            tail = (rng.below(32) as u32).to_le_bytes().to_vec();
         }
+    }
+    if op == 0x7e && modrm >= 0xc0 {
+        modrm &= !4;
+    }
+    if long && matches!(op, 0x6e | 0x7e) && rng.one_in(2) {
+        code.push(0x48);
+    }
+    if rng.one_in(5) && !matches!(op, 0x6e | 0x7e | 0xc4 | 0xc5) {
+        let ssse3 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x1c, 0x1d, 0x1e, 15];
+        let op = ssse3[rng.below(16) as usize];
+        code.extend([0x0f, if op == 15 { 0x3a } else { 0x38 }, op, modrm]);
+        code.append(&mut tail);
+        return if op == 15 {
+            code.push(rng.below(20) as u8)
+        };
+    }
+    code.extend([0x0f, op, modrm]);
+    code.append(&mut tail);
+    if matches!(op, 0x70..=0x73 | 0xc4 | 0xc5) {
+        code.push(rng.below(70) as u8);
     }
 }
 
@@ -165,7 +200,7 @@ fn random_code_runs_the_same_translated() {
     let seed = count("DEMOTIC_X87_SEED", 1);
     let mut ends = std::collections::BTreeMap::new();
     let mut at = space.code;
-    for n in 0..count("DEMOTIC_X87_COUNT", 3000) {
+    for n in count("DEMOTIC_X87_FIRST", 0)..count("DEMOTIC_X87_COUNT", 3000) {
         let mut rng = Rng::new(seed.wrapping_mul(1 << 32) + n);
         let long = cfg!(target_arch = "aarch64") || rng.one_in(2);
         let mut code = Vec::new();
@@ -174,7 +209,11 @@ fn random_code_runs_the_same_translated() {
             None => {
                 // Some long enough for branches of short reach to matter.
                 let most = if rng.one_in(100) { 400 } else { 24 };
-                (0..1 + rng.below(most)).for_each(|_| instruction(&mut rng, &mut code));
+                let share = [0, 2, 30][rng.below(3) as usize];
+                (0..1 + rng.below(most)).for_each(|_| match rng.below(32) < share {
+                    true => mmx(&mut rng, long, &mut code),
+                    false => instruction(&mut rng, &mut code),
+                });
             }
         }
         if rng.one_in(3) {
@@ -224,14 +263,15 @@ fn random_code_runs_the_same_translated() {
             let x = &s.x87;
             let full = (0..8).filter(|n| x.valid >> n & 1 != 0).map(|n| (x.st[n].se, x.st[n].mant)).collect::<Vec<_>>();
             format!(
-                "rip +{:x} gpr {:x?} flags {:x} cw {:x} sw {:x} valid {:x} {full:x?} mxcsr {:x}",
+                "rip +{:x} gpr {:x?} flags {:x} cw {:x} sw {:x} valid {:x} {full:x?} mxcsr {:x} xmm {:x?}",
                 s.rip - start.rip,
                 s.gpr,
                 s.flags,
                 x.cw,
                 x.sw,
                 x.valid,
-                s.mxcsr
+                s.mxcsr,
+                s.xmm
             )
         };
         let kind = match &e1 {

@@ -3,7 +3,7 @@
 use crate::case::{Case, Outcome};
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, CF, OF, PF, SF, ZF};
-use iced_x86::{Instruction, Mnemonic as M};
+use iced_x86::{FlowControl, Instruction, Mnemonic as M};
 
 /// Flags that are undefined after `insn` (SDM vol. 2, the instruction's "Flags Affected").
 pub fn flags(insn: &Instruction, case: &Case) -> u32 {
@@ -78,11 +78,32 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
     if ours.fault.is_some_and(|(v, _, a)| v == 14 && own(a)) {
         return true;
     }
+    if case.mode == Mode::Long {
+        let near = !matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
+        // A target that is not canonical: AMD's processors raise #GP at the branch, others at the target.
+        if near && real.fault.is_some_and(|f| f.0 == 13) && ours.fault.is_none() {
+            let rip = ours.state.rip;
+            return ((rip << 16) as i64 >> 16) as u64 != rip;
+        }
+        // Operand size of 16 bits: AMD's processors cut the target to 16 bits, Intel's ignore the prefix.
+        if near && case.bytes.contains(&0x66) && real.state.rip == ours.state.rip & 0xffff {
+            return true;
+        }
+    }
     match insn.mnemonic() {
         // A fault in the middle may have loaded some registers already.
         M::Popa | M::Popad => real.fault.is_some(),
         // The host's processor may allow more MXCSR bits than the one that guests see.
-        M::Ldmxcsr | M::Fxrstor | M::Fxrstor64 => real.fault.is_none() && ours.fault.is_some_and(|f| f.0 == 13),
+        M::Ldmxcsr | M::Vldmxcsr | M::Fxrstor | M::Fxrstor64 => {
+            let [r, o] = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
+            // Misaligned and not canonical: which of #GP and #SS.
+            r == 0 && o == 13 || matches!((r, o), (12 | 13, 12 | 13))
+        }
+        // Misaligned and not canonical: which of #GP and #SS.
+        M::Fxsave | M::Fxsave64 => {
+            let vectors = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
+            vectors.iter().all(|v| matches!(v, 12 | 13))
+        }
         // #XM: whether the x87 stack was reset before.
         M::Cvtpi2ps | M::Cvtpi2pd | M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi => real.fault.is_some(),
         // With both operands inaccessible: Intel's processors report the second operand of a comparison that is not repeated, AMD's (family
@@ -93,7 +114,11 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         // With a 16-bit destination AMD's processors read 32 bits.
         M::Movsxd if insn.op_register(0).size() == 2 => real.fault.is_some() && ours.fault.is_none(),
         // Some processors ignore W where it has to be 1 or 0.
-        M::INVALID => matches!(case.bytes[..], [0xc4, map, ..] if map & 31 == 3) && real.fault.is_none_or(|f| f.0 != 6),
+        M::INVALID => {
+            let vex = case.bytes.iter().position(|b| !matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67));
+            let at = vex.unwrap_or_default();
+            matches!(case.bytes[at..], [0xc4, map, ..] if map & 31 == 3) && real.fault.is_none_or(|f| f.0 != 6)
+        }
         // W in 32-bit code: AMD's processors raise #UD, others ignore it.
         M::Vpinsrd | M::Vpextrd if case.mode != Mode::Long => real.fault.is_some_and(|f| f.0 == 6),
         // Whether bytes that are not selected can fault.

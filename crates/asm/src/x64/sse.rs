@@ -111,6 +111,16 @@ impl Sse {
     pub const fn enc(self) -> Enc {
         Enc::new(self.map, self.op).p(self.prefix)
     }
+
+    /// The encoding of the same on MMX registers (SDM vol. 2, by mnemonic), for instructions of integers with two operands.
+    pub const fn mmx(self) -> Option<Enc> {
+        let there = match self.map {
+            Map::F => !matches!(self.op, 0x6c | 0x6d) && self.op >= 0x60,
+            Map::F38 => matches!(self.op, 0..=0x0b | 0x1c..=0x1e),
+            _ => false,
+        };
+        if there && self.prefix == 0x66 { Some(Enc::new(self.map, self.op)) } else { None }
+    }
 }
 
 impl Asm {

@@ -95,6 +95,10 @@ impl Asm {
     pub fn fnclex(&mut self) {
         self.buf.put(&[0xdb, 0xe2]);
     }
+    /// `emms`.
+    pub fn emms(&mut self) {
+        self.buf.put(&[0x0f, 0x77]);
+    }
     /// `fninit`.
     pub fn fninit(&mut self) {
         self.buf.put(&[0xdb, 0xe3]);

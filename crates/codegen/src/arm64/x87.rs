@@ -237,7 +237,7 @@ impl Usage {
                     Host::StatusToAx => (What::StatusToAx, (0, 0)),
                     Host::Wait => (What::Insn(Insn::Wait), (0x9b, 0xc0)),
                     Host::Mem(op, code) | Host::Reg(op, code) => (What::Insn(Insn::decode(op, code)?), (op, code)),
-                    Host::Cmov(..) => return None,
+                    Host::Cmov(..) | Host::Emms | Host::Mmx(_) => return None,
                 };
                 let keeps = |k: usize| {
                     block.insts[k].result() == Ty::None

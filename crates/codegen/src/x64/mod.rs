@@ -21,6 +21,7 @@ mod group;
 mod helper;
 mod int;
 mod memory;
+mod mmx;
 mod runtime;
 mod shape;
 mod shift;

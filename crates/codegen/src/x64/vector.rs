@@ -12,7 +12,7 @@ use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
 
 /// The two-operand instruction of an operation, when there is one.
-fn two_operand(op: Op, ty: Ty) -> Option<Sse> {
+pub(super) fn two_operand(op: Op, ty: Ty) -> Option<Sse> {
     use Ty::{I8, I16, I32, I64};
     Some(match (op, ty) {
         (Op::VAnd, _) => Sse::PAND,

@@ -13,6 +13,7 @@
 //! exception, which arrives as SIGFPE) repeats the guest instruction as a whole in the interpreter; a host x87 instruction that faults
 //! has changed nothing. Non-x87 host code of the runtime never touches the unit.
 
+use super::mmx::MOST;
 use super::shape::Shape;
 use super::spill;
 use super::unit::Emit;
@@ -39,6 +40,8 @@ pub(super) struct Group {
     addr: Option<Val>,
     /// The comparison whose flags become RFLAGS.
     fl: Option<usize>,
+    /// A value that the instruction computes for a register that is not the unit's.
+    result: Option<usize>,
 }
 
 /// The host instruction.
@@ -54,6 +57,10 @@ pub(crate) enum Host {
     Cmov(u8, Val, bool),
     /// `fnstsw ax`.
     StatusToAx,
+    /// `emms`.
+    Emms,
+    /// An MMX instruction.
+    Mmx(super::mmx::Insn),
 }
 
 /// Where the guest's x87 state is known to be.
@@ -442,21 +449,36 @@ pub(crate) struct Found {
     pub addr: Option<Val>,
     /// The comparison whose flags become the guest's.
     pub fl: Option<usize>,
-    at: [usize; LONGEST],
+    /// A value that it computes for a register that is not the unit's.
+    pub result: Option<usize>,
+    range: (usize, usize),
+    members: [usize; MOST],
     len: usize,
-    extra: [usize; 3],
-    extras: usize,
 }
 
 impl Found {
+    /// An instruction that operations `range` are, of which `members` have no code of their own.
+    pub fn group(
+        host: Host,
+        addr: Option<Val>,
+        result: Option<usize>,
+        range: (usize, usize),
+        members: &[usize],
+    ) -> Found {
+        let mut all = [0; MOST];
+        let len = members.len().min(MOST);
+        all[..len].copy_from_slice(&members[..len]);
+        Found { host, addr, fl: None, result, range, members: all, len }
+    }
+
     /// First and last operation.
     pub fn range(&self) -> (usize, usize) {
-        (self.at[0], self.at[self.len - 1])
+        self.range
     }
 
     /// The operations that it is made of.
     pub fn members(&self) -> impl Iterator<Item = usize> + '_ {
-        self.at[..self.len].iter().chain(&self.extra[..self.extras]).copied()
+        self.members[..self.len].iter().copied()
     }
 }
 
@@ -488,7 +510,10 @@ pub(crate) fn recognise(block: &Block, from: usize, to: usize) -> Option<Found> 
         return None;
     }
     let (host, addr, fl) = s.recognise()?;
-    Some(Found { host, addr, fl, at: s.at, len: s.len, extra: s.extra, extras: s.extras })
+    let mut members = [0; MOST];
+    members[..s.len].copy_from_slice(&s.at[..s.len]);
+    members[s.len..s.len + s.extras].copy_from_slice(&s.extra[..s.extras]);
+    Some(Found { fl, ..Found::group(host, addr, None, (first, end), &members[..s.len + s.extras]) })
 }
 
 /// Finds the groups of a block and tells its shape.
@@ -499,10 +524,14 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
     for (m, mark) in block.marks.iter().enumerate() {
         let from = usize::from(mark.first);
         let to = block.marks.get(m + 1).map_or(block.insts.len(), |next| usize::from(next.first));
-        let Some(found) = recognise(block, from, to) else { continue };
+        let Some(found) = recognise(block, from, to).or_else(|| super::mmx::recognise(block, from, to)) else {
+            continue;
+        };
         let (first, end) = found.range();
-        let Found { host, addr, fl, .. } = found;
-        let lone = |k: usize| usize::from(plan.last_use[k]) <= end || fl == Some(k) || matches!(host, Host::StatusToAx);
+        let Found { host, addr, fl, result, .. } = found;
+        let lone = |k: usize| {
+            usize::from(plan.last_use[k]) <= end || [fl, result].contains(&Some(k)) || matches!(host, Host::StatusToAx)
+        };
         let members = || found.members();
         if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy(k)) {
             continue;
@@ -517,7 +546,7 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
         if first != end {
             shape.set_folded(first);
         }
-        shape.x87.push(Group { first, end, host, addr, fl });
+        shape.x87.push(Group { first, end, host, addr, fl, result });
     }
 }
 
@@ -597,6 +626,11 @@ impl Emit<'_> {
                 };
                 self.a.x87_reg(0xda | cc & 1, row | st);
             }
+            Host::Emms => {
+                self.sync();
+                self.a.emms();
+            }
+            Host::Mmx(insn) => self.mmx(insn, g.addr, g.result),
             Host::StatusToAx => {
                 self.clobber_home(0, i);
                 self.sync();

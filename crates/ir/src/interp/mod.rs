@@ -405,9 +405,7 @@ fn step<M: Memory>(
             if s.get(inst.args[2]).lo == 0 {
                 store(mem, ty, s.get(a).lo, s.get(b), stack)?;
             } else if inst.imm & 1 != 0 {
-                // Of ten bytes the last two come in a step of their own, which is not reached.
-                let first = if ty == Ty::F80 { 8 } else { ty.bytes() };
-                probe(mem, s.get(a).lo, first, stack)?;
+                probe(mem, s.get(a).lo, ty.bytes(), stack)?;
             }
             return Ok(None);
         }
@@ -599,7 +597,7 @@ fn probe<M: Memory>(mem: &mut M, addr: u64, bytes: u32, attr: u64) -> Result<(),
     let mut part = |k: u64, n: u32| mem.atomic(Atomic::Or, addr.wrapping_add(k), n, 0, 0).map(|_| ());
     // Nothing wider than 8 bytes is atomic. An address that cannot be comes before a page that is not there.
     let r = match bytes {
-        16 => match [part(0, 8), part(8, 8)] {
+        10 | 16 => match [part(0, 8), part(8, bytes - 8)] {
             [_, Err(t)] if t.vector == 13 => Err(t),
             [first, second] => first.and(second),
         },

@@ -3,6 +3,7 @@
 
 use super::{ALL, CC_E, Flow, Lifter};
 use demotic_ir::block::{Edge, Term, Val};
+use demotic_ir::interp::ATTR_STACK;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::DF;
@@ -70,7 +71,9 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
     // Everything that can fault.
     // cmps reads its second operand first, except when repeated.
     let early = (kind == Kind::Cmps && !repeated).then(|| dest.map(|(_, addr)| l.b.ld(ty, addr, 0))).flatten();
-    let loaded = source.map(|(_, addr)| l.b.ld(ty, addr, 0));
+    // Only 32-bit code has an SS override, and a segment limit that an element may cross.
+    let attr = if !l.long() && l.insn.memory_segment() == Register::SS { ATTR_STACK } else { 0 };
+    let loaded = source.map(|(_, addr)| l.b.ld(ty, addr, attr));
     let mut fl = None;
     match (kind, dest) {
         (Kind::Movs | Kind::Stos, Some((_, addr))) => {
