@@ -6,7 +6,7 @@ use demotic_ir::block::Unit;
 use demotic_ir::passes::{self, Precision};
 use demotic_x86::ahead;
 use demotic_x86::unit::{self, Limits};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub struct Cost {
     pub emit: Duration,
     /// Bytes of host code.
     pub code: usize,
-    /// Units that the emitter refused.
-    pub refused: usize,
+    /// Units that the emitter refused, by reason: their first addresses.
+    pub refused: BTreeMap<String, Vec<u64>>,
     /// Of all the host code: what changes nothing leaves it as it is.
     pub digest: u64,
 }
@@ -120,7 +120,7 @@ pub fn measure(
                         compiled.code.hash(&mut digest);
                     }
                 }
-                Err(_) => cost.refused += 1,
+                Err(why) => cost.refused.entry(format!("{why:?}")).or_default().push(unit.blocks[0].pc),
             }
         }
         cost.emit += now() - optimised;
@@ -174,8 +174,11 @@ impl fmt::Display for Cost {
             "{} bytes of host code: {:.2} for a guest byte; {} units refused; digest {:016x}",
             self.code,
             self.code as f64 / self.bytes.max(1) as f64,
-            self.refused,
+            self.refused.values().map(Vec::len).sum::<usize>(),
             self.digest
-        )
+        )?;
+        self.refused.iter().try_for_each(|(why, units)| {
+            writeln!(f, "refused: {} for {why}, as at {:x?}", units.len(), &units[..units.len().min(3)])
+        })
     }
 }

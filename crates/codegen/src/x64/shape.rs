@@ -483,9 +483,15 @@ impl Shape {
                     g.end = k;
                 }
                 Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
+                    // A shift's flags come behind the store. The host does narrow rotations only by constants.
+                    let as_host = match inst.op {
+                        Op::Rol | Op::Ror => inst.ty >= Ty::I32 || constant(block, inst.args[1]).is_some(),
+                        _ => shifts,
+                    };
+                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| as_host));
                     let Some(load) = self.memory_operand(block, plan, i, fl, first) else { break };
-                    let extra = u16::from(matches!(inst.op, Op::And | Op::Or | Op::Xor) && fl.is_some());
-                    let extra = extra + u16::from(matches!(inst.op, Op::Rol | Op::Ror) && fl.is_some());
+                    let own = matches!(inst.op, Op::And | Op::Or | Op::Xor | Op::Rol | Op::Ror);
+                    let extra = u16::from(own && fl.is_some());
                     let l = block.insts[load];
                     if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0
                     {
@@ -551,6 +557,21 @@ impl Shape {
             .filter(|k| *k != i)
             .for_each(|k| self.set_member(k, true));
         self.anchor(i, g);
+    }
+
+    /// The flags of the operation at `i` that are computed and written right behind the one at `k`, where its host instruction may do that.
+    fn flags_behind(&self, block: &Block, plan: &Plan, i: usize, k: usize) -> Option<usize> {
+        let mut fl = None;
+        for (k, x) in block.insts.iter().enumerate().skip(k + 1).take(5) {
+            match x.op {
+                Op::SetFl if Some(x.args[0].index()) == fl => return fl.filter(|_| allowed(block, plan, i, k)),
+                _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
+                Op::GetFl if plan.uses[k] > 1 => return None,
+                _ if self.free(block, k) => {}
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// The load that computes `v`, when nobody else needs it and no code stands between.
@@ -736,9 +757,10 @@ impl Shape {
         let (Some(sel), Some(_), Some(eq), Some(f)) = (sel, g.set, eq, g.fl) else { return };
         let early = [Some(eq), wide, Some(sel)].into_iter().flatten().all(|k| k < g.end);
         let whole = inst.ty != Ty::I32 || block.insts[sel].ty == Ty::I64 || plan::replaces(Ty::I32, Slot(0));
-        if uses != 0 || !early || !whole || usize::from(self.last[i]) > g.end || g.setfl.is_none() || f > g.end {
+        if uses != 0 || !early || !whole || usize::from(self.last[i]) > g.end || f > g.end {
             return;
         }
+        // Without a write of the flags conditions read them, on the way, when there is no home to spare.
         let mask = g.setfl.map_or(0, |s| block.insts[s].imm as u32) & ARITH;
         if plan.flags_home[g.end + 1] & !mask != 0 {
             return;
