@@ -107,7 +107,7 @@ fn mmx(rng: &mut Rng, code: &mut Vec<u8>) {
     match rng.below(12) {
         0 => code.extend([0x0f, 0x77]),
         1 => {
-            let group = 0x71 | rng.below(2) as u8 * 2;
+            let group = [0x71, 0x73][rng.below(2) as usize];
             code.extend([0x0f, group, [0xd0, 0xf0][rng.below(2) as usize] | rng.below(8) as u8, rng.below(70) as u8]);
         }
         _ => {
