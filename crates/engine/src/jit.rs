@@ -333,13 +333,22 @@ impl Jit {
         let offset = (pc - meta.host) as u32;
         let place = store.emitter.locate(&unit, &meta.variant.request, offset)?;
         let (place, redo, pending) = self.resolve(place);
+        let invalid = self.core.frame.state.mxcsr & 1;
         self.store_state(store, state, meta.variant.mode);
         let block = &unit.blocks[place.block as usize];
         if bailed && !redo.is_empty() {
             store.invalid_operation(&meta);
         }
+        let raised = state.mxcsr & 1;
+        if !redo.is_empty() {
+            // What is done again says by itself what is invalid. That others of before were, counts unless the host has another idea of one of these.
+            state.mxcsr = state.mxcsr & !1 | invalid;
+        }
         self.place_values(store, block, &place, &redo, state);
         let Core { scratch, .. } = &mut *self.core;
+        if !redo.iter().any(|&op| interp::invalid_for_host(block, op, scratch)) {
+            state.mxcsr |= raised;
+        }
         for (slot, v) in pending {
             interp::write_slot(state, slot, scratch.vector(v));
         }

@@ -5,14 +5,25 @@ use demotic_ir::interp::{self, Atomic, Leave, Memory, Scratch, Trap};
 use demotic_ir::state::{GuestState, Mode};
 use demotic_x86::features::Features;
 use demotic_x86::unit::{self, Limits};
+use std::cell::Cell;
 
 pub(crate) struct Window {
     pub(crate) data: Vec<u8>,
     pub(crate) long: bool,
+    /// The address of the last access that was refused.
+    pub(crate) refused: Cell<u64>,
 }
 
 impl Window {
     fn at(&self, addr: u64, n: usize, write: bool) -> Result<usize, Trap> {
+        let place = self.find(addr, n, write);
+        if place.is_err() {
+            self.refused.set(addr);
+        }
+        place
+    }
+
+    fn find(&self, addr: u64, n: usize, write: bool) -> Result<usize, Trap> {
         if self.long && ((addr << 16) as i64 >> 16) as u64 != addr {
             return Err(Trap::new(13));
         }
@@ -112,7 +123,7 @@ pub fn step(mode: Mode, code: &[u8], mut state: GuestState, data: Vec<u8>) -> Op
         panic!("{code:02x?} at {:x}: {e}\n{block}", state.rip);
     }
     demotic_ir::passes::optimise(&mut block);
-    let mut mem = Window { data, long: mode == Mode::Long };
+    let mut mem = Window { data, long: mode == Mode::Long, refused: Cell::new(0) };
     let mut scratch = Scratch::default();
     let mut fault = None;
     match interp::run_block(&block, &mut state, &mut mem, &mut scratch) {

@@ -432,17 +432,24 @@ fn plain<'a>(rng: &mut Rng, shapes: &'a Shapes) -> Option<&'a Vec<Shape>> {
 
 /// Runs a program in the interpreter.
 pub fn interpret(program: &Program) -> Outcome {
-    let mut mem = Window { data: program.data.clone(), long: program.unit.mode == Mode::Long };
+    interpret_unit(program, &program.unit).0
+}
+
+/// Runs a program in the interpreter, its unit in another form. Also the address of the last access that was refused, 0 when none was.
+pub fn interpret_unit(program: &Program, unit: &Unit) -> (Outcome, u64) {
+    let mut mem =
+        Window { data: program.data.clone(), long: program.unit.mode == Mode::Long, refused: Default::default() };
     let mut state = program.state.clone();
     let mut scratch = Scratch::default();
-    let mut block = &program.unit.blocks[0];
+    let mut block = &unit.blocks[0];
     let leave = loop {
         match interp::run_block(block, &mut state, &mut mem, &mut scratch) {
-            Leave::Block(n) => block = &program.unit.blocks[n as usize],
+            Leave::Block(n) => block = &unit.blocks[n as usize],
             leave => break leave,
         }
     };
-    Outcome { leave, state, data: mem.data }
+    let refused = mem.refused.get();
+    (Outcome { leave, state, data: mem.data }, refused)
 }
 
 /// What differs between two outcomes; of the arithmetic flags only those in `flags` count.

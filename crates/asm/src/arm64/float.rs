@@ -109,6 +109,23 @@ pub fn fmov_hi_from(d: V, n: Reg) -> u32 {
     0x9eaf_0000 | dn(d, n)
 }
 
+/// Fused multiplication and addition of scalars.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Three {
+    /// a + n * m.
+    Fmadd = 0,
+    /// a - n * m.
+    Fmsub = 1,
+    /// -a - n * m.
+    Fnmadd = 2,
+    /// n * m - a.
+    Fnmsub = 3,
+}
+/// `d` from `n`, `m` and `a`.
+pub fn three(op: Three, f: Fmt, d: V, n: V, m: V, a: V) -> u32 {
+    let op = op as u32;
+    0x1f00_0000 | (f as u32) << 22 | (op >> 1) << 21 | m.n() << 16 | (op & 1) << 15 | a.n() << 10 | dn(d, n)
+}
 macro_rules! vector_ops {
     ($(#[$m:meta])* $name:ident { $($op:ident $u:literal $high:literal $opcode:literal,)* }) => {
         $(#[$m])*
@@ -161,6 +178,10 @@ pub fn scalar_compare(op: Vec2, f: Fmt, d: V, n: V, m: V) -> Option<u32> {
 /// fcvtl: two low (with `upper` high) binary32 lanes to two binary64.
 pub fn fcvtl(upper: bool, d: V, n: V) -> u32 {
     u32::from(upper) << 30 | 0x0e61_7800 | dn(d, n)
+}
+/// Four binary16 to four binary32.
+pub fn fcvtl_half(d: V, n: V) -> u32 {
+    0x0e21_7800 | dn(d, n)
 }
 /// fcvtn: two binary64 lanes to two low binary32 (upper half zero), with `upper` into the high half.
 pub fn fcvtn(upper: bool, d: V, n: V) -> u32 {

@@ -402,6 +402,11 @@ fn vectors() {
         check!(simd::movi_h(false, vd, 0xa5, 1), movi V(dd).h8, 0xa5, LSL 8);
         check!(simd::movi_d(vd, 0x0f), movi V(dd).d2, 0xffffffff);
         check!(float::two(float::Two::Fmul, Fmt::D, vd, vn, vm), fmul D(dd), D(nn), D(mm));
+        check!(float::three(float::Three::Fmadd, Fmt::D, vd, vn, vm, vd), fmadd D(dd), D(nn), D(mm), D(dd));
+        check!(float::three(float::Three::Fmsub, Fmt::S, vd, vn, vm, vn), fmsub S(dd), S(nn), S(mm), S(nn));
+        check!(float::three(float::Three::Fnmadd, Fmt::S, vd, vn, vm, vd), fnmadd S(dd), S(nn), S(mm), S(dd));
+        check!(float::three(float::Three::Fnmsub, Fmt::D, vd, vn, vm, vd), fnmsub D(dd), D(nn), D(mm), D(dd));
+        check!(float::fcvtl_half(vd, vn), fcvtl V(dd).s4, V(nn).h4);
         check!(float::two(float::Two::Fdiv, Fmt::S, vd, vn, vm), fdiv S(dd), S(nn), S(mm));
         check!(float::two(float::Two::Fsub, Fmt::S, vd, vn, vm), fsub S(dd), S(nn), S(mm));
         check!(float::one(float::One::Fsqrt, Fmt::D, vd, vn), fsqrt D(dd), D(nn));

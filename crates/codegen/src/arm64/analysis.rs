@@ -128,23 +128,25 @@ impl Analysis {
 
     /// Writes of registers that are written again before anybody can look.
     fn overwritten(&mut self, block: &Block, fp: bool) {
-        let mut later = [false; 32];
+        const UPPER: core::ops::Range<u64> = 54..70;
+        let mut later = [false; 70];
         for i in (0..block.insts.len()).rev() {
             let inst = &block.insts[i];
-            let slot = inst.imm as usize & 31;
+            let homed = inst.imm < 32 || UPPER.contains(&inst.imm);
+            let slot = if homed { inst.imm as usize } else { 0 };
             match inst.op {
-                Op::Set if inst.imm < 32 => {
+                Op::Set if homed => {
                     if later[slot] && !self.pushes.iter().any(|&st| self.pushed[st] == i) {
                         self.dead[i] = true;
                     } else if plan::replaces(inst.ty, Slot(slot as u8)) {
                         later[slot] = true;
                     }
                 }
-                Op::Get | Op::GetHi | Op::SetHi if inst.imm < 32 => later[slot] = false,
+                Op::Get | Op::GetHi | Op::SetHi if homed => later[slot] = false,
                 _ => {}
             }
             if shows(inst, fp) {
-                later = [false; 32];
+                later = [false; 70];
             }
         }
     }
@@ -483,13 +485,15 @@ impl Analysis {
                 Op::Add if inst.ty == Ty::I32 => {
                     single && user.is_some_and(|u| u.op == Op::Zext && self.lazy[self.user[i]])
                 }
-                Op::XFrom | Op::VIns | Op::VZext => user.is_some_and(|u| self.into_mmx(block, i, u)),
+                Op::XFrom | Op::VIns | Op::VZext => user.is_some_and(|u| self.ends_in_mmx(block, i, u)),
                 // A count.
                 Op::VExt if user.is_some_and(|u| matches!(u.op, Op::VShl | Op::VShr | Op::VSar)) => {
                     inst.imm == 0 && inst.ty == Ty::I64
                 }
                 // A lane that is stored.
-                Op::VExt if user.is_some_and(|u| u.op == Op::VZext) => user.is_some_and(|u| self.into_mmx(block, i, u)),
+                Op::VExt if user.is_some_and(|u| u.op == Op::VZext) => {
+                    user.is_some_and(|u| self.ends_in_mmx(block, i, u))
+                }
                 Op::VExt => {
                     inst.imm == 0
                         && matches!(inst.ty, Ty::I32 | Ty::I64)

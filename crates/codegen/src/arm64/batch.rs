@@ -21,6 +21,7 @@ use super::{Cold, Emit};
 use crate::Loc;
 use demotic_asm::arm64::branch;
 use demotic_asm::arm64::float::{self, Fmt, One, Two, Vec1, Vec2};
+use demotic_asm::arm64::mem::Access;
 use demotic_asm::arm64::simd::{self, Lane};
 use demotic_asm::arm64::{Cond, V, v};
 use demotic_asm::buffer::Field;
@@ -32,29 +33,31 @@ use std::collections::BTreeMap;
 /// All lanes instead of lane 0.
 pub(super) const PACKED: u64 = 0x100;
 /// Free vector temporaries below which a batch ends.
-const ROOM: usize = 4;
+pub(super) const ROOM: usize = 4;
 
 /// A result to be looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Result {
-    val: u16,
-    f: Fmt,
-    packed: bool,
+pub(super) struct Result {
+    pub val: u16,
+    pub f: Fmt,
+    pub packed: bool,
 }
 
 /// What is open.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Tentative operations, in order.
-    ops: Vec<u16>,
+    pub(super) ops: Vec<u16>,
     /// Results of arithmetic that no later one stands for.
-    results: Vec<Result>,
+    pub(super) results: Vec<Result>,
     /// Writes of vector registers that wait.
-    sets: Vec<(u8, Val)>,
+    pub(super) sets: Vec<(u8, Val)>,
     /// Values that have to stay where they are although nobody else needs them, and how long they would be needed otherwise.
-    held: BTreeMap<u16, usize>,
+    pub(super) held: BTreeMap<u16, usize>,
+    /// There are fused multiplications: NaNs of operands are chosen in another order, too.
+    pub(super) fused: bool,
     /// Values whose register has only the low lane, its width, and the value whose upper lanes belong above it.
-    low: BTreeMap<u16, (Fmt, Val)>,
+    pub(super) low: BTreeMap<u16, (Fmt, Val)>,
 }
 
 impl Batch {
@@ -73,7 +76,7 @@ impl Batch {
     }
 }
 
-fn format(ty: Ty) -> Fmt {
+pub(super) fn format(ty: Ty) -> Fmt {
     if ty == Ty::F64 { Fmt::D } else { Fmt::S }
 }
 
@@ -113,17 +116,23 @@ impl Emit<'_> {
             self.arithmetic_later(i);
             return true;
         }
+        if self.fp_inline() && !self.request.nans && self.wide_later(i) {
+            return true;
+        }
         if !self.batch.is_open() {
             return false;
         }
-        let vector_slot = (16..32).contains(&inst.imm);
+        let upper_slot = matches!(inst.op, Op::Get | Op::Set) && (54..70).contains(&inst.imm);
+        let vector_slot = (16..32).contains(&inst.imm) || upper_slot;
         let known = match inst.op {
             Op::Set if vector_slot && self.an.dead[i] => return true,
             Op::Set if vector_slot && inst.ty == Ty::V128 => {
                 self.wait(inst.imm as u8, inst.args[0]);
                 return true;
             }
-            Op::Get | Op::GetHi => !self.batch.sets.iter().any(|s| u64::from(s.0) == inst.imm) && inst.imm < 32,
+            Op::Get | Op::GetHi => {
+                !self.batch.sets.iter().any(|s| u64::from(s.0) == inst.imm) && (inst.imm < 32 || upper_slot)
+            }
             Op::Set | Op::SetHi => !vectors && inst.imm < 16,
             Op::Const => true,
             // What is stored is not computed again.
@@ -146,19 +155,19 @@ impl Emit<'_> {
         false
     }
 
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.books.free_vectors()
     }
 
     /// Keeps a value where it is until the batch ends.
-    fn hold(&mut self, v: Val) {
+    pub(super) fn hold(&mut self, v: Val) {
         if self.batch.tentative(v) {
             return;
         }
         self.keep(v);
     }
 
-    fn keep(&mut self, v: Val) {
+    pub(super) fn keep(&mut self, v: Val) {
         let end = self.block.insts.len() + 1;
         let own = std::mem::replace(&mut self.an.end[v.index()], end);
         self.batch.held.entry(v.0).or_insert(own);
@@ -246,8 +255,16 @@ impl Emit<'_> {
             self.keep(rest);
         }
         // A NaN in an operand is one in the result.
-        let through: &[Val] = if root { &[b] } else { &[a, b] };
-        for v in through {
+        let operands = [a, b];
+        self.stands_for(&operands[usize::from(root)..], f, packed);
+        self.batch.ops.push(i as u16);
+        self.batch.results.push(Result { val: i as u16, f, packed });
+        self.keep(Val(i as u16));
+    }
+
+    /// A result is about to be entered that is a NaN where one of these is, so they need not be looked at.
+    pub(super) fn stands_for(&mut self, operands: &[Val], f: Fmt, packed: bool) {
+        for v in operands {
             let covered = |r: &Result| r.val == v.0 && r.f == f && (packed || !r.packed);
             if let Some(n) = self.batch.results.iter().position(covered) {
                 self.batch.results.remove(n);
@@ -257,9 +274,6 @@ impl Emit<'_> {
                 }
             }
         }
-        self.batch.ops.push(i as u16);
-        self.batch.results.push(Result { val: i as u16, f, packed });
-        self.keep(Val(i as u16));
     }
 
     /// The register with the low lane of a value; above it may be anything.
@@ -357,6 +371,11 @@ impl Emit<'_> {
     }
 
     fn write_now(&mut self, i: usize, slot: u8, val: Val) {
+        if let Some((offset, _)) = super::int::slot_field(slot) {
+            let n = self.vr(val);
+            self.frame_access(Access::StrQ, n, offset);
+            return;
+        }
         let home = v(slot);
         if let Some(&(f, rest)) = self.batch.low.get(&val.0) {
             let t = self.vr_low(val);
@@ -420,7 +439,7 @@ impl Emit<'_> {
             }
         }
         self.buf.bind(back);
-        self.later(Cold::Invalid(label, back));
+        self.later(if self.batch.fused { Cold::Deopt(label) } else { Cold::Invalid(label, back) });
     }
 }
 

@@ -61,6 +61,13 @@ impl Emit<'_> {
                 self.low_lane(i, f, d, a, &[b]);
             }
             Op::FCvtP => return self.packed_conversion(i),
+            Op::FRound => return self.round(i, f),
+            Op::FCmpX if inst.imm & PACKED != 0 && super::avx::has_lanes(Op::FCmpX, inst.imm) => {
+                let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+                let d = self.vdest(i);
+                self.lanes(Op::FCmpX, f, inst.imm & 31, d, a, b);
+                self.vresult(i, d);
+            }
             _ => return false,
         }
         true
@@ -145,12 +152,12 @@ impl Emit<'_> {
         let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
         let d = self.vdest(i);
         let packed = inst.imm & PACKED != 0;
+        if packed {
+            self.lanes(inst.op, f, inst.imm & 7, d, a, b);
+            return self.vresult(i, d);
+        }
         let compare = |e: &mut Self, op: Vec2, d: V, n: V, m: V| {
-            if packed {
-                e.w(float::vec2(op, true, f, d, n, m));
-            } else {
-                e.wo(float::scalar_compare(op, f, d, n, m));
-            }
+            e.wo(float::scalar_compare(op, f, d, n, m));
         };
         match (inst.op, inst.imm & 7) {
             (Op::FMin, _) => compare(self, Vec2::Fcmgt, VS0, b, a),
@@ -169,12 +176,7 @@ impl Emit<'_> {
             (_, 3..=6) => self.w(simd::misc(Misc::Not, true, Lane::B, VS0, VS0)),
             _ => {}
         }
-        if packed {
-            self.w(simd::mov(d, VS0));
-            self.vresult(i, d);
-        } else {
-            self.low_lane(i, f, d, a, &[b]);
-        }
+        self.low_lane(i, f, d, a, &[b]);
     }
 
     fn float_to_int(&mut self, i: usize) {
@@ -222,26 +224,47 @@ impl Emit<'_> {
         self.result(i, d, size.bits() as u8);
     }
 
+    /// Rounding to integers. False when the rounding is fixed and the precision flag counts.
+    fn round(&mut self, i: usize, f: Fmt) -> bool {
+        let inst = self.block.insts[i];
+        let Some(lanes) = super::avx::rounding(inst.imm) else { return false };
+        let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+        let d = self.vdest(i);
+        if inst.imm & PACKED != 0 {
+            self.w(float::vec1(lanes, true, f, d, b));
+            self.vresult(i, d);
+            return true;
+        }
+        let scalar = match lanes {
+            Vec1::Frintn => One::Frintn,
+            Vec1::Frintm => One::Frintm,
+            Vec1::Frintp => One::Frintp,
+            Vec1::Frintz => One::Frintz,
+            Vec1::Frinti => One::Frinti,
+            _ => One::Frintx,
+        };
+        if self.clear_above(inst.args[0], f) {
+            self.w(float::one(scalar, f, d, b));
+            self.vresult(i, d);
+        } else {
+            self.w(float::one(scalar, f, VS0, b));
+            self.low_lane(i, f, d, a, &[b]);
+        }
+        true
+    }
+
     fn packed_conversion(&mut self, i: usize) -> bool {
         let inst = self.block.insts[i];
-        let Some(kind) = PackedCvt::from_imm(inst.imm) else { return false };
-        if !matches!(
-            kind,
-            PackedCvt::PsToPd | PackedCvt::PdToPs | PackedCvt::DqToPs | PackedCvt::DqToPd | PackedCvt::PiToPs
-        ) {
+        let Some(kind) = PackedCvt::from_imm(inst.imm & 0xff) else { return false };
+        if kind != PackedCvt::PiToPs && !super::avx::has_lanes(Op::FCvtP, inst.imm) {
             return false;
         }
         let a = self.vr(inst.args[0]);
         let d = self.vdest(i);
-        match kind {
-            PackedCvt::PsToPd => self.w(float::fcvtl(false, d, a)),
-            PackedCvt::PdToPs => self.w(float::fcvtn(false, d, a)),
-            PackedCvt::DqToPs => self.w(float::vec1(Vec1::Scvtf, true, Fmt::S, d, a)),
-            PackedCvt::PiToPs => self.w(float::vec1(Vec1::Scvtf, false, Fmt::S, d, a)),
-            _ => {
-                self.wo(simd::shll(false, false, Lane::S, VS0, a, 0));
-                self.w(float::vec1(Vec1::Scvtf, true, Fmt::D, d, VS0));
-            }
+        if kind == PackedCvt::PiToPs {
+            self.w(float::vec1(Vec1::Scvtf, false, Fmt::S, d, a));
+        } else {
+            self.lanes(Op::FCvtP, Fmt::S, inst.imm, d, a, a);
         }
         self.vresult(i, d);
         true

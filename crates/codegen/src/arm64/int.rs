@@ -118,6 +118,7 @@ impl Emit<'_> {
             Op::Ld => self.load(i),
             Op::St => self.store(i),
             Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => self.atomic(i),
+            Op::CheckGp if self.constant(inst.args[0]) == Some(0) => {}
             Op::CheckGp => {
                 let r = self.r(inst.args[0]);
                 let label = self.deopt();
@@ -135,6 +136,8 @@ impl Emit<'_> {
             Op::XBits if self.mmx_bits(i) => {}
             Op::VLow if self.mmx_low(i) => {}
             Op::XSetPhys if self.mmx_set(i) => {}
+            Op::FLo if self.wide_op(i) => {}
+            Op::StPair if self.store_pair(i) => {}
             Op::ExitIf => {
                 let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
                 let test = self.test(inst.args[0], i);

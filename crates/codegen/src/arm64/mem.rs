@@ -94,6 +94,9 @@ impl Emit<'_> {
             }
             return Mode::Off(base, i64::from(c));
         }
+        if let Some((base, off)) = self.constant(addr).and_then(|c| self.near_const(c)) {
+            return Mode::Off(base, off);
+        }
         if !self.is_lazy(addr, Op::Add) {
             return Mode::Off(self.r(addr), 0);
         }

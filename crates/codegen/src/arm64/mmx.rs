@@ -59,7 +59,7 @@ fn writes(block: &Block, vins: &Inst) -> bool {
 
 impl Analysis {
     /// Whether `i`, with that one user, is a step on the way of a vector into a register, which the write takes it in from.
-    pub(super) fn into_mmx(&self, block: &Block, i: usize, user: &Inst) -> bool {
+    pub(super) fn ends_in_mmx(&self, block: &Block, i: usize, user: &Inst) -> bool {
         let inst = &block.insts[i];
         match inst.op {
             Op::XFrom => user.op == Op::XSetPhys && user.imm < 8,

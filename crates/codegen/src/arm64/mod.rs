@@ -13,6 +13,7 @@
 //! the code before runs into the block, it stands elsewhere with a branch behind it.
 
 mod analysis;
+mod avx;
 mod batch;
 mod crypto;
 mod flags;

@@ -155,6 +155,18 @@ impl Books {
         self.vtemps[k] == Own::Free
     }
 
+    /// The vector temporary of a value that nobody asks for any more, when it is in one of its own.
+    pub fn give_up_vector(&mut self, val: Val) -> Option<V> {
+        let W::V(t) = self.loc[val.index()] else { return None };
+        let own = &mut self.vtemps[usize::from(t)];
+        if !matches!(own, Own::Vals(vals) if vals.as_slice() == [val.0]) {
+            return None;
+        }
+        *own = Own::Scratch;
+        self.loc[val.index()] = W::Not;
+        Some(v(t))
+    }
+
     /// A value moves to a vector temporary that was taken for it.
     pub fn move_vector(&mut self, val: Val, to: V) {
         use demotic_asm::arm64::Number;
@@ -257,6 +269,20 @@ impl Emit<'_> {
     /// The register that holds a constant already.
     pub fn find_const(&self, c: u64) -> Option<Reg> {
         (0..TEMPS.len()).find(|&k| self.books.temps[k] == Own::Const(c)).map(|k| x(TEMPS[k]))
+    }
+
+    /// A register that holds a constant from which this one is within reach of any access, and how far.
+    pub fn near_const(&mut self, c: u64) -> Option<(Reg, i64)> {
+        let near = |own: &Own| match own {
+            Own::Const(k) => {
+                let by = c.wrapping_sub(*k) as i64;
+                ((-256..256).contains(&by) || (0..4096).contains(&by) && by & 15 == 0).then_some(by)
+            }
+            _ => None,
+        };
+        let (k, by) = (0..TEMPS.len()).find_map(|k| Some((k, near(&self.books.temps[k])?)))?;
+        self.books.pinned |= 1 << k;
+        Some((x(TEMPS[k]), by))
     }
 
     pub fn ty(&self, val: Val) -> Ty {

@@ -165,6 +165,8 @@ impl Emit<'_> {
             Op::VShuf => return self.shuffle(i),
             Op::VMovMsk => return self.sign_mask(i),
             Op::VTest => self.vector_test(i),
+            Op::VShlV | Op::VShrV | Op::VSarV => return self.shift_lanes(i),
+            Op::VPerm => return self.permute_lanes(i),
             _ => return self.newer_vector_op(i),
         }
         true

@@ -60,6 +60,24 @@ fn fma(inst: &Inst, s: &Scratch, env: &mut Mxcsr) -> V {
     r
 }
 
+/// See [`super::invalid_for_host`].
+pub(super) fn invalid_for_host(inst: &Inst, s: &Scratch) -> bool {
+    if !matches!(inst.op, Op::FFma | Op::FFmaFl | Op::FFmaHi) {
+        return false;
+    }
+    let ty = inst.ty;
+    // Without the sign: infinity, and the first quiet NaN.
+    let (infinity, quiet) = match ty {
+        Ty::F64 => (0x7ff << 52, 0xfff << 51),
+        _ => (0xff << 23, 0x1ff << 22),
+    };
+    let lanes = if inst.imm & 0x100 == 0 { 1 } else { 128 / ty.bits() };
+    (0..lanes).any(|n| {
+        let [x, y, z] = [0, 1, 2].map(|k| lane(ty, s.get(inst.args[k]), n) & (ty.mask() >> 1));
+        z >= quiet && (x == infinity && y == 0 || x == 0 && y == infinity)
+    })
+}
+
 /// Executes one SSE floating-point operation.
 pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V, Trap> {
     let bits = state.mxcsr;

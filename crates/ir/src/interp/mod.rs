@@ -306,10 +306,18 @@ pub fn redo<M: Memory>(block: &Block, i: usize, state: &mut GuestState, mem: &mu
     }
 }
 
+/// Whether operation `i`, whose operands have been computed, is a fused multiplication that an AArch64 host finds invalid and x86 does not: infinity
+/// times zero, with a quiet NaN added.
+pub fn invalid_for_host(block: &Block, i: usize, scratch: &Scratch) -> bool {
+    block.insts.get(i).is_some_and(|inst| float::invalid_for_host(inst, scratch))
+}
+
 /// Writes a slot as a whole.
 pub fn write_slot(state: &mut GuestState, slot: Slot, v: V) {
     if let Some(xmm) = state.xmm.get_mut(usize::from(slot.0).wrapping_sub(16)) {
         *xmm = [v.lo, v.hi];
+    } else if let Some(ymm) = state.ymm.get_mut(usize::from(slot.0).wrapping_sub(usize::from(Slot::ymm(0).0))) {
+        *ymm = [v.lo, v.hi];
     }
 }
 
