@@ -18,17 +18,19 @@ pub fn tables() -> Result<()> {
     for name in guest::sources("c", ".c")?.into_iter().filter(|n| n.contains("tables")) {
         for abi in Abi::ALL {
             let program = guest::c_program(abi, "O2", &name);
-            let lines = |mut command: Command| -> Result<Vec<u8>> {
-                command.arg("all");
+            let lines = |mut command: Command, which: &str| -> Result<Vec<u8>> {
+                command.arg(which);
                 let outcome = run(command, b"", Duration::from_secs(1200))?;
                 ensure!(outcome.ending() == "exit 0", "{name} for {}: {}", abi.name(), outcome.ending());
                 Ok(outcome.stdout)
             };
-            let real = lines(Host::Native.command(&program))?;
-            let count = real.iter().filter(|b| **b == b'\n').count();
             for host in hosts.iter().filter(|h| h.runs(abi)) {
                 let options: &[&str] = if name.starts_with("avx") { &["--cpu", "max"] } else { &[] };
-                let ours = lines(host.command_with(options, &program))?;
+                // Translated arithmetic on aarch64 does not keep the denormal-operand flag (ARCHITECTURE, What is missing).
+                let which = if *host == Host::Aarch64 { "most" } else { "all" };
+                let real = lines(Host::Native.command(&program), which)?;
+                let ours = lines(host.command_with(options, &program), which)?;
+                let count = real.iter().filter(|b| **b == b'\n').count();
                 if ours != real {
                     let (a, b) = (String::from_utf8_lossy(&real), String::from_utf8_lossy(&ours));
                     let first = a.lines().zip(b.lines()).find(|(x, y)| x != y).context("one has more lines")?;

@@ -84,6 +84,18 @@ static void f_vpmaskmovd(struct io *p) { RUN("vpmaskmovd %3, %%ymm1, %%ymm0"); }
 static void f_vmaskmovpd(struct io *p) { RUN("vmovdqu %2, %%ymm3; vmovdqu %%ymm3, %0; vmaskmovpd %%ymm2, %%ymm1, %0; vmovdqu %0, %%ymm0"); }
 static void f_vzeroupper(struct io *p) { RUN("vzeroupper; vpaddb %%xmm1, %%xmm2, %%xmm0"); }
 
+/* Elements of b, by indices from b's own upper bits, where a has its sign bit set. */
+#define GATHER(op, shift, n)                                                                                                            \
+    static void f_##op(struct io *p) {                                                                                                  \
+        __asm__ volatile("vmovdqu %1, %%ymm0; vmovdqu %2, %%ymm1; " #shift ", %%ymm1, %%ymm1; vmovdqa %%ymm0, %%ymm3; " #op             \
+                         " %%ymm3, (%3,%%ymm1," #n "), %%ymm0; vpaddd %%ymm3, %%ymm0, %%ymm0; vmovdqu %%ymm0, %0; vzeroupper"           \
+                         : "=m"(p->r)                                                                                                   \
+                         : "m"(p->a), "m"(p->b), "r"(p->b)                                                                              \
+                         : "memory" Y);                                                                                                 \
+    }
+GATHER(vpgatherdd, vpsrld $29, 4)
+GATHER(vgatherqpd, vpsrlq $62, 8)
+
 struct row {
     const char *name;
     void (*f)(struct io *);
@@ -94,7 +106,8 @@ struct row {
 #define ROW_IMM1(op, n) {#op " " #n, f_##op##_##n},
 static const struct row floats[] = {FLOATS(ROW) SCALARS(ROW) UNARY(ROW) WIDENS(ROW) ROW_1(narrow) ROW_1(todq) ROW_1(toph) ROW_1(toph0)};
 static const struct row ints[] = {INTS(ROW) IMM(ROW_IMM) IMM1(ROW_IMM1) ROW_1(vblendvps) ROW_1(vpblendvb) ROW_1(vbroadcastss) ROW_1(vpbroadcastb)
-                                  ROW_1(vextracti128) ROW_1(vinserti128) ROW_1(vpmaskmovd) ROW_1(vmaskmovpd) ROW_1(vzeroupper)};
+                                  ROW_1(vextracti128) ROW_1(vinserti128) ROW_1(vpmaskmovd) ROW_1(vmaskmovpd) ROW_1(vzeroupper)
+                                  ROW_1(vpgatherdd) ROW_1(vgatherqpd)};
 
 static const uint64_t reals[] = {
     0, 0x8000000080000000ull, 0x3f8000003f800000ull, 0xbff0000000000000ull, 0x0000000100000001ull, 0x000fffffffffffffull, 0x007fffff00800000ull,
@@ -108,7 +121,7 @@ static void show(const struct row *r, const uint64_t *list, int n, int i, int j,
     for (int k = 0; k < 4; k++) io.a[k] = list[(i * (1 + k) + k) % n], io.b[k] = list[(j + k * (i + 2)) % n];
     uint64_t in[9] = {mode, io.a[0], io.a[1], io.a[2], io.a[3], io.b[0], io.b[1], io.b[2], io.b[3]};
     r->f(&io);
-    uint64_t out[6] = {io.r[0], io.r[1], io.r[2], io.r[3], io.mxcsr, io.gpr};
+    uint64_t out[6] = {io.r[0], io.r[1], io.r[2], io.r[3], flags_of(io.mxcsr), io.gpr};
     line(r->name, in, 9, out, 6);
 }
 

@@ -1,22 +1,31 @@
 /* What the tables of instructions share: every instruction with every operand of a list, one line each.
  *
  * Without arguments a program prints, for each instruction, how many lines it has and a digest of them; with the argument `all` the lines themselves
- * (`cargo xtask tables` compares them with the processor's own). Only what manuals define is in a line. */
+ * (`cargo xtask tables` compares them with the processor's own). Only what manuals define is in a line. MXCSR's denormal-operand flag, which not
+ * every host keeps, has a digest of its own, and with the argument `most` it is not in the lines. */
 #ifndef TABLES_H
 #define TABLES_H
 #include "check.h"
 
-static int show_all;
-static uint64_t digest, lines, all_lines;
+static int show_all, show_most;
+static uint64_t digest, denormals, lines, all_lines;
+
+static uint64_t mix(uint64_t h, uint64_t v) {
+    h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+    return h ^ h >> 29;
+}
+
+/* What of MXCSR stands in a line. */
+static uint32_t flags_of(uint32_t mxcsr) {
+    denormals = mix(denormals, mxcsr & 2);
+    return show_all && !show_most ? mxcsr : mxcsr & ~2;
+}
 
 /* Everything an instruction gives, in 64-bit words. */
 static void line(const char *name, const uint64_t *in, int nin, const uint64_t *out, int nout) {
     lines++;
     if (!show_all) {
-        for (int i = 0; i < nout; i++) {
-            digest = (digest ^ out[i]) * 0x9e3779b97f4a7c15ull;
-            digest ^= digest >> 29;
-        }
+        for (int i = 0; i < nout; i++) digest = mix(digest, out[i]);
         return;
     }
     static const char hex[] = "0123456789abcdef";
@@ -41,11 +50,12 @@ static void done(const char *name) {
 }
 
 static int finish(void) {
+    if (denormals && !show_all) printf("denormal-operand flags %016llx\n", (unsigned long long)denormals);
     printf("%llu lines\n", (unsigned long long)all_lines);
     return 0;
 }
 
-#define ARGUMENTS(argc, argv) (show_all = (argc) > 1 && !strcmp((argv)[1], "all"))
+#define ARGUMENTS(argc, argv) (show_most = (argc) > 1 && !strcmp((argv)[1], "most"), show_all = show_most || (argc) > 1 && !strcmp((argv)[1], "all"))
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 #ifdef __x86_64__

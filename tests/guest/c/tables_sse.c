@@ -105,7 +105,7 @@ static const uint32_t modes[] = {0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x1fc0, 0x9f80,
 static void show(const struct row *r, struct io io) {
     uint64_t in[5] = {io.mxcsr, io.a[0], io.a[1], io.b[0], io.b[1]};
     r->f(&io);
-    uint64_t out[4] = {io.r[0], io.r[1], io.mxcsr, io.gpr};
+    uint64_t out[4] = {io.r[0], io.r[1], flags_of(io.mxcsr), io.gpr};
     line(r->name, in, 5, out, 4);
 }
 
