@@ -12,6 +12,7 @@ mod demo;
 mod dist;
 mod kernels;
 mod manual;
+mod tables;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -30,6 +31,7 @@ cargo xtask TASK
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
   ir-fuzz [...]   random IR programs, translated and interpreted (--count N, --seed N, --host x86_64|aarch64)
   sequences [...] sequences of random guest instructions, translated and in the model (the same options)
+  tables          tables of instructions, all lines, natively and translated (an x86-64 machine)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
                   or --file PROGRAM with --sym NAME or --pc ADDRESS; [--tso]
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
@@ -64,6 +66,7 @@ fn main() -> Result<()> {
         Some("arm-kernel") => arm_kernel::arm_kernel(),
         Some("userlands") => userlands(&rest),
         Some("manual") => manual::write(),
+        Some("tables") => tables::tables(),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {

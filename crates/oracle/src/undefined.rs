@@ -71,6 +71,12 @@ pub fn approximate(insn: &Instruction) -> bool {
     )
 }
 
+/// Whether the instruction is a branch in 64-bit code.
+fn near(insn: &Instruction, case: &Case) -> bool {
+    let next = matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
+    case.mode == Mode::Long && !next
+}
+
 /// Whether nothing is compared at all: cases that differ between processors, or that hit the harness's own pages.
 pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) -> bool {
     // The code page of the harness is mapped for the processor only.
@@ -78,15 +84,14 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
     if ours.fault.is_some_and(|(v, _, a)| v == 14 && own(a)) {
         return true;
     }
-    if case.mode == Mode::Long {
-        let near = !matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
+    if near(insn, case) {
         // A target that is not canonical: AMD's processors raise #GP at the branch, others at the target.
-        if near && real.fault.is_some_and(|f| f.0 == 13) && ours.fault.is_none() {
+        if real.fault.is_some_and(|f| f.0 == 13) && ours.fault.is_none() {
             let rip = ours.state.rip;
             return ((rip << 16) as i64 >> 16) as u64 != rip;
         }
-        // Operand size of 16 bits: AMD's processors cut the target to 16 bits, Intel's ignore the prefix.
-        if near && case.bytes.contains(&0x66) && real.state.rip == ours.state.rip & 0xffff {
+        // Operand size of 16 bits: AMD's processors have a displacement and a target of 16 bits, Intel's ignore the prefix.
+        if case.bytes.contains(&0x66) && real.state.rip <= 0xffff {
             return true;
         }
     }
@@ -99,6 +104,8 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
             // Misaligned and not canonical: which of #GP and #SS.
             r == 0 && o == 13 || matches!((r, o), (12 | 13, 12 | 13))
         }
+        // A repeat prefix is reserved here. AMD's processors take it for the condition, whatever the opcode says; others ignore it.
+        M::Loope | M::Loopne => insn.has_rep_prefix() || insn.has_repne_prefix(),
         // Misaligned and not canonical: which of #GP and #SS.
         M::Fxsave | M::Fxsave64 => {
             let vectors = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
@@ -137,6 +144,8 @@ pub fn touches(insn: &Instruction, case: &Case) -> bool {
             | M::Vldmxcsr
             | M::Fxrstor
             | M::Fxrstor64
+            | M::Fxsave
+            | M::Fxsave64
             | M::Cvtpi2ps
             | M::Cvtpi2pd
             | M::Cvtps2pi
@@ -150,5 +159,8 @@ pub fn touches(insn: &Instruction, case: &Case) -> bool {
             | M::Vpextrd
     ) || insn.mnemonic() == M::Movsxd && insn.op_register(0).size() == 2
         || matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq) && insn.is_string_instruction();
-    sometimes || flags(insn, case) != 0 || destination(insn, case) || approximate(insn)
+    let repeated = insn.has_rep_prefix() || insn.has_repne_prefix();
+    let branch =
+        matches!(insn.mnemonic(), M::Loope | M::Loopne) && repeated || near(insn, case) && case.bytes.contains(&0x66);
+    sometimes || branch || flags(insn, case) != 0 || destination(insn, case) || approximate(insn)
 }

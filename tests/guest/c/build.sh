@@ -12,8 +12,8 @@ for level in O0 O2; do
         mkdir -p "$out"
         for source in "$here"/*.c; do
             program=$out/$(basename "$source" .c)
-            # Up to date already: newer than its source and the header.
-            if [ "$program" -nt "$source" ] && [ "$program" -nt "$here/check.h" ]; then continue; fi
+            # Up to date already: newer than its source and the headers.
+            if [ "$program" -nt "$source" ] && [ "$program" -nt "$here/check.h" ] && [ "$program" -nt "$here/tables.h" ]; then continue; fi
             # -frounding-math: the programs change rounding modes. -w: they do what compilers warn about.
             case $abi-$(basename "$source") in
                 i386-avx*) sse=-msse2 ;;
