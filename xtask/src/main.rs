@@ -12,6 +12,7 @@ mod demo;
 mod dist;
 mod kernels;
 mod manual;
+mod stress;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -36,6 +37,7 @@ cargo xtask TASK
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
   arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
+  stress [--rounds N]  thousands of processes, threads and signals on this machine; takes an hour
   manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
@@ -61,6 +63,7 @@ fn main() -> Result<()> {
         Some("cost") => ci::tool(&["run", "--release", "-p", "demotic-debug", "--example", "cost", "--"], &rest),
         Some("arm-kernel") => arm_kernel::arm_kernel(),
         Some("manual") => manual::write(),
+        Some("stress") => stress::stress(&rest),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {
