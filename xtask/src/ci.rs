@@ -36,6 +36,7 @@ fn tools() -> Result<()> {
         ("qemu-aarch64-static", "qemu-user-static"),
         ("debootstrap", "debootstrap"),
         ("unshare", "util-linux"),
+        ("gdb", "gdb"),
     ];
     let everywhere: &[(&str, &str)] = &[
         ("tmux", "tmux"),

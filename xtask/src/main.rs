@@ -12,6 +12,7 @@ mod demo;
 mod dist;
 mod kernels;
 mod manual;
+mod stress;
 mod tables;
 mod tidy;
 
@@ -40,6 +41,7 @@ cargo xtask TASK
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
   userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program
   arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
+  stress [--rounds N]  thousands of processes, threads and signals on this machine; takes an hour
   manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
   table           write the table of results into the README
@@ -67,6 +69,7 @@ fn main() -> Result<()> {
         Some("userlands") => userlands(&rest),
         Some("manual") => manual::write(),
         Some("tables") => tables::tables(),
+        Some("stress") => stress::stress(&rest),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),
         Some("help") | None => {

@@ -224,9 +224,9 @@ impl Engine {
     ///
     /// # Errors
     /// Those of `fork`.
-    pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+    pub fn forked<E>(&self, shares_files: bool, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
         let pid = self.cache.locked(|| match &self.store {
-            Some(store) => store.forked(fork),
+            Some(store) => store.forked(shares_files, fork),
             None => fork(),
         })?;
         if pid == 0 {

@@ -189,14 +189,17 @@ impl Store {
     }
 
     /// Runs `fork` while nobody changes the store; the child, for which it gives 0, gets its own code memory.
-    pub fn forked<E>(&self, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+    /// `shares_files`: both have one table of descriptors afterwards, so the child closes those of its code memory for both.
+    pub fn forked<E>(&self, shares_files: bool, fork: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
         let inner = self.lock();
         // A lock that another thread holds for a moment would stay locked in the child.
         let _runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         let _target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let copies: Vec<_> = inner.regions.iter().map(|r| r.code.code.copy(r.used)).collect();
         let pid = fork()?;
-        if pid == 0 {
+        if pid != 0 && shares_files {
+            std::mem::forget(copies);
+        } else if pid == 0 {
             for (region, copy) in inner.regions.iter().zip(copies) {
                 if let Err(e) = copy.and_then(|copy| region.code.code.adopt(&copy, region.used)) {
                     demotic_host::log::line(format_args!("demotic: no code memory after fork: {e}"));

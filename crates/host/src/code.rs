@@ -61,6 +61,10 @@ impl Code {
     }
 
     fn dual(size: usize) -> io::Result<Code> {
+        if is_limited(size) {
+            let (rx, rw) = anonymous_views(size, None)?;
+            return Ok(Code { rx, rw: AtomicUsize::new(rw), size, mapping: Mapping::Dual, flip: Mutex::new(()) });
+        }
         let fd = object(size)?;
         let views = mapping(0, size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED, fd).and_then(|rx| {
             match mapping(0, size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd) {
@@ -174,9 +178,12 @@ impl Code {
     /// What memfd_create(2) and write(2) say.
     pub fn copy(&self, used: usize) -> io::Result<Copy> {
         if self.mapping == Mapping::Flip {
-            return Ok(Copy { object: None });
+            return Ok(Copy { object: None, bytes: Vec::new() });
         }
-        let copy = Copy { object: Some(object(self.size)?) };
+        if is_limited(self.size) {
+            return Ok(Copy { object: None, bytes: self.read(0, used.min(self.size)) });
+        }
+        let copy = Copy { object: Some(object(self.size)?), bytes: Vec::new() };
         let (from, used) = (self.rw.load(Ordering::Relaxed), used.min(self.size));
         let mut done = 0;
         while let (true, Some(fd)) = (done < used, copy.object) {
@@ -195,7 +202,17 @@ impl Code {
     /// # Errors
     /// What mmap(2) says; the region must not be used then.
     pub fn adopt(&self, copy: &Copy, used: usize) -> io::Result<()> {
-        let Some(fd) = copy.object else { return Ok(()) };
+        if self.mapping == Mapping::Flip {
+            return Ok(());
+        }
+        let Some(fd) = copy.object else {
+            let (_, rw) = anonymous_views(self.size, Some(self.rx))?;
+            // SAFETY: the fresh view has the region's size, and the copy is no longer.
+            unsafe { std::ptr::copy_nonoverlapping(copy.bytes.as_ptr(), rw as *mut u8, copy.bytes.len()) };
+            unmap(self.rw.swap(rw, Ordering::Relaxed), self.size);
+            arch::sync_code(rw, self.rx, used);
+            return Ok(());
+        };
         let rw = mapping(0, self.size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd)?;
         mapping(self.rx, self.size, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_SHARED | libc::MAP_FIXED, fd)?;
         unmap(self.rw.swap(rw, Ordering::Relaxed), self.size);
@@ -204,10 +221,11 @@ impl Code {
     }
 }
 
-/// What [`Code::copy`] made: a memory object, where the region has one.
+/// What [`Code::copy`] made: a memory object, where the region has one, or the bytes where files are too limited for that.
 #[derive(Debug)]
 pub struct Copy {
     object: Option<i32>,
+    bytes: Vec<u8>,
 }
 
 impl Drop for Copy {
@@ -225,6 +243,28 @@ impl Drop for Code {
             unmap(self.rw.load(Ordering::Relaxed), self.size);
         }
     }
+}
+
+/// Whether RLIMIT_FSIZE, which counts for memory files, too, forbids one of this size.
+fn is_limited(size: usize) -> bool {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is ours.
+    unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &mut limit) == 0 && limit.rlim_cur < size as u64 }
+}
+
+/// Two views of the same fresh memory without a file: to execute (in place of what is at `at`) and to write.
+fn anonymous_views(size: usize, at: Option<usize>) -> io::Result<(usize, usize)> {
+    let rw = mapping(0, size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
+    let flags = libc::MREMAP_MAYMOVE | if at.is_some() { libc::MREMAP_FIXED } else { 0 };
+    // SAFETY: an old size of 0 makes a second view of shared memory (mremap(2)); with MREMAP_FIXED in place of the caller's own.
+    let rx = unsafe { libc::mremap(rw as *mut libc::c_void, 0, size, flags, at.unwrap_or(0)) };
+    if rx == libc::MAP_FAILED {
+        let e = io::Error::last_os_error();
+        unmap(rw, size);
+        return Err(e);
+    }
+    protect(rx as usize, size, libc::PROT_READ | libc::PROT_EXEC);
+    Ok((rx as usize, rw))
 }
 
 fn object(size: usize) -> io::Result<i32> {

@@ -45,6 +45,7 @@ mod flag {
     pub const CHILD_SETTID: u64 = 0x100_0000;
     pub const IO: u64 = 0x8000_0000;
     pub const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    pub const INTO_CGROUP: u64 = 0x2_0000_0000;
 }
 
 /// Host stack of a guest thread in bytes: the run loop, the interpreter, system call handlers.
@@ -61,6 +62,10 @@ struct Request {
     child_tid: u64,
     tls: u64,
     pidfd: u64,
+    /// Ids for the child in its namespaces, and how many.
+    set_tid: ([u32; 32], usize),
+    /// A cgroup to start in.
+    cgroup: Option<u64>,
 }
 
 /// clone(2). The last two arguments are the other way round in the two ABIs.
@@ -75,6 +80,7 @@ pub fn sys_clone(task: &mut Task, args: [u64; 6]) -> SysResult {
         child_tid,
         tls,
         pidfd: parent_tid,
+        ..Request::default()
     };
     do_clone(task, request)
 }
@@ -119,9 +125,14 @@ pub fn sys_clone3(task: &mut Task, args: [u64; 6]) -> SysResult {
     if a.flags & (flag::CSIGNAL | flag::DETACHED) != 0 || a.exit_signal > 64 || stack_wrong {
         return Err(Errno::EINVAL);
     }
-    if a.set_tid_size != 0 || a.cgroup != 0 {
-        return Err(Errno::EPERM);
+    let into_cgroup = a.flags & flag::INTO_CGROUP != 0;
+    let tids_wrong = a.set_tid_size > 32 || (a.set_tid == 0) != (a.set_tid_size == 0);
+    if tids_wrong || a.flags >> 34 != 0 || into_cgroup && (a.cgroup > i32::MAX as u64 || size < 88) {
+        return Err(Errno::EINVAL);
     }
+    let set_tid = task.mem.read_vec::<u32>(a.set_tid, a.set_tid_size as usize)?;
+    let mut wanted = [0u32; 32];
+    wanted[..set_tid.len()].copy_from_slice(&set_tid);
     let request = Request {
         flags: a.flags,
         exit_signal: a.exit_signal,
@@ -130,6 +141,8 @@ pub fn sys_clone3(task: &mut Task, args: [u64; 6]) -> SysResult {
         child_tid: a.child_tid,
         tls: a.tls,
         pidfd: a.pidfd,
+        set_tid: (wanted, set_tid.len()),
+        cgroup: into_cgroup.then_some(a.cgroup),
     };
     do_clone(task, request)
 }
@@ -151,8 +164,12 @@ fn do_clone(task: &mut Task, request: Request) -> SysResult {
     if has(flag::SIGHAND) && !has(flag::VM) || has(flag::THREAD) && !has(flag::SIGHAND) {
         return Err(Errno::EINVAL);
     }
-    if has(flag::CLEAR_SIGHAND) && has(flag::SIGHAND) {
+    if has(flag::CLEAR_SIGHAND) && has(flag::SIGHAND) || has(flag::PIDFD) && has(flag::DETACHED) {
         return Err(Errno::EINVAL);
+    }
+    // Only a fork goes through the host's clone3(2).
+    if (request.set_tid.1 != 0 || request.cgroup.is_some()) && has(flag::VM) {
+        return Err(Errno::EPERM);
     }
     if has(flag::THREAD) {
         return thread(task, &request);
@@ -206,6 +223,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         signal,
         clear_child_tid: clear,
         robust_list: 0,
+        seccomp: crate::seccomp::inherit(&task.seccomp),
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
@@ -253,6 +271,7 @@ fn thread(task: &mut Task, request: &Request) -> SysResult {
         if unshare != 0 && unsafe { sys::syscall6(libc::SYS_unshare, [unshare, 0, 0, 0, 0, 0]) } < 0 {
             return;
         }
+        child.process.filtered.enter(child.tid, &child.seccomp);
         write_tids(&child, &wish, true);
         if run::adopt_thread(&mut child).is_err() {
             return;
@@ -295,20 +314,39 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
             | flag::VFORK
             | flag::CLEAR_SIGHAND
             | flag::DETACHED
+            | flag::INTO_CGROUP
             | flag::UNTRACED);
-    let plain = special == 0 && request.exit_signal == libc::SIGCHLD as u64;
+    let by_clone3 = request.set_tid.1 != 0 || request.cgroup.is_some();
+    let plain = special == 0 && !by_clone3 && request.exit_signal == libc::SIGCHLD as u64;
     let host_fork = || -> SysResult {
         if plain {
             // SAFETY: the child goes on with this thread only; the locks of the space and the actions are held here.
             let pid = unsafe { libc::fork() };
             return if pid < 0 { Err(Errno::last()) } else { Ok(pid as u64) };
         }
+        if by_clone3 {
+            let host = CloneArgs {
+                flags: special | if request.cgroup.is_some() { flag::INTO_CGROUP } else { 0 },
+                exit_signal: request.exit_signal,
+                set_tid: if request.set_tid.1 == 0 { 0 } else { request.set_tid.0.as_ptr() as u64 },
+                set_tid_size: request.set_tid.1 as u64,
+                cgroup: request.cgroup.unwrap_or(0),
+                ..CloneArgs::default()
+            };
+            let args = [&raw const host as usize, size_of::<CloneArgs>(), 0, 0, 0, 0];
+            // SAFETY: as below.
+            return Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone3, args) });
+        }
         let flags = (special | request.exit_signal) as usize;
         // SAFETY: without CLONE_VM and a new stack the child returns here in a copy of this memory.
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) })
     };
     let pid = crate::syscall::locked(|| {
-        process.engine.forked(|| process.space.locked(|| process.signals.locked(host_fork)))
+        process.filtered.locked(|| {
+            process
+                .engine
+                .forked(request.flags & flag::FILES != 0, || process.space.locked(|| process.signals.locked(host_fork)))
+        })
     })?;
     if pid != 0 {
         drop(blocked);
@@ -320,6 +358,7 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
     }
     guarded::reset_after_fork();
     task.tid = sys::gettid();
+    task.process.filtered.only(task.tid, &task.seccomp);
     task.cpu.state = state;
     task.signal.captured.clear();
     task.signal.held.clear();
@@ -328,9 +367,6 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
     task.clear_child_tid = if request.flags & flag::CHILD_CLEARTID != 0 { request.child_tid } else { 0 };
     if request.flags & flag::CLEAR_SIGHAND != 0 {
         process.signals.reset();
-    }
-    if request.flags & flag::PARENT_SETTID != 0 {
-        let _ = task.mem.write(request.parent_tid, &task.tid);
     }
     write_tids(task, request, false);
     drop(blocked);
@@ -350,6 +386,7 @@ extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
     let start = unsafe { &mut *argument.cast::<VforkStart>() };
     let task = &mut start.task;
     task.tid = sys::gettid();
+    task.process.filtered.enter(task.tid, &task.seccomp);
     write_tids(task, &start.request, true);
     if let Some(tell) = start.tell.take() {
         let _ = tell.send(task.tid);
@@ -448,6 +485,7 @@ pub fn sys_set_robust_list(task: &mut Task, args: [u64; 6]) -> SysResult {
 pub fn sys_get_robust_list(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [pid, head, len, ..] = args;
     if pid as i32 != 0 && pid as i32 != task.tid {
+        task.syscall_host(libc::SYS_kill, [pid as i32 as isize as usize, 0, 0, 0, 0, 0])?;
         return Err(Errno::EPERM);
     }
     let word = task.word() as u64;
@@ -506,9 +544,23 @@ pub fn sys_prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
         | libc::PR_MCE_KILL
         | libc::PR_MCE_KILL_GET
         | libc::PR_SET_PTRACER => task.syscall_host(libc::SYS_prctl, host_args(a as usize)),
-        // Names of anonymous mappings show up in /proc only.
-        0x5356_4d41 => Ok(0),
-        libc::PR_GET_SECCOMP => Ok(0),
+        // PR_SET_VMA: names of anonymous mappings, where the host keeps them.
+        0x5356_4d41 => {
+            let space = task.mem.space();
+            let start = demotic_engine::GuestSpace::base(&**space).wrapping_add(b as usize);
+            if c != 0 && !space.is_mapped(b, c) {
+                return Err(Errno::ENOMEM);
+            }
+            let name = task.mem.host(d, 1, Access::Read)? as usize;
+            task.syscall_host(libc::SYS_prctl, [option as usize, a as usize, start, c as usize, name, 0])
+        }
+        libc::PR_GET_SECCOMP => Ok(task.seccomp.mode().into()),
+        libc::PR_SET_SECCOMP => crate::seccomp::prctl_set(task, a, b),
+        // Demotic's own layout depends on what these change.
+        libc::PR_SET_MM => Err(Errno::EPERM),
+        libc::PR_GET_TIMING => Ok(0),
+        libc::PR_SET_TIMING if a == 0 => Ok(0),
+        57 | 58 => task.syscall_host(libc::SYS_prctl, host_args(a as usize)),
         libc::PR_GET_TSC => task.mem.write(a, &libc::PR_TSC_ENABLE).map(|()| 0),
         libc::PR_SET_TSC if a == libc::PR_TSC_ENABLE as u64 => Ok(0),
         libc::PR_GET_TID_ADDRESS => {

@@ -125,6 +125,7 @@ pub fn resolve(root: &Root, path: &[u8], fd: Option<i32>, args: &mut Vec<Vec<u8>
         *args = new;
         path = interpreter;
         file = open(root, &path)?;
+        check_executable(&file)?;
     }
     Err(Errno::ELOOP)
 }
@@ -136,7 +137,11 @@ fn script(start: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Errno> {
     let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
     let complete = end < rest.len() || start.len() < LINE;
     let line = &rest[..rest[..end].iter().position(|&b| b == 0).unwrap_or(end)];
-    let Some(first) = line.iter().position(|&b| !is_blank(b)) else { return Err(Errno::ENOEXEC) };
+    let Some(first) = line.iter().position(|&b| !is_blank(b)) else {
+        // Where the file ends there, the kernel opens an empty name: the current directory.
+        let at_end = end == rest.len() && start.len() < LINE;
+        return Err(if at_end { Errno::EACCES } else { Errno::ENOEXEC });
+    };
     let line = &line[first..];
     let name_end = line.iter().position(|&b| is_blank(b)).unwrap_or(line.len());
     if name_end == line.len() && !complete {
@@ -289,6 +294,30 @@ fn own_path() -> Option<&'static CStr> {
     }
 }
 
+/// A memory file with these bytes, at its beginning; `None` if the host has no room.
+pub fn memory_file(name: &CStr, bytes: &[u8]) -> Option<i32> {
+    use std::io::{Seek, Write};
+    // SAFETY: a terminated name; the descriptor is ours.
+    let mut file = unsafe {
+        let fd = libc::syscall(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) as i32;
+        if fd < 0 {
+            return None;
+        }
+        File::from_raw_fd(fd)
+    };
+    file.write_all(bytes).and_then(|()| file.rewind()).ok()?;
+    Some(file.into_raw_fd())
+}
+
+/// What a memory file holds; the descriptor, which the program before handed on, is closed.
+pub fn take_memory_file(fd: i32) -> Vec<u8> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    // SAFETY: the program before says that it is ours.
+    let _ = unsafe { File::from_raw_fd(fd) }.read_to_end(&mut bytes);
+    bytes
+}
+
 /// Executes Demotic again. Returns only on failure.
 fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
     // SAFETY: both arrays end with a null pointer and point to terminated strings.
@@ -314,8 +343,8 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, fd: Option<i32>, root: Option<i32>, own: Option<i32>) -> String {
-    let named = [("fd", fd), ("root", root), ("own", own)];
+fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp]: [Option<i32>; 4]) -> String {
+    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp)];
     let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
@@ -344,11 +373,13 @@ pub struct Continuation {
     pub mask: host::Set,
     /// The open program, for fexecve(3).
     pub fd: Option<i32>,
+    /// A memory file with seccomp filters.
+    pub seccomp: Option<i32>,
 }
 
 /// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd } =
+    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd, mut seccomp } =
         Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
@@ -364,10 +395,11 @@ pub fn decode(text: &str) -> Continuation {
             Some(("own", v)) => own = v.parse().ok(),
             Some(("root", v)) => root = v.parse().ok(),
             Some(("fd", v)) => fd = v.parse().ok(),
+            Some(("seccomp", v)) => seccomp = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, root, own, mask, fd }
+    Continuation { options, launcher, keep, root, own, mask, fd, seccomp }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -439,6 +471,10 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         Err(Refusal::NotElf | Refusal::OtherMachine(_)) => true,
     };
     drop(target);
+    if (native || up_to_kernel) && task.seccomp.is_active() {
+        // Nobody would apply the filters there.
+        return Err(Errno::EACCES);
+    }
 
     let c_path = CString::new(path).map_err(|_| Errno::ENOENT)?;
     // For the next process that runs this program.
@@ -491,7 +527,15 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
             .and_then(|(fd, path)| Some((duplicate_high(fd, false)?, path.as_os_str().as_bytes().to_vec())));
         let short = short || (root.is_none() && task.process.root.is_active());
         let own = own_for_next();
-        words.extend(CString::new(encode(options, mask, kept, root.as_ref().map(|root| root.0), own)));
+        let filters = crate::seccomp::export(&task.seccomp).and_then(|fd| {
+            let high = duplicate_high(fd, false);
+            // SAFETY: the memory file's first descriptor, ours.
+            unsafe { libc::close(fd) };
+            high
+        });
+        // Filters must not get lost.
+        let short = short || (filters.is_none() && task.seccomp.is_active());
+        words.extend(CString::new(encode(options, mask, [kept, root.as_ref().map(|root| root.0), own, filters])));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
@@ -504,7 +548,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own) {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own).chain(filters) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -556,6 +600,9 @@ pub fn sys_execveat(task: &mut Task, args: [u64; 6]) -> SysResult {
     let file = unsafe {
         let fd = if bytes.is_empty() {
             // A descriptor that was opened with O_PATH cannot be read; opening it again can.
+            if libc::fcntl(dir, libc::F_GETFD) < 0 {
+                return Err(Errno::EBADF);
+            }
             let again = CString::new(format!("/proc/self/fd/{dir}")).map_err(|_| Errno::EINVAL)?;
             libc::open(again.as_ptr(), libc::O_CLOEXEC | libc::O_RDONLY)
         } else {
@@ -581,6 +628,7 @@ mod tests {
         assert_eq!(line("#! /usr/bin/env  python3 -u \nx"), some("/usr/bin/env", "python3 -u"));
         assert_eq!(line("#!/bin/sh"), some("/bin/sh", ""));
         assert_eq!(line("#!  \n"), Err(Errno::ENOEXEC));
+        assert_eq!(line("#!"), Err(Errno::EACCES));
         assert_eq!(line("\x7fELF"), Ok(None));
         let long = format!("#!/{}", "x".repeat(300));
         assert_eq!(script(&long.as_bytes()[..LINE]), Err(Errno::ENOEXEC));
@@ -592,13 +640,13 @@ mod tests {
     fn options_travel() {
         let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
         options.uname = Some("5.10.0-x".to_owned());
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, Some(905), Some(7), None));
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None]));
         assert!(back.options.strace && !back.options.log);
         assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
         assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, None, None, None)).keep);
+        assert!(decode(&encode(&kept, 0, [None; 4])).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

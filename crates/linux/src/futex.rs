@@ -86,7 +86,7 @@ pub fn sys_futex_time64(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// futex_waitv(2): the host's, where guest addresses are host addresses.
 pub fn sys_futex_waitv(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [waiters, count, flags, timeout, clock, _] = args;
-    if demotic_engine::GuestSpace::base(&**task.mem.space()) != 0 || cfg!(target_pointer_width = "32") {
+    if !has_guest_addresses(task) {
         return Err(Errno::ENOSYS);
     }
     let len = (count as u32 as usize).saturating_mul(24);
@@ -102,6 +102,38 @@ pub fn sys_futex_waitv(task: &mut Task, args: [u64; 6]) -> SysResult {
         Err(Errno::ERESTARTSYS) if timeout != 0 => Err(Errno::ERESTARTNOHAND),
         result => result,
     }
+}
+
+/// Whether the host can use the addresses in a guest's structures.
+fn has_guest_addresses(task: &Task) -> bool {
+    demotic_engine::GuestSpace::base(&**task.mem.space()) == 0 && cfg!(target_pointer_width = "64")
+}
+
+/// futex_wake(2) of Linux 6.7: address, mask, count, flags.
+pub fn sys_futex_wake(task: &mut Task, [addr, mask, count, flags, ..]: [u64; 6]) -> SysResult {
+    let at = task.mem.host(addr, 4, Access::Read)? as usize;
+    task.syscall_host(454, [at, mask as usize, count as i32 as isize as usize, flags as u32 as usize, 0, 0])
+}
+
+/// futex_wait(2) of Linux 6.7: address, value, mask, flags, timeout, clock.
+pub fn sys_futex_wait(task: &mut Task, [addr, value, mask, flags, timeout, clock]: [u64; 6]) -> SysResult {
+    let at = task.mem.host(addr, 4, Access::Read)? as usize;
+    let time = task.mem.host(timeout, 16, Access::Read)? as usize;
+    let args = [at, value as usize, mask as usize, flags as u32 as usize, time, clock as i32 as isize as usize];
+    match task.syscall_blocking(455, args) {
+        Err(Errno::ERESTARTSYS) if timeout != 0 => Err(Errno::ERESTARTNOHAND),
+        result => result,
+    }
+}
+
+/// futex_requeue(2) of Linux 6.7: two waiters, flags, how many to wake and to requeue.
+pub fn sys_futex_requeue(task: &mut Task, [waiters, flags, wake, requeue, ..]: [u64; 6]) -> SysResult {
+    if !has_guest_addresses(task) {
+        return Err(Errno::ENOSYS);
+    }
+    let list = task.mem.host(waiters, 48, Access::Read)? as usize;
+    let int = |value: u64| value as i32 as isize as usize;
+    task.syscall_host(456, [list, flags as u32 as usize, int(wake), int(requeue), 0, 0])
 }
 
 /// Wakes `count` waiters of a shared or private futex at a guest address.

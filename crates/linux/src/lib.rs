@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod clone;
+pub mod core;
 pub mod errno;
 pub mod exec;
 pub mod exit;
@@ -15,6 +16,7 @@ pub mod load;
 pub mod mm;
 pub mod process;
 pub mod run;
+pub mod seccomp;
 pub mod shelf;
 pub mod signal;
 pub mod strace;

@@ -95,6 +95,8 @@ pub struct Process {
     pub options: Options,
     /// The guest root.
     pub root: Root,
+    /// The seccomp states of its threads.
+    pub filtered: crate::seccomp::Threads,
 }
 
 impl std::fmt::Debug for Process {
@@ -133,6 +135,7 @@ impl Process {
             is_vforked: true,
             options: self.options.clone(),
             root: self.root.clone(),
+            filtered: crate::seccomp::Threads::default(),
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct Start {
     pub root: Root,
     /// binfmt_misc started this process.
     pub by_kernel: bool,
+    /// A memory file with the seccomp filters of the program before; it is closed.
+    pub seccomp: Option<i32>,
 }
 
 fn page_size() -> i64 {
@@ -212,6 +217,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     guarded::install().map_err(|e| fail(126, e.to_string()))?;
     guarded::set_hook(capture::fault_hook);
     let signals = Handlers::inherited();
+    crate::signal::follow_core_limit(&signals);
     let mask = start.mask.unwrap_or_else(host::mask);
 
     let here = 0u8;
@@ -254,6 +260,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         is_vforked: false,
         options: start.options.clone(),
         root: start.root.clone(),
+        filtered: crate::seccomp::Threads::default(),
     });
     let cpu = Cpu::new(&engine, state);
     let signal = TaskSignals::new(&cpu.attention, mask);
@@ -266,10 +273,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         signal,
         clear_child_tid: 0,
         robust_list: 0,
+        seccomp: start.seccomp.map_or_else(Arc::default, crate::seccomp::import),
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
     };
+    task.process.filtered.enter(task.tid, &task.seccomp);
     // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's; the file's for fexecve(3).
     let is_nameless = start.program.as_bytes().starts_with(b"/dev/fd/");
     set_name(if is_nameless { &exe } else { std::path::Path::new(&start.program) });

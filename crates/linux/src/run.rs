@@ -2,6 +2,7 @@
 
 use crate::abi::Abi;
 use crate::errno::Errno;
+use crate::seccomp;
 use crate::signal::deliver::{self, Interrupted};
 use crate::syscall;
 use crate::task::Task;
@@ -34,9 +35,21 @@ pub fn run(task: &mut Task) -> i32 {
 fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
     let abi = if entry == SyscallEntry::Syscall { Abi::X86_64 } else { Abi::I386 };
     let number = task.cpu.state.gpr[reg::RAX];
+    if task.seccomp.is_active() {
+        let (nr, args) = syscall::registers(task, entry);
+        match seccomp::judge(task, abi, nr, &args) {
+            seccomp::Verdict::Allow => {}
+            seccomp::Verdict::Answer(answer) => {
+                let value = answer.unwrap_or_else(Errno::to_ret);
+                task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
+                return None;
+            }
+            seccomp::Verdict::Nothing => return None,
+        }
+    }
     let value = match syscall::dispatch(task, entry) {
         Ok(value) => value,
-        Err(errno) if errno.0 >= Errno::ERESTARTSYS.0 => {
+        Err(errno) if (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0) => {
             return Some(Interrupted { errno, number, abi });
         }
         Err(errno) => errno.to_ret(),

@@ -37,6 +37,8 @@ pub struct Task {
     pub clear_child_tid: u64,
     /// Head of the thread's list of robust futexes (set_robust_list(2)); 0 without one.
     pub robust_list: u64,
+    /// Its seccomp filters.
+    pub seccomp: Arc<crate::seccomp::State>,
     /// Set by exit(2): the thread's status; the run loop ends.
     pub exiting: Option<i32>,
     /// The shared library that was not found last, for the line that says what is missing.

@@ -163,10 +163,14 @@ impl Mem {
         if addr == 0 {
             return Ok(std::ptr::null_mut());
         }
-        let at = self.range(addr, len)?;
+        let limit = self.space.limit();
+        // The kernel of a 32-bit program on a 64-bit host has no limit at 4 GiB: it goes as far as memory goes, and what it does not touch does not
+        // matter. Behind the guest's space is a guard.
+        let beyond = cfg!(target_pointer_width = "64") && limit <= 1 << 32 && addr < limit;
+        let at = if beyond { self.range(addr, 0)? } else { self.range(addr, len)? };
         if access == Access::Write && len > 0 {
             let mut page = addr & !(PAGE - 1);
-            let end = addr + len as u64;
+            let end = addr.saturating_add(len as u64).min(limit);
             // A buffer may be as large as the address space; only its pages that hold translations matter.
             while let Some(code) = self.space.next_code_page(page, end) {
                 self.release(code);

@@ -191,7 +191,17 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
     env.retain(|e| e.as_bytes().split(|&b| b == b'=').next() != Some(ROOT.as_bytes()));
     start(
         flags,
-        Start { program, fd, args, env, options: Options::default(), mask: None, root, by_kernel: is_by_kernel },
+        Start {
+            program,
+            fd,
+            args,
+            env,
+            options: Options::default(),
+            mask: None,
+            root,
+            by_kernel: is_by_kernel,
+            seccomp: None,
+        },
     )
 }
 
@@ -219,7 +229,7 @@ fn start(mut flags: Flags, mut start: Start) -> i32 {
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd } = told;
+    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd, seccomp } = told;
     if let Some(own) = own {
         exec::adopt_own_binary(own);
     }
@@ -232,7 +242,7 @@ fn internal(args: Vec<OsString>) -> i32 {
         configure(&mut flags, Wanted::Sections(&program.to_string_lossy()), true);
     }
     let (args, env, options) = (args.collect(), environment(), Options::default());
-    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false })
+    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false, seccomp })
 }
 
 /// Searches PATH for a name without a slash, as execvp(3) does.

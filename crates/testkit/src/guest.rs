@@ -86,6 +86,52 @@ pub fn build_c() -> Result<()> {
     script(&tests_dir().join("guest/c/build.sh"), &out)
 }
 
+/// Where the builds of the system call cases are: `guests/sys/ABI/FAMILY` below the target directory, or `DEMOTIC_SYS_GUESTS`.
+pub fn sys_dir() -> PathBuf {
+    std::env::var_os("DEMOTIC_SYS_GUESTS").map_or_else(|| target_dir().join("guests/sys"), PathBuf::from)
+}
+
+/// The program of a family of system call cases.
+pub fn sys_program(abi: Abi, family: &str) -> PathBuf {
+    sys_dir().join(abi.name()).join(family)
+}
+
+/// Builds the system call cases that are older than their sources.
+///
+/// # Errors
+/// A compiler is missing or fails.
+pub fn build_sys() -> Result<()> {
+    let out = sys_dir();
+    fs::create_dir_all(&out)?;
+    let lock = fs::File::create(out.join(".lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    script(&tests_dir().join("guest/sys/build.sh"), &out)
+}
+
+/// The program `NAME` of `tests/guest/heavy`, built with debugging information.
+///
+/// # Errors
+/// A compiler is missing or fails.
+pub fn heavy_program(abi: Abi, name: &str) -> Result<PathBuf> {
+    let out = target_dir().join("guests/heavy");
+    fs::create_dir_all(&out)?;
+    let lock = fs::File::create(out.join(".lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let (source, program) =
+        (tests_dir().join(format!("guest/heavy/{name}.c")), out.join(format!("{name}-{}", abi.name())));
+    let age = |file: &Path| fs::metadata(file).and_then(|m| m.modified()).ok();
+    if age(&program) <= age(&source) {
+        let compiler = if abi == Abi::I386 { "i686-linux-gnu-gcc" } else { "x86_64-linux-gnu-gcc" };
+        let mut command = Command::new(compiler);
+        command.args(["-g", "-O0", "-w", "-static", "-pthread", "-o"]).arg(&program).arg(&source);
+        let done = command.output().with_context(|| compiler.to_owned())?;
+        if !done.status.success() {
+            bail!("{}: {}", source.display(), String::from_utf8_lossy(&done.stderr));
+        }
+    }
+    Ok(program)
+}
+
 /// Builds the freestanding guests into `out`.
 ///
 /// # Errors

@@ -79,6 +79,22 @@ impl Host {
         self.demotic().is_file() && self.emulator().is_none_or(|(emulator, _)| found(emulator))
     }
 
+    /// A command that runs `program` natively under the same conditions as [`Host::command`] does (in a user namespace, where emulated hosts
+    /// are); none where this machine cannot run it.
+    pub fn native_command(self, program: &Path) -> Option<Command> {
+        if !cfg!(target_arch = "x86_64") {
+            return None;
+        }
+        match self.emulator() {
+            Some((emulator, entry)) if own_binfmt(emulator, entry) => {
+                let mut command = namespace(emulator, entry);
+                command.arg(program);
+                Some(command)
+            }
+            _ => Some(Command::new(program)),
+        }
+    }
+
     /// A command that runs `program` as a guest on this host; arguments are added by the caller.
     pub fn command(self, program: &Path) -> Command {
         self.command_with(&[], program)

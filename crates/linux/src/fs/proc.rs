@@ -278,7 +278,7 @@ pub fn module(task: &Task, addr: u64) -> Option<(String, u64)> {
 }
 
 /// /proc/self/maps from the guest's own memory map; files get device, inode and name from the host's.
-fn maps(task: &Task) -> String {
+pub fn maps(task: &Task) -> String {
     let space = &task.process.space;
     let base = space.base() as u64;
     let host = host_areas("self");
@@ -354,7 +354,9 @@ fn stat(task: &Task) -> Option<Vec<u8>> {
 fn status(task: &Task) -> Option<Vec<u8>> {
     let host = std::fs::read("/proc/self/status").ok()?;
     let rest = host.get(host.iter().position(|&b| b == b'\n')?..)?;
-    Some([b"Name:\t", comm(task).as_slice(), rest].concat())
+    let rest = String::from_utf8_lossy(rest);
+    let filters = format!("Seccomp:\t{}\n", task.seccomp.mode());
+    Some([b"Name:\t", comm(task).as_slice(), rest.replacen("Seccomp:\t0\n", &filters, 1).as_bytes()].concat())
 }
 
 #[cfg(test)]

@@ -108,6 +108,31 @@ pub(super) struct Inner {
     stale: Vec<Range<u64>>,
     /// Start of the heap and current break; the break may lie inside a page.
     pub(super) brk: Range<u64>,
+    /// Ranges that mseal(2) has closed.
+    sealed: Vec<Range<u64>>,
+    /// RLIMIT_DATA and RLIMIT_AS in bytes, where the guest has set them.
+    limits: [Option<u64>; 2],
+}
+
+impl Inner {
+    /// EPERM for a range with sealed memory in it.
+    pub(super) fn check_open(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let closed = self.sealed.iter().any(|s| s.start < range.end && range.start < s.end);
+        if closed { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    /// Whether `len` more bytes are within the limits (mm/mmap.c, `may_expand_vm`).
+    fn check_limits(&self, len: u64, is_data: bool) -> Result<(), Errno> {
+        let [data, all] = self.limits;
+        let over = |limit: Option<u64>, counts: fn(&Vma) -> bool| {
+            limit.is_some_and(|limit| {
+                let used: u64 = self.map.iter().filter(|v| counts(v)).map(|v| v.end - v.start).sum();
+                used.saturating_add(len) > limit
+            })
+        };
+        let is_vma_data = |v: &Vma| v.prot & prot::WRITE != 0 && !v.shared && v.kind != Kind::Stack;
+        if over(all, |_| true) || (is_data && over(data, is_vma_data)) { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
 }
 
 /// The memory map of one guest process.
@@ -347,6 +372,8 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
+        let is_data = request.prot & prot::WRITE != 0 && request.flags & libc::MAP_TYPE == libc::MAP_PRIVATE;
+        inner.check_limits(len, is_data && request.kind != Kind::Stack)?;
         let claimed_start;
         let mut place = request.place;
         if let Place::Hint(addr) = place {
@@ -371,6 +398,7 @@ impl AddressSpace {
                 if keep && !inner.map.is_free(range.clone()) {
                     return Err(Errno::EEXIST);
                 }
+                inner.check_open(&range)?;
                 self.claim(inner, &range).map_err(|e| if keep && e == Errno::ENOMEM { Errno::EEXIST } else { e })?;
                 addr
             }
@@ -417,6 +445,7 @@ impl AddressSpace {
     pub fn unmap(&self, addr: u64, len: u64) -> Result<(), Errno> {
         let mut inner = self.lock();
         let range = self.page_range(addr, len).filter(|r| !r.is_empty()).ok_or(Errno::EINVAL)?;
+        inner.check_open(&range)?;
         for part in inner.map.covered(range.clone()) {
             self.sys_munmap(&part)?;
             self.forget_code(&mut inner, &part);
@@ -437,6 +466,9 @@ impl AddressSpace {
         let range = self.page_range(addr, len).ok_or(Errno::ENOMEM)?;
         if range.is_empty() {
             return Ok(());
+        }
+        if !inner.map.is_free(range.start..range.start + 1) {
+            inner.check_open(&range)?;
         }
         for part in inner.map.covered(range.clone()).into_iter().take(1) {
             if part.start != range.start {
@@ -499,6 +531,44 @@ impl AddressSpace {
             return None;
         }
         self.lock().code_pages.range(page..end).next().copied()
+    }
+
+    /// Whether a range consists of guest mappings.
+    pub fn is_mapped(&self, addr: u64, len: u64) -> bool {
+        self.page_range(addr, len).is_some_and(|range| self.lock().map.gaps(range).is_empty())
+    }
+
+    /// Closes a range against changes (mseal(2)).
+    ///
+    /// # Errors
+    /// EINVAL for a range that is not of pages, ENOMEM for holes in it.
+    pub fn seal(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let range = self.page_range(addr, len).ok_or(Errno::EINVAL)?;
+        let mut inner = self.lock();
+        if range.is_empty() {
+            return Ok(());
+        }
+        if !inner.map.gaps(range.clone()).is_empty() {
+            return Err(Errno::ENOMEM);
+        }
+        inner.sealed.push(range);
+        Ok(())
+    }
+
+    /// EPERM for a range with sealed memory in it.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn check_open(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let end = addr.saturating_add(len);
+        self.lock().check_open(&(addr..end))
+    }
+
+    /// RLIMIT_DATA (0) and RLIMIT_AS (1) as the guest has set them.
+    pub fn set_limit(&self, which: usize, bytes: u64) {
+        if let Some(limit) = self.lock().limits.get_mut(which) {
+            *limit = (bytes != u64::MAX).then_some(bytes);
+        }
     }
 
     /// Records where the heap starts (brk(2)).

@@ -131,10 +131,11 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
-    let new_len = page_up(new_len).filter(|&l| l > 0).ok_or(Errno::EINVAL)?;
+    let new_len = page_up(new_len).filter(|&l| l > 0 && l <= space.layout().limit).ok_or(Errno::EINVAL)?;
     let old_range = space.page_range(old, old_len).ok_or(Errno::EFAULT)?;
     let mut inner = space.lock();
     let vma = *inner.map.find(old).ok_or(Errno::EFAULT)?;
+    inner.check_open(&old_range)?;
     if old_range.end > vma.end {
         return Err(Errno::EFAULT);
     }
@@ -179,6 +180,7 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
         if target.start < old_range.end && old_range.start < target.end {
             return Err(Errno::EINVAL);
         }
+        inner.check_open(&target)?;
         space.claim(&inner, &target)?;
         target
     } else {
@@ -226,12 +228,54 @@ fn on_covered(task: &Task, nr: libc::c_long, addr: u64, len: u64, arg: u64) -> S
 /// madvise(2): handed on; advice that throws contents away drops translations.
 pub fn sys_madvise(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [addr, len, advice, ..] = args;
-    let result = on_covered(task, libc::SYS_madvise, addr, len, advice);
+    let word = if task.process.is_32bit { 0xffff_ffff } else { u64::MAX };
+    let rounded = len.wrapping_add(PAGE - 1) & !(PAGE - 1) & word;
+    if addr % PAGE == 0 && len != 0 && (rounded == 0 || addr.checked_add(rounded).is_none_or(|end| end > word)) {
+        return Err(Errno::EINVAL);
+    }
     let discards = [libc::MADV_DONTNEED, libc::MADV_FREE, libc::MADV_REMOVE, libc::MADV_WIPEONFORK, 24];
+    if discards.contains(&(advice as i32)) {
+        // Sealed memory that cannot be written must not change in this way, either.
+        if task.process.space.find(addr).is_some_and(|v| v.prot & prot::WRITE == 0) {
+            task.process.space.check_open(addr, len)?;
+        }
+    }
+    let result = on_covered(task, libc::SYS_madvise, addr, len, advice);
     if discards.contains(&(advice as i32)) {
         task.process.engine.invalidate(addr, len);
     }
     result
+}
+
+/// mseal(2).
+pub fn sys_mseal(task: &mut Task, [addr, len, flags, ..]: [u64; 6]) -> SysResult {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    task.process.space.seal(addr, len).map(|()| 0)
+}
+
+/// remap_file_pages(2), which the kernel does as a mapping of the same file in place of the old one (mm/mmap.c).
+pub fn sys_remap_file_pages(task: &mut Task, [start, size, prot, offset, flags, _]: [u64; 6]) -> SysResult {
+    let space = &task.process.space;
+    let (start, size) = (start & !(PAGE - 1), size & !(PAGE - 1));
+    let Some(range) = space.page_range(start, size).filter(|r| prot == 0 && !r.is_empty()) else {
+        return Err(Errno::EINVAL);
+    };
+    let mut inner = space.lock();
+    let vma = *inner.map.find(start).filter(|v| v.shared && v.kind == Kind::File).ok_or(Errno::EINVAL)?;
+    if vma.end < range.end {
+        return Err(Errno::EINVAL);
+    }
+    inner.check_open(&range)?;
+    space.release_range(&mut inner, &range);
+    let args = [space.host(start), size as usize, 0, offset as usize, flags as usize, 0];
+    // SAFETY: the range is a guest mapping.
+    Errno::from_ret(unsafe { sys::syscall6(libc::SYS_remap_file_pages, args) })?;
+    inner.map.insert(Vma { start, end: range.end, offset: offset.wrapping_mul(PAGE), ..vma });
+    drop(inner);
+    task.process.engine.invalidate(start, size);
+    Ok(0)
 }
 
 /// msync(2).
@@ -273,7 +317,11 @@ pub fn sys_munlock(task: &mut Task, args: [u64; 6]) -> SysResult {
 /// These calls round the start down instead of refusing it.
 fn lock_range(task: &Task, nr: libc::c_long, args: [u64; 6], arg: u64) -> SysResult {
     let start = args[0] & !(PAGE - 1);
-    let len = args[1].checked_add(args[0] - start).ok_or(Errno::EINVAL)?;
+    // The kernel lets the sum overflow (mm/mlock.c): the range is empty then.
+    let len = args[1].wrapping_add(args[0] - start).wrapping_add(PAGE - 1) & !(PAGE - 1);
+    if len == 0 {
+        return Ok(0);
+    }
     on_covered(task, nr, start, len, arg)
 }
 

@@ -171,7 +171,11 @@ fn modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
                 let raw = ldt.get(index as u32).map_or(0, |d| raw_descriptor(&d));
                 image.extend_from_slice(&raw.to_le_bytes());
             }
-            image.truncate(bytes as usize);
+            // The rest is filled up with zeros, up to the size of a full table (arch/x86/kernel/ldt.c, `read_ldt`).
+            let size = bytes.min(u64::from(LDT_ENTRIES) * 8) as usize;
+            if !image.is_empty() {
+                image.resize(size, 0);
+            }
             task.mem.write_bytes(ptr, &image)?;
             Ok(image.len() as u64)
         }

@@ -43,6 +43,15 @@ const INSTRUCTION: u64 = 2;
 /// Delivers everything that can be delivered and settles an interrupted system call. Afterwards the host's mask is the
 /// guest's.
 pub fn pending(task: &mut Task, interrupted: Option<Interrupted>) {
+    one_round(task, interrupted);
+    // With the mask open, the next signal of several comes at once. As in the kernel all frames are there before the first
+    // instruction of a handler runs.
+    while task.signal.captured.any() {
+        one_round(task, None);
+    }
+}
+
+fn one_round(task: &mut Task, interrupted: Option<Interrupted>) {
     let mut interrupted = interrupted;
     let mut infos = std::mem::take(&mut task.signal.held);
     infos.extend(task.signal.captured.take());
@@ -91,7 +100,7 @@ fn one(task: &mut Task, signo: i32, info: &Siginfo, interrupted: &mut Option<Int
     let action = task.process.signals.get(signo);
     match action.handler {
         SIG_IGN => {}
-        SIG_DFL => default_action(signo),
+        SIG_DFL => default_action(task, info),
         _ => handle(task, signo, &action, info, interrupted),
     }
 }
@@ -151,10 +160,15 @@ fn restart(task: &mut Task, call: Interrupted) {
 }
 
 /// A signal whose action is the default arrived although a handler was installed when it did.
-fn default_action(signo: i32) {
-    match signo {
+fn default_action(task: &mut Task, info: &Siginfo) {
+    match info.signo {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => {}
-        _ => host::die_of(signo),
+        signo => {
+            if crate::core::is_for(signo) {
+                crate::core::dump(task, info);
+            }
+            host::die_of(signo);
+        }
     }
 }
 
@@ -179,6 +193,7 @@ pub fn force(task: &mut Task, info: &Siginfo) {
             crate::fs::proc::module(task, pc).map_or(String::new(), |(file, offset)| format!(" ({file}+{offset:#x})")),
             info.value
         ));
+        crate::core::dump(task, info);
         host::die_of(signo);
         return;
     }

@@ -22,7 +22,7 @@ use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 use demotic_host::capture::{self, Captured, Info};
 use demotic_host::signal::{self as host, SYNCHRONOUS, Set, bit};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// SIG_DFL.
@@ -149,6 +149,22 @@ impl Handlers {
     }
 }
 
+/// Whether signals that kill leave a core dump: RLIMIT_CORE is not 0.
+static DUMPS: AtomicBool = AtomicBool::new(false);
+
+/// To be called at the start and when RLIMIT_CORE has changed: default actions of the signals that leave a dump.
+pub fn follow_core_limit(handlers: &Handlers) {
+    let dumps = crate::core::limit() != 0;
+    if DUMPS.swap(dumps, Ordering::Relaxed) != dumps {
+        for signo in (1..=31).filter(|&signo| crate::core::is_for(signo)) {
+            let action = handlers.get(signo);
+            if action.handler == SIG_DFL {
+                set_on_host(signo, &action);
+            }
+        }
+    }
+}
+
 /// Installs on the host what an action needs there. The signals of faults keep Demotic's handler, which captures those
 /// that were sent.
 fn set_on_host(signo: i32, action: &Action) {
@@ -157,6 +173,10 @@ fn set_on_host(signo: i32, action: &Action) {
     }
     let flags = (action.flags & (sa::NOCLDSTOP | sa::NOCLDWAIT)) as i32;
     match action.handler {
+        // Demotic itself has to write the dump.
+        SIG_DFL if DUMPS.load(Ordering::Relaxed) && crate::core::is_for(signo) => {
+            drop(host::install_with(signo, capture::on_signal, flags));
+        }
         SIG_DFL => host::set_default_with(signo, flags),
         SIG_IGN => host::set_ignored(signo),
         _ => drop(host::install_with(signo, capture::on_signal, flags)),

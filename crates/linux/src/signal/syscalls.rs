@@ -259,7 +259,7 @@ pub fn sys_rt_sigtimedwait(task: &mut Task, args: [u64; 6]) -> SysResult {
 pub fn sys_rt_sigtimedwait_time64(task: &mut Task, args: [u64; 6]) -> SysResult {
     let time = match args[2] {
         0 => None,
-        at => Some(x86_64::Timespec::load(&task.mem, Abi::X86_64, at)?),
+        at => Some(crate::syscall::time::Clock64::Always.read(task, at)?),
     };
     timed_wait(task, args, time)
 }

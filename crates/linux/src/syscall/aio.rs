@@ -5,7 +5,7 @@
 //! there; for i386 programs it would lie too high, so they get `ENOSYS`, which libraries take for a kernel without the
 //! feature. Control blocks (`struct iocb`) and events are the same for all 64-bit ABIs.
 
-use super::args::{input, int, output, own_mut};
+use super::args::{input, int, output, own, own_mut};
 use super::time::{Clock64, own_optional};
 use crate::errno::{Errno, SysResult};
 use crate::task::{Abi, Task};
@@ -13,6 +13,9 @@ use crate::task::{Abi, Task};
 /// Sizes of `struct io_event` and `struct iocb` in bytes.
 const EVENT: usize = 32;
 const IOCB: usize = 64;
+
+/// The number that not every version of `libc` has.
+const IO_PGETEVENTS: libc::c_long = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 
 fn check(task: &Task) -> Result<(), Errno> {
     if task.abi == Abi::X86_64 && cfg!(target_pointer_width = "64") { Ok(()) } else { Err(Errno::ENOSYS) }
@@ -58,6 +61,26 @@ pub fn io_cancel(task: &mut Task, a: [u64; 6]) -> SysResult {
     check(task)?;
     let (block, result) = (input(task, a[1], IOCB)?, output(task, a[2], EVENT)?);
     task.syscall_host(libc::SYS_io_cancel, [a[0] as usize, block, result, 0, 0, 0])
+}
+/// `io_pgetevents(context, least, most, events, timeout, mask)`: the mask is a pointer and a size.
+pub fn io_pgetevents(task: &mut Task, a: [u64; 6]) -> SysResult {
+    check(task)?;
+    let events = output(task, a[3], (a[2] as i64).clamp(0, 1 << 20) as usize * EVENT)?;
+    let time = Clock64::Native.read_optional(task, a[4])?;
+    let mask = match a[5] {
+        0 => None,
+        at => match task.mem.read::<[u64; 2]>(at)? {
+            [0, _] => None,
+            [mask, 8] => Some(task.mem.read::<u64>(mask)?),
+            _ => return Err(Errno::EINVAL),
+        },
+    };
+    crate::signal::with_mask(task, mask, |task, mask| {
+        let set = [mask, 8];
+        let args = [a[0] as usize, a[1] as usize, a[2] as usize, events, own_optional(&time), own(&set)];
+        task.syscall_blocking(IO_PGETEVENTS, args)
+    })
+    .map_err(|e| if e == Errno::ERESTARTSYS { Errno::EINTR } else { e })
 }
 /// `io_getevents(context, least, most, events, timeout)`.
 pub fn io_getevents(task: &mut Task, a: [u64; 6]) -> SysResult {

@@ -296,6 +296,8 @@ fn read_entries(task: &mut Task, fd: u64, addr: u64, size: usize, format: Format
     let mut buf = vec![0u8; room + 16];
     let short = task.abi == Abi::I386;
     let mut out = Vec::with_capacity(room);
+    // Where to go back to if not even one entry fits: what a name of 255 bytes needs always does.
+    let before = if room < 320 { task.syscall_host(libc::SYS_lseek, [int(fd), 0, 1, 0, 0, 0]).ok() } else { None };
     let args = [int(fd), buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
     let filled = task.syscall_host(libc::SYS_getdents64, args)? as usize;
     let mut position = None;
@@ -313,6 +315,9 @@ fn read_entries(task: &mut Task, fd: u64, addr: u64, size: usize, format: Format
         };
         if !fits {
             if out.is_empty() {
+                if let Some(before) = before {
+                    seek_to(task, fd, before as i64)?;
+                }
                 return Err(Errno::EINVAL);
             }
             if let Some(position) = position {

@@ -10,6 +10,7 @@ use crate::task::{Abi, Task};
 const F_GETLK: i32 = 5;
 const F_SETLK: i32 = 6;
 const F_SETLKW: i32 = 7;
+const F_GETOWN: i32 = 9;
 const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
 const F_GETOWNER_UIDS: i32 = 17;
@@ -90,6 +91,13 @@ pub fn fcntl(task: &mut Task, a: [u64; 6]) -> SysResult {
         libc::F_SETFL => {
             let host = flags::open_to_host(a[2] as u32);
             task.syscall_host(FCNTL, [int(a[0]), command as usize, host as usize, 0, 0, 0])
+        }
+        // A process group is the negative number, which may look like an error: asked for in the other form.
+        F_GETOWN => {
+            const GROUP: i32 = 2;
+            let mut owner = [0i32; 2];
+            task.syscall_host(FCNTL, [int(a[0]), F_GETOWN_EX as usize, own_mut(&mut owner), 0, 0, 0])?;
+            Ok(if owner[0] == GROUP { -i64::from(owner[1]) } else { owner[1].into() } as u64)
         }
         F_SETOWN_EX | F_GETOWN_EX | F_GETOWNER_UIDS | F_GET_RW_HINT..=F_SET_FILE_RW_HINT => {
             let pointer = output(task, a[2], 8)?;

@@ -88,7 +88,14 @@ fn own_limit(resource: u64) -> Option<&'static Mutex<Option<Rlimit>>> {
 
 /// Gets and perhaps sets a limit of this process.
 fn limit(task: &Task, resource: u64, new: Option<Rlimit>) -> Result<Rlimit, Errno> {
-    let Some(cell) = own_limit(resource) else { return host_limit(task, resource, new) };
+    let Some(cell) = own_limit(resource) else {
+        let changes = new.is_some();
+        let old = host_limit(task, resource, new)?;
+        if changes && resource as u32 == libc::RLIMIT_CORE {
+            crate::signal::follow_core_limit(&task.process.signals);
+        }
+        return Ok(old);
+    };
     let mut own = cell.lock().unwrap_or_else(PoisonError::into_inner);
     let old = match *own {
         Some(old) => old,
@@ -102,6 +109,8 @@ fn limit(task: &Task, resource: u64, new: Option<Rlimit>) -> Result<Rlimit, Errn
             return Err(Errno::EPERM);
         }
         *own = Some(new);
+        let which = usize::from(resource as u32 == libc::RLIMIT_AS);
+        task.process.space.set_limit(which, new.rlim_cur);
     }
     Ok(old)
 }

@@ -5,7 +5,10 @@
 //! contains `long`s or pointers, with the way to convert them; requests that encode their structure's size have a number of
 //! their own for i386 then.
 //!
-//! Absent: block device passthrough (`SG_IO`), sound, video and graphics structures with pointers.
+//! i386 requests that no rule of [`is_known`] lets through are refused with ENOTTY, as by a device that does not know them, and with a line under
+//! `--log`.
+//!
+//! Absent: block device passthrough (`SG_IO`), sound, and conversion of the structures of video and graphics devices that have pointers.
 
 use super::args::{int, output, own_mut};
 use crate::abi::flags;
@@ -13,6 +16,7 @@ use crate::errno::{Errno, SysResult};
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
 use demotic_engine::GuestSpace;
+use std::sync::{Mutex, PoisonError};
 
 /// What an i386 request's argument is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +88,56 @@ fn output_size(request: u32) -> usize {
     }
 }
 
+/// Whether a request may be handed on: its structure is the same for the guest and the host, or there is none. `wide`: an
+/// x86-64 program on a 64-bit host, for which that is so wherever a structure is not the processor's.
+fn is_known(request: u32, wide: bool) -> bool {
+    let (kind, number, has_size) = (request >> 8 & 0xff, request & 0xff, request >> 16 != 0);
+    match kind as u8 {
+        // KVM and VFIO's passthrough: registers and pages of an x86 machine.
+        0xae => false,
+        _ if wide => true,
+        // Terminals and TUN.
+        b'T' => !matches!(request, 0x4010_54d5 | 0x8010_54d6),
+        // Sockets (those with pointers are converted), files and file systems, encryption of files.
+        0x89 | b'f' | b'X' | b'v' => true,
+        // Block devices but for BLKPG, whose argument has a pointer.
+        0x12 => number != 0x69,
+        // Loop devices but for the old status, which has a `dev_t` and `long`s.
+        0x4c => !matches!(number, 2 | 3),
+        // Clones, and what btrfs made of `int`s.
+        0x94 => matches!(number, 3 | 9 | 12 | 13 | 54),
+        // Input devices but for force feedback, whose effects have a pointer.
+        b'E' => !matches!(number, 0x80),
+        b'H' | b'R' => has_size || kind == u32::from(b'R'),
+        // Clocks but for the rates, which are `long`s.
+        b'p' => !matches!(number, 0x0b..=0x0e),
+        // Consoles: numbers only. Video for Linux: what has no pointers and times.
+        0x4b => is_integer(request) || matches!(number, 0x31..=0x33 | 0x3b | 0x44 | 0x62 | 0x64 | 0x65),
+        b'V' if !has_size => true,
+        b'V' => matches!(number, 0 | 2 | 8 | 18 | 19 | 21..=28 | 33..=40 | 46 | 47 | 56..=60 | 63 | 67 | 68 | 74 | 75),
+        // Render nodes: version and unique name have pointers; other structures were made for both.
+        b'd' => number > 5,
+        // Namespaces, watchdogs, timerfd, inotify and pid descriptors, sync files, DMA heaps.
+        0xb7 | b'W' | b'I' | 0xff | b'>' => true,
+        _ => false,
+    }
+}
+
+/// Says once per request that it is refused, where that was asked for.
+fn refuse(task: &Task, fd: u64, request: u32) -> SysResult {
+    static SAID: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+    if task.process.options.log {
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.contains(&request) {
+            said.push(request);
+            demotic_host::log::line(format_args!("demotic: ioctl request {request:#x} is not known here: ENOTTY"));
+        }
+    }
+    // A descriptor that is none says so first.
+    task.syscall_host(libc::SYS_fcntl, [int(fd), libc::F_GETFD as usize, 0, 0, 0, 0])?;
+    Err(Errno::ENOTTY)
+}
+
 /// `ioctl(fd, request, argument)`.
 pub fn ioctl(task: &mut Task, a: [u64; 6]) -> SysResult {
     let request = a[1] as u32;
@@ -93,6 +147,9 @@ pub fn ioctl(task: &mut Task, a: [u64; 6]) -> SysResult {
         if let Some(argument) = special {
             return convert(task, &a, request, argument);
         }
+    }
+    if !is_known(request, task.abi == Abi::X86_64 && cfg!(target_pointer_width = "64")) {
+        return refuse(task, a[0], request);
     }
     // TIOCGPTPEER takes open flags.
     if request == 0x5441 {
@@ -185,6 +242,10 @@ mod tests {
         assert!(is_integer(0x540b));
         // SIOCGIFADDR is an ifreq, SIOCGIFCONF is not.
         assert!(is_ifreq(0x8915) && !is_ifreq(0x8912));
+        // VT_GETSTATE and VIDIOC_QUERYCAP go on for i386, VIDIOC_QBUF (times, pointers), SG_IO and KVM's do not; x86-64 has only the last in its way.
+        assert!(is_known(0x5603, false) && is_known(0x8068_5600, false) && is_known(0x5401, false));
+        assert!(![0xc044_560f, 0x2285, 0xae01].into_iter().any(|request| is_known(request, false)));
+        assert!(is_known(0xc044_560f, true) && is_known(0x2285, true) && !is_known(0xae01, true));
         // TIOCGPTN: _IOR('T', 0x30, unsigned int)
         assert_eq!(output_size(0x8004_5430), 4);
     }

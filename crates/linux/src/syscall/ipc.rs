@@ -334,6 +334,9 @@ pub fn ipc(task: &mut Task, a: [u64; 6]) -> SysResult {
         11 => msgsnd(task, [first, pointer, second, third, 0, 0]),
         12 if version == 0 => {
             // The old form passes message and type through a structure.
+            if pointer == 0 {
+                return Err(Errno::EINVAL);
+            }
             let [message, kind] = task.mem.read::<[u32; 2]>(pointer)?.map(u64::from);
             msgrcv(task, [first, message, second, kind, third, 0])
         }

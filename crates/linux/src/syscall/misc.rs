@@ -23,11 +23,6 @@ pub fn personality(_: &mut Task, a: [u64; 6]) -> SysResult {
     Ok(old.into())
 }
 
-/// `mbind`, `set_mempolicy`: placement is only a hint for speed.
-pub fn numa_ok(_: &mut Task, _: [u64; 6]) -> SysResult {
-    Ok(0)
-}
-
 /// `ioperm`, `iopl`: there are no x86 ports.
 pub fn not_permitted(_: &mut Task, _: [u64; 6]) -> SysResult {
     Err(Errno::EPERM)
@@ -41,8 +36,8 @@ pub fn pkey_mprotect(task: &mut Task, a: [u64; 6]) -> SysResult {
     crate::mm::syscalls::sys_mprotect(task, [a[0], a[1], a[2], 0, 0, 0])
 }
 /// `pkey_alloc(flags, rights)`: as on a CPU without protection keys.
-pub fn pkey_alloc(_: &mut Task, _: [u64; 6]) -> SysResult {
-    Err(Errno::ENOSPC)
+pub fn pkey_alloc(_: &mut Task, a: [u64; 6]) -> SysResult {
+    Err(if a[0] != 0 || a[1] & !3 != 0 { Errno::EINVAL } else { Errno::ENOSPC })
 }
 /// `pkey_free(pkey)`: no key was ever given out.
 pub fn pkey_free(_: &mut Task, _: [u64; 6]) -> SysResult {
@@ -105,6 +100,41 @@ pub fn keyctl(task: &mut Task, a: [u64; 6]) -> SysResult {
         *to = if (-16..0).contains(&signed) { signed as usize } else { from as usize };
     }
     task.syscall_blocking(libc::SYS_keyctl, args)
+}
+
+/// The buffer of a quota command; `struct if_dqblk` (sys/quota.h) has 4 bytes less at its end for i386, so the kernel may touch
+/// what is behind it.
+fn quota(task: &mut Task, command: u64, addr: u64, call: impl FnOnce(&mut Task, usize) -> SysResult) -> SysResult {
+    const GET: u64 = 0x80_0007;
+    const SET: u64 = 0x80_0008;
+    if task.abi == Abi::I386 && matches!(command >> 8 & 0xff_ffff, GET | SET) {
+        let mut block = [0u64; 9];
+        let bytes = zerocopy::IntoBytes::as_mut_bytes(&mut block);
+        let given = task.mem.read_bytes(addr, &mut bytes[..68]);
+        // Without a structure the kernel says what else is wrong.
+        let at = if given.is_ok() { own(&block) } else { 0 };
+        let result = call(task, at)?;
+        task.mem.write_bytes(addr, &zerocopy::IntoBytes::as_bytes(&block)[..68])?;
+        return Ok(result);
+    }
+    // The largest structure is fs_disk_quota's 112 bytes.
+    let at = super::args::output(task, addr, 128)?;
+    call(task, at)
+}
+/// `quotactl(command, device, id, buf)`.
+pub fn quotactl(task: &mut Task, a: [u64; 6]) -> SysResult {
+    let device = match a[1] {
+        0 => None,
+        at => Some(crate::fs::path::whole(task, at, crate::fs::root::Last::Follow)?),
+    };
+    let device = device.as_ref().map_or(0, |name| name.as_ptr() as usize);
+    quota(task, a[0], a[3], |task, buf| {
+        task.syscall_host(libc::SYS_quotactl, [a[0] as u32 as usize, device, int(a[2]), buf, 0, 0])
+    })
+}
+/// `quotactl_fd(fd, command, id, buf)`.
+pub fn quotactl_fd(task: &mut Task, a: [u64; 6]) -> SysResult {
+    quota(task, a[1], a[3], |task, buf| task.syscall_host(443, [int(a[0]), a[1] as u32 as usize, int(a[2]), buf, 0, 0]))
 }
 
 /// `sysfs(option, ...)`: file system types by number (sysfs(2)), from /proc/filesystems.

@@ -22,6 +22,7 @@ pub mod ipc;
 pub mod kernel;
 pub mod misc;
 pub mod net;
+pub mod numa;
 pub mod poll;
 pub mod sched;
 pub mod stat;
@@ -165,6 +166,20 @@ pub fn lookup(abi: Abi, nr: u32) -> Option<&'static Row> {
     table::TABLE.get(row as usize)
 }
 
+/// Number and arguments of a system call as they stand in registers.
+pub fn registers(task: &Task, entry: SyscallEntry) -> (u32, [u64; 6]) {
+    use demotic_x86::state::reg;
+    let gpr = &task.cpu.state.gpr;
+    let low = |i: usize| gpr[i] & 0xffff_ffff;
+    let args = match entry {
+        SyscallEntry::Syscall => [gpr[reg::RDI], gpr[reg::RSI], gpr[reg::RDX], gpr[10], gpr[8], gpr[9]],
+        SyscallEntry::Int80 | SyscallEntry::Sysenter => {
+            [low(reg::RBX), low(reg::RCX), low(reg::RDX), low(reg::RSI), low(reg::RDI), low(reg::RBP)]
+        }
+    };
+    (gpr[reg::RAX] as u32, args)
+}
+
 /// The system call that the guest just asked for by `entry`: number and arguments from its registers (syscall(2), and
 /// arch/x86/entry/entry_64_compat.S for the 32-bit entries), answer for RAX. Sets [`Task::abi`].
 ///
@@ -172,19 +187,8 @@ pub fn lookup(abi: Abi, nr: u32) -> Option<&'static Row> {
 /// The guest's errno, or one of the kernel-internal restart codes for the run loop.
 pub fn dispatch(task: &mut Task, entry: SyscallEntry) -> SysResult {
     use demotic_x86::state::reg;
-    let gpr = &task.cpu.state.gpr;
-    let low = |i: usize| gpr[i] & 0xffff_ffff;
-    let (abi, nr, mut args) = match entry {
-        SyscallEntry::Syscall => {
-            (Abi::X86_64, gpr[reg::RAX] as u32, [gpr[reg::RDI], gpr[reg::RSI], gpr[reg::RDX], gpr[10], gpr[8], gpr[9]])
-        }
-        SyscallEntry::Int80 | SyscallEntry::Sysenter => (
-            Abi::I386,
-            gpr[reg::RAX] as u32,
-            [low(reg::RBX), low(reg::RCX), low(reg::RDX), low(reg::RSI), low(reg::RDI), low(reg::RBP)],
-        ),
-    };
-    task.abi = abi;
+    let (nr, mut args) = registers(task, entry);
+    task.abi = if entry == SyscallEntry::Syscall { Abi::X86_64 } else { Abi::I386 };
     if entry == SyscallEntry::Sysenter {
         // The caller put EBP on its stack and the stack pointer into EBP; the sixth argument lies there.
         task.cpu.state.gpr[reg::RSP] = args[5];

@@ -85,23 +85,23 @@ pub fn accept4(task: &mut Task, a: [u64; 6]) -> SysResult {
         task.syscall_blocking(libc::SYS_accept4, [int(a[0]), address, length, int(a[3]), 0, 0])
     })
 }
-/// `getsockname(fd, address, length)`.
-pub fn getsockname(task: &mut Task, a: [u64; 6]) -> SysResult {
+/// Calls that only ask: the descriptor's errors come first.
+fn ask_address(task: &mut Task, nr: libc::c_long, a: &[u64; 6]) -> SysResult {
+    let (mut scratch, mut room) = ([0u8; MAX_ADDRESS], MAX_ADDRESS as i32);
+    task.syscall_host(nr, [int(a[0]), own_mut(&mut scratch), own_mut(&mut room), 0, 0, 0])?;
     if a[1] == 0 {
         return Err(Errno::EFAULT);
     }
-    with_address(task, a[1], a[2], |task, address, length| {
-        task.syscall_host(libc::SYS_getsockname, [int(a[0]), address, length, 0, 0, 0])
-    })
+    with_address(task, a[1], a[2], |task, address, length| task.syscall_host(nr, [int(a[0]), address, length, 0, 0, 0]))
+}
+
+/// `getsockname(fd, address, length)`.
+pub fn getsockname(task: &mut Task, a: [u64; 6]) -> SysResult {
+    ask_address(task, libc::SYS_getsockname, &a)
 }
 /// `getpeername(fd, address, length)`.
 pub fn getpeername(task: &mut Task, a: [u64; 6]) -> SysResult {
-    if a[1] == 0 {
-        return Err(Errno::EFAULT);
-    }
-    with_address(task, a[1], a[2], |task, address, length| {
-        task.syscall_host(libc::SYS_getpeername, [int(a[0]), address, length, 0, 0, 0])
-    })
+    ask_address(task, libc::SYS_getpeername, &a)
 }
 /// `sendto(fd, buf, size, flags, address, length)`.
 pub fn sendto(task: &mut Task, a: [u64; 6]) -> SysResult {
@@ -215,13 +215,24 @@ impl Message {
     }
 }
 
+/// A message for a socket: what is wrong with the descriptor is said before what is wrong with the message.
+fn load_for(task: &mut Task, fd: u64, addr: u64, access: Access) -> Result<Message, Errno> {
+    Message::load(task, addr, access).or_else(|wrong| {
+        let (mut kind, mut len) = (0i32, 4u32);
+        let args =
+            [int(fd), libc::SOL_SOCKET as usize, libc::SO_TYPE as usize, own_mut(&mut kind), own_mut(&mut len), 0];
+        task.syscall_host(libc::SYS_getsockopt, args)?;
+        Err(wrong)
+    })
+}
+
 fn send_one(task: &mut Task, fd: u64, addr: u64, flags: u64) -> SysResult {
-    let mut message = Message::load(task, addr, Access::Read)?;
+    let mut message = load_for(task, fd, addr, Access::Read)?;
     let header = message.header();
     task.syscall_blocking(libc::SYS_sendmsg, [int(fd), own(&header), int(flags), 0, 0, 0])
 }
 fn receive_one(task: &mut Task, fd: u64, addr: u64, flags: u64) -> SysResult {
-    let mut message = Message::load(task, addr, Access::Write)?;
+    let mut message = load_for(task, fd, addr, Access::Write)?;
     let mut header = message.header();
     // MSG_CMSG_COMPAT is the kernel's own mark.
     let flags = flags & !0x8000_0000;

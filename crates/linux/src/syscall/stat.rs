@@ -341,7 +341,7 @@ pub fn fstatfs64(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 /// The size argument of the i386 calls must be the structure's, or 88: what a compiler that aligns to 8 makes of it.
 fn check_size(size: u64) -> Result<(), Errno> {
-    if matches!(size, 84 | 88) { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == 84 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// `ustat(dev, buf)`: free blocks and inodes of the file system on a device, found by its mount point.

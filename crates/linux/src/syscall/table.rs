@@ -5,7 +5,7 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, poll, sched, stat, time};
+use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, numa, poll, sched, stat, time};
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
@@ -116,7 +116,7 @@ rows! {
      73 143 flock                    [block libc::SYS_flock] (Fd, Hex) full;
      72  55 fcntl                    [call fcntl::fcntl] (Fd, Fcntl, Hex) full;
       - 221 fcntl64                  [call fcntl::fcntl] (Fd, Fcntl, Hex) full;
-     16  54 ioctl                    [call ioctl::ioctl] (Fd, Hex, Hex) partial "structures of rare device requests are passed on unconverted for i386";
+     16  54 ioctl                    [call ioctl::ioctl] (Fd, Hex, Hex) partial "i386: requests of sound, graphics and video devices with pointers, and what is not known, are refused with ENOTTY; KVM is for both";
       4 106 stat                     [call stat::stat] (Path, Out(144)) full;
       5 108 fstat                    [call stat::fstat] (Fd, Out(144)) full;
       6 107 lstat                    [call stat::lstat] (Link, Out(144)) full;
@@ -194,8 +194,8 @@ rows! {
     303 341 name_to_handle_at        [pass libc::SYS_name_to_handle_at] (AtFd, Link, Out(136), Out(8), AtFlags) full;
     304 342 open_by_handle_at        [call file::open_by_handle_at] (Fd, In, OpenFlags) full;
     212 253 lookup_dcookie           [enosys] () missing "removed from Linux 6.7";
-    179 131 quotactl                 [enosys] () missing "administration";
-    443 443 quotactl_fd              [enosys] () missing "administration";
+    179 131 quotactl                 [call misc::quotactl] (Uint, Path, Int, Ptr) full;
+    443 443 quotactl_fd              [call misc::quotactl_fd] (Fd, Uint, Int, Ptr) full;
     165  21 mount                    [pass libc::SYS_mount] (Str, Path, Str, Hex, In) full;
       -  22 umount                   [call dir::umount] (Path) full;
     166  52 umount2                  [pass libc::SYS_umount2] (Path, Hex) full;
@@ -254,7 +254,7 @@ rows! {
     208 247 io_getevents             [call aio::io_getevents] (Ptr, Long, Long, Ptr, Timespec) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     209 248 io_submit                [call aio::io_submit] (Ptr, Long, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     210 249 io_cancel                [call aio::io_cancel] (Ptr, Ptr, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
-    333 385 io_pgetevents            [enosys] () missing "see io setup";
+    333 385 io_pgetevents            [call aio::io_pgetevents] (Ptr, Long, Long, Ptr, Timespec, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
       - 416 io_pgetevents_time64     [enosys] () missing "see io setup";
     425 425 io_uring_setup           [enosys] () missing "programs fall back to epoll";
     426 426 io_uring_enter           [enosys] () missing "programs fall back to epoll";
@@ -357,13 +357,13 @@ rows! {
     150 151 munlock                  [call crate::mm::syscalls::sys_munlock] (Ptr, Size) full;
     151 152 mlockall                 [call crate::mm::syscalls::sys_mlockall] (Hex) full;
     152 153 munlockall               [call crate::mm::syscalls::sys_munlockall] () full;
-    216 257 remap_file_pages         [enosys] () missing "deprecated by Linux";
-    237 274 mbind                    [call misc::numa_ok] (Ptr, Size, Int, Ptr, Size, Hex) partial "accepted without effect";
-    238 276 set_mempolicy            [call misc::numa_ok] (Int, Ptr, Size) partial "accepted without effect";
-    239 275 get_mempolicy            [enosys] () missing "memory policies are not modelled";
-    450 450 set_mempolicy_home_node  [enosys] () missing "memory policies are not modelled";
-    256 294 migrate_pages            [enosys] () missing "memory policies are not modelled";
-    279 317 move_pages               [enosys] () missing "memory policies are not modelled";
+    216 257 remap_file_pages         [call crate::mm::syscalls::sys_remap_file_pages] (Ptr, Size, Prot, Size, MapFlags) full;
+    237 274 mbind                    [call numa::mbind] (Ptr, Size, Int, Ptr, Size, Hex) full;
+    238 276 set_mempolicy            [call numa::set_mempolicy] (Int, Ptr, Size) full;
+    239 275 get_mempolicy            [call numa::get_mempolicy] (Ptr, Ptr, Size, Ptr, Hex) full;
+    450 450 set_mempolicy_home_node  [call numa::set_mempolicy_home_node] (Ptr, Size, Size, Hex) full;
+    256 294 migrate_pages            [call numa::migrate_pages] (Int, Size, Ptr, Ptr) full;
+    279 317 move_pages               [call numa::move_pages] (Int, Size, Ptr, Ptr, Ptr, Hex) full;
     329 380 pkey_mprotect            [call misc::pkey_mprotect] (Ptr, Size, Prot, Int) partial "only key -1: the guest CPU has no protection keys";
     330 381 pkey_alloc               [call misc::pkey_alloc] (Hex, Hex) full;
     331 382 pkey_free                [call misc::pkey_free] (Int) full;
@@ -372,7 +372,7 @@ rows! {
     440 440 process_madvise          [call misc::process_madvise] (Fd, Ptr, Size, Int, Hex) full;
     448 448 process_mrelease         [pass 448] (Fd, Hex) full;
     323 374 userfaultfd              [enosys] () missing "faults are handled by the translator";
-    462 462 mseal                    [enosys] () missing "not done yet";
+    462 462 mseal                    [call crate::mm::syscalls::sys_mseal] (Ptr, Size, Hex) full;
     453 453 map_shadow_stack         [enosys] () missing "the guest CPU has no shadow stacks";
 
     // signals
@@ -421,9 +421,9 @@ rows! {
     202 240 futex                    [call crate::futex::sys_futex] (Ptr, Futex, Uint, Timespec, Ptr, Uint) full;
       - 422 futex_time64             [call crate::futex::sys_futex_time64] (Ptr, Futex, Uint, Timespec64, Ptr, Uint) full;
     449 449 futex_waitv              [call crate::futex::sys_futex_waitv] (Ptr, Uint, Hex, Timespec64, Clock) full;
-    454 454 futex_wake               [enosys] () missing "not done yet";
-    455 455 futex_wait               [enosys] () missing "not done yet";
-    456 456 futex_requeue            [enosys] () missing "not done yet";
+    454 454 futex_wake               [call crate::futex::sys_futex_wake] (Ptr, Hex, Int, Hex) full;
+    455 455 futex_wait               [call crate::futex::sys_futex_wait] (Ptr, Hex, Hex, Hex, Timespec64, Clock) full;
+    456 456 futex_requeue            [call crate::futex::sys_futex_requeue] (Ptr, Hex, Int, Int) full;
     157 172 prctl                    [call crate::clone::sys_prctl] (Hex, Hex, Hex, Hex, Hex) partial "the subset that makes sense for a translated process";
     158 384 arch_prctl               [call crate::mm::syscalls::sys_arch_prctl] (Hex, Ptr) full;
     205 243 set_thread_area          [call crate::mm::syscalls::sys_set_thread_area] (Ptr) full;
@@ -456,7 +456,7 @@ rows! {
     438 438 pidfd_getfd              [pass libc::SYS_pidfd_getfd] (Fd, Fd, Hex) full;
     312 349 kcmp                     [pass libc::SYS_kcmp] (Int, Int, Int, Size, Size) full;
     101  26 ptrace                   [enosys] () missing "guest processes cannot be traced yet";
-    317 354 seccomp                  [enosys] () missing "filters would see the translator's own calls";
+    317 354 seccomp                  [call crate::seccomp::sys_seccomp] (Uint, Hex, Ptr) partial "no listeners (SECCOMP_FILTER_FLAG_NEW_LISTENER), nothing is logged";
     135 136 personality              [call misc::personality] (Hex) full;
     125 184 capget                   [pass libc::SYS_capget] (Out(8), Out(24)) full;
     126 185 capset                   [pass libc::SYS_capset] (In, In) full;

@@ -45,6 +45,7 @@ impl Guest {
             is_vforked: false,
             options: Options::default(),
             root: crate::fs::root::Root::none(),
+            filtered: crate::seccomp::Threads::default(),
         };
         let task = Task {
             cpu,
@@ -55,6 +56,7 @@ impl Guest {
             signal,
             clear_child_tid: 0,
             robust_list: 0,
+            seccomp: Arc::default(),
             exiting: None,
             missing_library: None,
             exec_strings: Vec::new(),

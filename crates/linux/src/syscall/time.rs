@@ -213,6 +213,9 @@ pub fn timer_create(task: &mut Task, a: [u64; 6]) -> SysResult {
 
 fn set_timer(task: &mut Task, nr: libc::c_long, a: &[u64; 6], layout: Clock64) -> SysResult {
     let abi = layout.abi(task);
+    if a[2] == 0 && nr == kernel::TIMER_SETTIME {
+        return Err(Errno::EINVAL);
+    }
     let new = Itimerspec::load(&task.mem, abi, a[2])?;
     let mut old = Itimerspec::default();
     task.syscall_host(nr, [int(a[0]), int(a[1]), own(&new), own_mut(&mut old), 0, 0])?;

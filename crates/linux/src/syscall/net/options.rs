@@ -69,7 +69,8 @@ pub fn getsockopt(task: &mut Task, a: [u64; 6]) -> SysResult {
         return Ok(0);
     }
     let room = task.mem.read::<u32>(a[4])? as usize;
-    let value = output(task, a[3], room & 0x7fff_ffff)?;
+    // A negative length is the kernel's to refuse.
+    let value = output(task, a[3], if room >> 31 == 0 { room } else { 0 })?;
     let length = output(task, a[4], 4)?;
     task.syscall_host(libc::SYS_getsockopt, [head[0], head[1], head[2], value, length, 0])
 }
