@@ -10,7 +10,7 @@ use demotic_testkit::guest::{self, Abi};
 use demotic_testkit::host::{self, Host};
 use demotic_testkit::run::run;
 use demotic_tests::{limit, trial, with_complaint};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// A form of the stress program, and what it prints.
 const SHORT: [(&str, &[&str], &str); 3] = [
