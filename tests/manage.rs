@@ -181,6 +181,22 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         "9.9\nscript a\n9.9\nlast\n",
     ),
     (
+        // What debootstrap --foreign leaves in a container: /proc leads to itself, and Demotic is there by its path.
+        "chroot/without_proc_but_demotic",
+        Where::Namespace,
+        r#"
+        mkdir -p root/bin "root$(dirname "$D")"
+        cp "$B" root/bin/busybox
+        ln -s busybox root/bin/sh
+        ln -s /proc root/proc
+        touch "root$D"
+        mount --bind "$D" "root$D"
+        export DEMOTIC_UNAME=9.9
+        $D "$B" chroot root /bin/sh -c '/bin/sh -c "/bin/busybox uname -r; /bin/busybox echo more"; exec /bin/busybox echo last'
+        "#,
+        "9.9\nmore\nlast\n",
+    ),
+    (
         "compiled/set_user_id",
         Where::Here,
         r##"

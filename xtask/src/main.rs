@@ -12,6 +12,7 @@ mod demo;
 mod dist;
 mod kernels;
 mod manual;
+mod second_stage;
 mod stress;
 mod tables;
 mod tidy;
@@ -41,6 +42,7 @@ cargo xtask TASK
   cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
   userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program
   arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
+  second-stage [--host HOST] [ABI...]  debootstrap --foreign and its second stage, by the aarch64 build where none is named
   stress [--rounds N]  thousands of processes, threads and signals on this machine; takes an hour
   manual          write the manual, the man page and the shell completions from the table of options
   tidy            check the house rules that no compiler checks
@@ -69,6 +71,7 @@ fn main() -> Result<()> {
         Some("userlands") => userlands(&rest),
         Some("manual") => manual::write(),
         Some("tables") => tables::tables(),
+        Some("second-stage") => second_stage::second_stage(&rest),
         Some("stress") => stress::stress(&rest),
         Some("tidy") => tidy::tidy(),
         Some("table") => results::update_readme(),

@@ -187,12 +187,23 @@ pub fn duplicate_high(fd: i32, close_on_exec: bool) -> Option<i32> {
     }
 }
 
+/// The absolute path that Demotic was executed by (AT_EXECFN).
+fn executed() -> Option<Vec<u8>> {
+    // SAFETY: the kernel gives the address of a terminated string that lives as long as the process, or 0.
+    unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        let name = (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes())?;
+        name.starts_with(b"/").then(|| name.to_vec())
+    }
+}
+
 /// Opens Demotic's own binary for later re-executions; to be called once at start-up.
 pub fn remember_own_binary() {
-    if let Ok(path) = std::fs::read_link("/proc/self/exe") {
-        if let Ok(path) = CString::new(path.into_os_string().into_vec()) {
-            let _ = OWN_PATH.set(path);
-        }
+    // Without /proc the kernel's word for it is the name that was executed, if that is a path from the root.
+    let path =
+        std::fs::read_link("/proc/self/exe").map_or_else(|_| executed(), |p| Some(p.into_os_string().into_vec()));
+    if let Some(path) = path.and_then(|path| CString::new(path).ok()) {
+        let _ = OWN_PATH.set(path);
     }
     // SAFETY: a terminated path; the descriptors are ours.
     unsafe {
@@ -222,7 +233,7 @@ pub fn adopt_own_binary(fd: i32) {
 /// A descriptor of Demotic's own binary for the next process, if that will not find it in /proc.
 fn own_for_next() -> Option<i32> {
     let fd = OWN_BINARY.load(Ordering::Relaxed);
-    if fd < 0 || own_path().is_some() || std::fs::metadata("/proc/self/exe").is_ok() {
+    if fd < 0 || std::fs::metadata("/proc/self/exe").is_ok() {
         return None;
     }
     duplicate_high(fd, false)

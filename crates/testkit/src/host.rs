@@ -71,6 +71,11 @@ impl Host {
             .map_or_else(|| target_dir().join("dist").join(format!("demotic-{}", self.name())), |p| root().join(p))
     }
 
+    /// What makes a binfmt_misc execute this host's programs by its emulator, where it has one.
+    pub fn binfmt_entry(self) -> Option<String> {
+        self.emulator().map(|(emulator, entry)| binfmt_entry(emulator, entry))
+    }
+
     /// Whether everything needed is there.
     pub fn is_available(self) -> bool {
         if self == Host::Native {
@@ -152,10 +157,14 @@ fn found(program: &str) -> bool {
 /// A command prefix that runs its arguments in a user namespace whose binfmt_misc table has the entry.
 fn namespace(emulator: &str, entry: &str) -> Command {
     const SETUP: &str = r#"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && printf '%s' "$0" > /proc/sys/fs/binfmt_misc/register && exec "$@""#;
-    let path = which(emulator).unwrap_or_else(|| PathBuf::from("/usr/bin").join(emulator));
     let mut command = Command::new("unshare");
-    command.args(["-U", "-r", "-m", "sh", "-c", SETUP]).arg(format!("{entry}{}:POCF", path.display()));
+    command.args(["-U", "-r", "-m", "sh", "-c", SETUP]).arg(binfmt_entry(emulator, entry));
     command
+}
+
+fn binfmt_entry(emulator: &str, entry: &str) -> String {
+    let path = which(emulator).unwrap_or_else(|| PathBuf::from("/usr/bin").join(emulator));
+    format!("{entry}{}:POCF", path.display())
 }
 
 fn which(program: &str) -> Option<PathBuf> {

@@ -135,6 +135,29 @@ fn make_one(abi: Abi) -> Result<()> {
     Ok(())
 }
 
+/// The first stage of debootstrap, which runs nothing of the root's, into a folder that is emptied before.
+///
+/// # Errors
+/// What could not be done.
+pub fn foreign(abi: Abi, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let log = folder.with_extension("log");
+    let out = fs::File::create(&log)?;
+    let done = Command::new("debootstrap")
+        .args(["--foreign", "--variant=minbase", &format!("--arch={}", arch(abi)), SUITE])
+        .arg(folder)
+        .args(mirror()?)
+        .stdout(out.try_clone()?)
+        .stderr(out)
+        .status()
+        .context("debootstrap (package debootstrap)")?;
+    ensure!(done.success(), "the first stage failed: {} says why", log.display());
+    Ok(())
+}
+
 fn is_superuser() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
