@@ -48,7 +48,7 @@ impl Flags {
         let image_last = &mut self.image_last;
         image_last.clear();
         image_last.resize(block.insts.len(), 0);
-        for i in plan.flag_ops.iter().rev().map(|i| usize::from(*i)) {
+        for i in plan.flag_ops.iter().map(|i| usize::from(*i)) {
             let inst = &block.insts[i];
             if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);

@@ -6,7 +6,7 @@
 //! nothing has computed on the way). What it needs lives as long as it does ([`Shape::last`]).
 
 use crate::class as of_all;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Fact, Plan, TABLE, Table};
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::Op;
@@ -40,11 +40,11 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
     /// What is known of each operation: [`bit`].
-    bits: Vec<u8>,
+    bits: Table<u8>,
     /// Index of the last operation that needs the value; the number of operations for the terminal.
-    pub last: Vec<u16>,
+    pub last: Table<u16>,
     /// One more than the number of the group anchored here in `groups`; 0: none.
-    anchors: Vec<u16>,
+    anchors: Table<u16>,
     groups: Vec<Group>,
     /// Where each of `groups` is anchored.
     anchored: Vec<u16>,
@@ -55,7 +55,7 @@ pub(super) struct Shape {
     /// Whether the host has AVX2 and FMA.
     avx2: bool,
     // ---- scratch of the analysis
-    own: Vec<u16>,
+    own: Table<u16>,
     candidates: Vec<u16>,
     done: Vec<u16>,
 }
@@ -76,10 +76,17 @@ mod bit {
     pub const FORCED: u8 = 32;
     /// Some user takes the value lazily only when it is a part of an address.
     pub const ADDRESS: u8 = 64;
+    /// [`BAD`], wherever the value is written to before.
+    pub const FIRM: u8 = 128;
+    /// The same as an index in [`super::Fact::since`].
+    pub const fn since(bits: u8) -> usize {
+        ((bits & BAD) >> 3 | (bits & ADDRESS) >> 5) as usize
+    }
 }
 
 /// What the analysis asks of an operation.
 mod class {
+    use crate::class as of_all;
     use demotic_ir::ops::{Effects, Op};
 
     /// Always lazy when it is pure: constants, flags, conditions.
@@ -96,12 +103,15 @@ mod class {
     pub const PURE: u8 = 32;
     /// Makes flags of integers.
     pub const FLAGS: u8 = 64;
+    /// Takes its operands in a way of its own.
+    pub const OWN: u8 = 128;
 
     const TABLE: [u8; Op::TABLE.len()] = {
         let mut t = [0; Op::TABLE.len()];
-        let lists: [(u8, &[Op]); 5] = [
+        let lists: [(u8, &[Op]); 6] = [
             (ALWAYS, &[Op::Const, Op::Cond]),
             (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
+            (OWN, &[Op::Sel, Op::Add, Op::Sub, Op::Set, Op::ExitIf, Op::Not, Op::Zext]),
             (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
             (
                 ADDRESS,
@@ -163,17 +173,23 @@ mod class {
         t
     };
 
-    /// The bits of an operation.
-    #[inline(always)]
-    pub fn of(op: Op) -> u8 {
-        TABLE[op as usize]
-    }
-}
+    /// The bits of [`of_all`], those above, and the number of operands: one load for all of them.
+    const PACKED: [u32; Op::TABLE.len()] = {
+        let mut t = [0; Op::TABLE.len()];
+        let mut i = 0;
+        while i < t.len() {
+            t[i] = of_all::TABLE[i] as u32 | (TABLE[i] as u32) << 16 | (Op::TABLE[i].args.len() as u32) << 24;
+            i += 1;
+        }
+        t
+    };
 
-/// Makes a table of `n` equal entries.
-fn reset<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
-    table.clear();
-    table.resize(n, value);
+    /// What there is to know of an operation: the bits of [`of_all`], those of this module, the number of operands.
+    #[inline(always)]
+    pub fn of(op: Op) -> (u16, u8, usize) {
+        let packed = PACKED[op as usize];
+        (packed as u16, (packed >> 16) as u8, (packed >> 24) as usize)
+    }
 }
 
 /// The value of a constant.
@@ -223,8 +239,8 @@ fn carry_of(block: &Block, i: usize) -> Option<Carry> {
 }
 
 /// The step of a string instruction: the comparison, the masking of the direction flag, and the logarithm of the size.
-fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
-    let inst = &block.insts[i];
+fn step(block: &Block, used: &Used) -> Option<(usize, usize, u8)> {
+    let inst = &block.insts[used.by];
     if inst.op != Op::Sel || !matches!(inst.ty, Ty::I32 | Ty::I64) {
         return None;
     }
@@ -233,15 +249,32 @@ fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
     let eq = &block.insts[inst.args[0].index()];
     let and = &block.insts[eq.args.first()?.index().min(block.insts.len() - 1)];
     let fits = eq.op == Op::Eq
-        && plan.uses[inst.args[0].index()] == 1
+        && used.once(inst.args[0].index())
         && constant(block, eq.args[1]) == Some(0)
         && and.op == Op::And
-        && plan.uses[eq.args[0].index()] == 1
+        && used.once(eq.args[0].index())
         && constant(block, and.args[1]) == Some(u64::from(DF))
         && back == size.wrapping_neg() & inst.ty.mask();
     let sys = block.insts.get(and.args[0].index()).filter(|x| x.op == Op::Get && x.imm == u64::from(Slot::SYS.0))?;
     let _ = sys;
     fits.then(|| (inst.args[0].index(), eq.args[0].index(), size.trailing_zeros() as u8))
+}
+
+/// How often values are used, while the block is traversed backwards and has come to an operation whose operands are not counted yet.
+struct Used<'a> {
+    block: &'a Block,
+    of: &'a [Fact; TABLE],
+    by: usize,
+}
+
+impl Used<'_> {
+    /// Whether the value of `k` is used once.
+    fn once(&self, k: usize) -> bool {
+        let near = self.block.insts.get(k + 1..=self.by).unwrap_or(&[]);
+        let times = |x: &Inst| x.operands().iter().filter(|v| v.index() == k).count();
+        let known = usize::from(self.of[k % TABLE].uses);
+        known <= 1 && known + near.iter().map(times).sum::<usize>() == 1
+    }
 }
 
 /// Whether a general register is written as a whole before anything looks at it, from operation `at` on.
@@ -273,17 +306,19 @@ pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 
 impl Shape {
     /// Looks at a block.
-    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool, avx2: bool) {
+    pub(super) fn analyse(&mut self, block: &Block, plan: &mut Plan, long: bool, avx2: bool) {
         let n = block.insts.len();
-        reset(&mut self.bits, n, 0);
-        reset(&mut self.anchors, n, 0);
-        self.last.clone_from(&plan.last_use);
+        self.anchors.reset(n, 0);
         self.groups.clear();
         self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
         self.avx2 = avx2;
         self.laziness(block, plan, long);
+        plan.homes(block);
+        let plan = &*plan;
+        let tables = self.bits.first_mut(n).iter_mut().zip(self.last.first_mut(n));
+        tables.zip(plan.of.first(n)).for_each(|((bits, last), of)| (*bits, *last) = (of.bits, of.last_use));
         if plan.seen & of_all::SHIFT != 0 {
             super::shift::counts(self, block, plan);
         }
@@ -304,6 +339,11 @@ impl Shape {
     #[inline(always)]
     pub(super) fn lazy(&self, i: usize) -> bool {
         self.bits[i] & bit::LAZY != 0
+    }
+    /// Whether it is not only itself: a group is anchored there, or it is a load that is part of one.
+    #[inline(always)]
+    pub(super) fn special(&self, i: usize) -> bool {
+        self.anchors[i] != 0 || self.folded(i)
     }
     pub(super) fn set_lazy(&mut self, i: usize) {
         self.bits[i] |= bit::LAZY;
@@ -336,22 +376,22 @@ impl Shape {
         self.anchors[i] = self.groups.len() as u16;
     }
 
-    fn laziness(&mut self, block: &Block, plan: &Plan, long: bool) {
-        // Scanning backwards, so that all users of a value are known.
-        let mut bits = take(&mut self.bits);
-        let known = &mut bits[..block.insts.len()];
-        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
-            known[v.index()] |= bit::USED;
-            if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
-                known[v.index()] |= bit::BAD;
-            }
-        }
+    /// The one traversal from the end: what `plan` wants to know of each operation, and then whether it is lazy, all users of its value being known.
+    #[inline(never)]
+    fn laziness(&mut self, block: &Block, plan: &mut Plan, long: bool) {
         self.candidates.clear();
-        let (uses, first_set) = (&plan.uses[..known.len()], &plan.first_set[..known.len()]);
+        let mut round = plan.begin(block);
+        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
+            let branch = matches!(block.term, demotic_ir::block::Term::Branch { .. });
+            round.of[v.index() % TABLE].bits |= if branch { bit::USED } else { bit::USED | bit::BAD | bit::FIRM };
+        }
         // The nearest operation behind that makes flags.
         let mut flags = usize::MAX;
-        for (i, inst) in block.insts.iter().enumerate().rev() {
-            let class = class::of(inst.op);
+        let mut i = block.insts.len();
+        while let Some(inst) = i.checked_sub(1).and_then(|i| block.insts.get(i)) {
+            i -= 1;
+            let (all, class, arity) = class::of(inst.op);
+            round.look(i, inst, all);
             if class & class::ANCHOR != 0 {
                 self.candidates.push(i as u16);
             }
@@ -359,84 +399,63 @@ impl Shape {
             if class & class::FLAGS != 0 {
                 flags = i;
             }
-            let own = known[i];
-            if own & bit::FORCED != 0 {
-                continue;
-            }
-            let unused = own & bit::USED == 0;
-            let mut lazy = false;
-            let mut linears = false;
-            if class & class::PURE != 0 {
-                // A value that only addresses take lazily has to be a part of one.
-                let mut bad = own & bit::BAD != 0 || own & bit::ADDRESS != 0 && class & class::LINEAR == 0;
-                if class & class::LINEAR != 0 && !bad && !unused {
-                    linears = linear(block, inst, long);
-                    bad = own & bit::ADDRESS != 0 && !linears;
-                }
-                lazy = if class & class::ALWAYS != 0 || unused {
-                    true
-                } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
-                    !bad && uses[i] == 1
-                } else {
-                    linears && !bad && (next_flags > i + 4 || !has_flags(block, i))
-                };
-                if lazy {
-                    known[i] |= bit::LAZY;
-                }
-                if unused {
-                    continue;
-                }
-            }
-            let operands = inst.operands();
-            if operands.is_empty() {
-                continue;
-            }
-            // Whether the user takes an operand lazily, whatever it is, or when it is a part of an address.
-            let (mut fine, mut fine_linear) = (false, lazy && linears);
-            match inst.op {
-                Op::Sel => {
-                    if let Some((eq, and, size)) = step(block, plan, i) {
-                        for k in [eq, and] {
-                            known[k] |= bit::LAZY | bit::FORCED;
-                        }
-                        self.steps.push((i, size));
-                        continue;
+            // What the first operand and the others are told: nothing, when the operation has no code.
+            let (mut first, mut others) = (0, 0);
+            let own = round.of[i % TABLE].bits;
+            let unused = class & class::PURE != 0 && own & bit::USED == 0;
+            if unused {
+                round.of[i % TABLE].bits |= bit::LAZY;
+            } else if own & bit::FORCED == 0 {
+                let (mut lazy, mut linears) = (false, false);
+                if class & class::PURE != 0 {
+                    if class & class::ALWAYS != 0 {
+                        lazy = true;
+                    } else if class & class::LINEAR != 0 {
+                        linears = own & bit::FIRM == 0
+                            && linear(block, inst, long)
+                            && (own & bit::BAD == 0 || set_before(block, &round.of[i % TABLE], i));
+                        lazy = linears && (next_flags > i + 4 || !has_flags(block, i));
+                    } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
+                        lazy = own & (bit::BAD | bit::ADDRESS) == 0 && round.of[i % TABLE].uses == 1;
+                    }
+                    if lazy {
+                        round.of[i % TABLE].bits |= bit::LAZY;
                     }
                 }
-                // What an instruction with carry computes on the way is not computed apart.
-                Op::Add | Op::Sub => {
-                    if let Some(carry) = with_carry(block, i) {
-                        let z = inst.args[1].index();
-                        let inner = carry.inner.filter(|x| uses[*x] == 1);
-                        if uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
-                            known[z] |= bit::LAZY | bit::FORCED;
-                            if let Some(x) = inner {
-                                known[x] |= bit::LAZY | bit::FORCED;
+                // Whether it takes an operand lazily, whatever it is; else perhaps when it is a part of an address.
+                let otherwise = if lazy && linears { bit::USED | bit::ADDRESS } else { bit::USED | bit::BAD };
+                first = if class & class::ADDRESS != 0 { bit::USED } else { otherwise };
+                others = otherwise;
+                if class & class::OWN != 0 {
+                    match inst.op {
+                        Op::Set if inst.imm < 16 && inst.ty >= Ty::I32 => first = bit::USED | bit::ADDRESS,
+                        Op::Zext if block.insts[inst.args[0].index()].result() == Ty::I1 => first = bit::USED,
+                        Op::ExitIf => first = bit::USED,
+                        Op::Not if inst.ty == Ty::I1 && lazy => first = bit::USED,
+                        Op::Sel => {
+                            first = bit::USED;
+                            if let Some((eq, and, size)) = step(block, &Used { block, of: round.of, by: i }) {
+                                for k in [eq, and] {
+                                    round.of[k % TABLE].bits |= bit::LAZY | bit::FORCED;
+                                }
+                                self.steps.push((i, size));
+                                (first, others) = (0, 0);
                             }
-                            let [a, b, c] = carry.parts;
-                            [a, b, c].iter().for_each(|v| known[v.index()] |= bit::USED);
-                            [a, b].iter().for_each(|v| known[v.index()] |= bit::BAD);
-                            continue;
                         }
+                        // What an instruction with carry computes on the way is not computed apart.
+                        Op::Add | Op::Sub if carries(block, round.of, i) => (first, others) = (0, 0),
+                        _ => {}
                     }
                 }
-                Op::Set => fine_linear = inst.imm < 16 && inst.ty >= Ty::I32,
-                Op::ExitIf => fine = true,
-                Op::Not if inst.ty == Ty::I1 => fine = lazy,
-                _ => {}
             }
-            let mut fine_now = fine || class & class::ADDRESS != 0 || inst.op == Op::Sel;
-            let otherwise = if fine_linear { bit::USED | bit::ADDRESS } else { bit::USED | bit::BAD };
-            for v in operands {
-                let k = v.index();
-                let ok = fine_now
-                    || inst.op == Op::Zext && block.insts[k].result() == Ty::I1
-                    || usize::from(first_set[k]) < i && plan.set_before(block, *v, i);
-                known[k] |= if ok { bit::USED } else { otherwise };
-                fine_now = fine;
+            for &v in inst.args.iter().take(arity) {
+                let fact = round.using(i, v);
+                fact.bits |= first;
+                fact.since[bit::since(first)] = i as u16;
+                first = others;
             }
         }
-        self.bits = bits;
+        plan.seen = round.seen();
     }
 
     /// No code of its own.
@@ -493,7 +512,10 @@ impl Shape {
                     let own = matches!(inst.op, Op::And | Op::Or | Op::Xor | Op::Rol | Op::Ror);
                     let extra = u16::from(own && fl.is_some());
                     let l = block.insts[load];
-                    if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0
+                    if l.args[0] != x.args[0]
+                        || l.ty != x.ty
+                        || plan.of[i].uses != 1 + extra
+                        || x.imm & ATTR_ALIGN16 != 0
                     {
                         break;
                     }
@@ -510,7 +532,7 @@ impl Shape {
                     break;
                 }
                 // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
-                Op::GetFl if plan.uses[k] > 1 || plan.uses[k] == 1 && !shifts => break,
+                Op::GetFl if plan.of[k].uses > 1 || plan.of[k].uses == 1 && !shifts => break,
                 Op::Get if x.imm < 16 => read |= 1 << x.imm,
                 Op::Get => {}
                 _ if self.free(block, k) => {}
@@ -520,7 +542,7 @@ impl Shape {
         // Flags that only conditions read, with no home to spare: the host computes them on the way.
         if let (Some(f), None, false) = (fl, g.setfl, compare) {
             let end = g.end.max(f);
-            if plan.uses[f] > 0 && plan.flags_home[end + 1] == 0 {
+            if plan.of[f].uses > 0 && plan.flags_home[end + 1] == 0 {
                 g.fl = Some(f);
                 g.end = end;
             }
@@ -566,7 +588,7 @@ impl Shape {
             match x.op {
                 Op::SetFl if Some(x.args[0].index()) == fl => return fl.filter(|_| allowed(block, plan, i, k)),
                 _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
-                Op::GetFl if plan.uses[k] > 1 => return None,
+                Op::GetFl if plan.of[k].uses > 1 => return None,
                 _ if self.free(block, k) => {}
                 _ => return None,
             }
@@ -585,7 +607,7 @@ impl Shape {
         let by = with_carry(block, i).and_then(|c| c.inner).unwrap_or(i);
         let mine = times(by) + fl.filter(|f| *f != i).map_or(0, times);
         // `x op x` reads memory once.
-        if plan.uses[l] != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
+        if plan.of[l].uses != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
             return None;
         }
         (l + 1..i).all(|k| self.free(block, k)).then_some(l)
@@ -607,14 +629,14 @@ impl Shape {
         let (mut sign, mut eq, mut not, mut sel) = (None, None, None, None);
         let mut g = Group { end: i, ..Group::default() };
         let mut hi_set = None;
-        let mut hi_uses = plan.uses[hi];
+        let mut hi_uses = plan.of[hi].uses;
         for k in hi + 1..block.insts.len().min(i + 16) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
             match x.op {
                 Op::Const | Op::Nop => {}
-                Op::Sar if signed && is(a, Some(i)) && plan.uses[k] == 1 => sign = Some(k),
-                Op::Eq if is(a, Some(hi)) && plan.uses[k] == 1 => {
+                Op::Sar if signed && is(a, Some(i)) && plan.of[k].uses == 1 => sign = Some(k),
+                Op::Eq if is(a, Some(hi)) && plan.of[k].uses == 1 => {
                     let zero = !signed && constant(block, b) == Some(0);
                     if !(zero || is(b, sign)) {
                         break;
@@ -622,15 +644,15 @@ impl Shape {
                     hi_uses -= 1;
                     eq = Some(k);
                 }
-                Op::Not if is(a, eq) && plan.uses[k] == 1 => not = Some(k),
-                Op::Sel if is(a, not) && plan.uses[k] == 1 => {
+                Op::Not if is(a, eq) && plan.of[k].uses == 1 => not = Some(k),
+                Op::Sel if is(a, not) && plan.of[k].uses == 1 => {
                     let both = u64::from(CF | OF);
                     if constant(block, b) != Some(both) || constant(block, c) != Some(0) {
                         break;
                     }
                     sel = Some(k);
                 }
-                Op::FlFrom if is(a, sel) && plan.uses[k] == 1 => g.fl = Some(k),
+                Op::FlFrom if is(a, sel) && plan.of[k].uses == 1 => g.fl = Some(k),
                 Op::Set if x.args[0].index() == i && g.set.is_none() && x.ty == inst.ty && x.imm < 16 => {
                     g.set = Some(k);
                     g.end = k;
@@ -680,7 +702,7 @@ impl Shape {
             if g.load.is_none()
                 && !rax
                 && load.op == Op::Ld
-                && plan.uses[l] == 2
+                && plan.of[l].uses == 2
                 && usize::from(self.last[l]) <= hi
                 && inst.args[0] != inst.args[1]
                 && !self.folded(l)
@@ -713,7 +735,7 @@ impl Shape {
             v == acc || same || in_slot(block, i, v, 0) || super::atomic::reads_accumulator(block, i, v)
         };
         let mut g = Group { end: i, ..Group::default() };
-        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.uses[i]);
+        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.of[i].uses);
         for k in i + 1..block.insts.len().min(i + 12) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
@@ -723,7 +745,7 @@ impl Shape {
                 Op::Eq
                     if eq.is_none()
                         && (is(a, Some(i)) && b == acc || a == acc && is(b, Some(i)))
-                        && plan.uses[k] == 1 =>
+                        && plan.of[k].uses == 1 =>
                 {
                     uses -= 1;
                     eq = Some(k);
@@ -732,7 +754,7 @@ impl Shape {
                     uses -= 1;
                     g.fl = Some(k);
                 }
-                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.uses[k] == 1 => {
+                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.of[k].uses == 1 => {
                     uses -= 1;
                     wide = Some(k);
                 }
@@ -793,13 +815,13 @@ impl Shape {
             let set = block.insts.get(end + 1);
             if set.is_some_and(|x| x.op == Op::Set && x.imm == slot && x.args[0].index() == v && x.ty == inst.ty) {
                 end += 1;
-            } else if plan.uses[v] != 0 || !overwritten(block, end + 1, slot) {
+            } else if plan.of[v].uses != 0 || !overwritten(block, end + 1, slot) {
                 return;
             }
         }
         let l = d.index();
         let load = block.insts[l].op == Op::Ld
-            && plan.uses[l] == 2
+            && plan.of[l].uses == 2
             && usize::from(self.last[l]) <= i + 1
             && (l + 1..i).all(|k| self.free(block, k));
         if load {
@@ -810,6 +832,7 @@ impl Shape {
         self.anchor(i, Group { end, set: Some(end), other: Some((i + 1, end)), load, ..Group::default() });
     }
 
+    #[inline(never)]
     fn lifetimes(&mut self, block: &Block, plan: &Plan) {
         let n = block.insts.len();
         // Where every operation is done: a load that is part of a group at its anchor.
@@ -833,25 +856,22 @@ impl Shape {
             }
         }
         // What a lazy value needs, it needs until the value itself is somewhere: in a register that it was written to, or to the end.
-        let (bits, anchors, last) = (&self.bits[..n], &self.anchors[..n], &mut self.last[..n]);
-        let (first_set, insts) = (&plan.first_set[..n], &block.insts[..n]);
-        self.own.clear();
-        self.own.extend_from_slice(last);
-        let own_last = &self.own[..n];
-        for i in (0..n).rev() {
-            let own = bits[i];
+        self.own.first_mut(n).copy_from_slice(self.last.first(n));
+        let (anchors, last, own_last) = (&self.anchors, &mut self.last, &self.own);
+        for ((i, inst), own) in block.insts.iter().enumerate().zip(self.bits.first(n)).rev() {
             if own & (bit::FOLDED | bit::LAZY) == 0 {
                 continue;
             }
             let end = if own & bit::FOLDED != 0 {
                 done_at(i)
             } else if own & bit::MEMBER == 0 && anchors[i] == 0 {
-                let until = if first_set[i] < own_last[i] { first_set[i] } else { last[i] };
+                let first_set = plan.of[i].first_set;
+                let until = if first_set < own_last[i] { first_set } else { last[i] };
                 until.min(last[i].max(i as u16))
             } else {
                 continue;
             };
-            for v in insts[i].operands() {
+            for v in inst.operands() {
                 let l = &mut last[v.index()];
                 *l = (*l).max(end);
             }
@@ -881,19 +901,38 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
     }
 }
 
-impl Plan {
-    /// Whether the value goes to a register soon (`lea`, `push`), where the user at `i` finds it.
-    fn set_before(&self, block: &Block, v: Val, i: usize) -> bool {
-        let first = self.first_set[v.index()];
-        let end = i.min(v.index() + 7) as u16;
-        if first >= end {
-            return false;
-        }
-        // The first write is nearly always the one to a general register.
-        let wrote =
-            |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
-        block.insts[usize::from(first)..usize::from(end)].iter().any(wrote)
+/// Whether the operation at `i` is an addition or subtraction with carry that computes its parts itself: they are told so.
+fn carries(block: &Block, of: &mut [Fact; TABLE], i: usize) -> bool {
+    let Some(carry) = with_carry(block, i) else { return false };
+    let used = Used { block, of, by: i };
+    let z = block.insts[i].args[1].index();
+    let inner = carry.inner.filter(|x| used.once(*x));
+    if !used.once(z) || inner.is_none() && carry.inner.is_some() {
+        return false;
     }
+    for k in [Some(z), inner].into_iter().flatten() {
+        of[k % TABLE].bits |= bit::LAZY | bit::FORCED;
+    }
+    let [a, b, c] = carry.parts.map(|v| v.index() % TABLE);
+    of[c].bits |= bit::USED;
+    [a, b].iter().for_each(|v| of[*v].bits |= bit::USED | bit::BAD | bit::FIRM);
+    true
+}
+
+/// Whether the value of `i` goes to a register soon (`lea`, `push`), where the users that want it in one find it.
+#[inline(never)]
+fn set_before(block: &Block, of: &Fact, i: usize) -> bool {
+    let wrote = |x: &Inst| {
+        let whole = x.op == Op::Set && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
+        whole && x.args[0].index() == i
+    };
+    let near = i + 1..block.insts.len().min(i + 7);
+    if of.first_set >= near.end as u16 {
+        return false;
+    }
+    near.into_iter()
+        .find(|k| wrote(&block.insts[*k]))
+        .is_some_and(|set| usize::from(of.since[bit::since(bit::BAD)]) > set)
 }
 
 /// Whether flags of the same operands follow closely.

@@ -203,9 +203,16 @@ impl Emit<'_> {
     }
 
     /// The operation is done: gives back scratch registers, and those of values that nothing behind `end` needs.
+    #[inline(always)]
     pub(super) fn release(&mut self, end: usize) {
         self.locked = 0;
         self.vlocked = 0;
+        if self.owned | self.vowned != 0 || self.spilled != 0 {
+            self.release_values(end);
+        }
+    }
+
+    fn release_values(&mut self, end: usize) {
         let mut left = self.owned;
         while left != 0 {
             let r = left.trailing_zeros() as usize;
