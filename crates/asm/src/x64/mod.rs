@@ -239,47 +239,51 @@ impl Asm {
     }
 
     /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
+    #[inline(always)]
     pub fn emit(&mut self, e: Enc, reg: u8, rm: impl Into<Rm>) {
-        self.legacy(e, reg, rm.into());
+        match rm.into() {
+            Rm::Reg(r) => self.legacy_reg(e, reg, r),
+            Rm::Mem(m) => self.legacy_mem(e, reg, &m),
+        }
     }
 
-    fn legacy(&mut self, e: Enc, reg: u8, rm: Rm) {
-        // Prefixes and opcode, at most 8 bytes, the first one lowest.
-        let (mut word, mut n) = (0u64, 0u32);
-        let mut put = |bytes: u64, count: u32| {
-            word |= bytes << (n & 63);
-            n += 8 * count;
-        };
+    fn legacy_reg(&mut self, e: Enc, reg: u8, r: u8) {
+        let mut head = Head::default();
         if e.lock {
-            put(0xf0, 1);
-        }
-        if let Rm::Mem(m) = rm {
-            if m.gs {
-                put(0x65, 1);
-            }
-            if m.short {
-                put(0x67, 1);
-            }
+            head.put(0xf0, 1);
         }
         if e.prefix != 0 {
-            put(e.prefix.into(), 1);
+            head.put(e.prefix.into(), 1);
         }
-        let (x, b) = extension(rm);
-        let rex = u8::from(e.w) << 3 | (reg >> 3 & 1) << 2 | x << 1 | b;
-        let byte_reg = e.reg8 && reg >= 4 || e.rm8 && matches!(rm, Rm::Reg(r) if r >= 4);
-        if rex != 0 || byte_reg {
-            put((0x40 | rex).into(), 1);
+        let rex = (reg >> 3 & 1) << 2 | r >> 3 & 1;
+        let byte_reg = e.reg8 && reg >= 4 || e.rm8 && r >= 4;
+        head.opcode(e, rex, byte_reg);
+        self.put_instruction(head, modrm(reg, Rm::Reg(r)));
+    }
+
+    fn legacy_mem(&mut self, e: Enc, reg: u8, m: &Mem) {
+        let mut head = Head::default();
+        if e.lock {
+            head.put(0xf0, 1);
         }
-        let op = u64::from(e.op);
-        match e.map {
-            Map::One => put(op, 1),
-            Map::F => put(op << 8 | 0x0f, 2),
-            Map::F38 => put(op << 16 | 0x380f, 3),
-            Map::F3A => put(op << 16 | 0x3a0f, 3),
+        if m.gs {
+            head.put(0x65, 1);
         }
-        let (tail, more) = modrm(reg, rm);
-        let (mut out, n) = ([0u8; 16], (n / 8) as usize);
-        out[..8].copy_from_slice(&word.to_le_bytes());
+        if m.short {
+            head.put(0x67, 1);
+        }
+        if e.prefix != 0 {
+            head.put(e.prefix.into(), 1);
+        }
+        let (x, b) = extension(Rm::Mem(*m));
+        head.opcode(e, (reg >> 3 & 1) << 2 | x << 1 | b, e.reg8 && reg >= 4);
+        self.put_instruction(head, modrm(reg, Rm::Mem(*m)));
+    }
+
+    #[inline(always)]
+    fn put_instruction(&mut self, head: Head, (tail, more): (u64, usize)) {
+        let (mut out, n) = ([0u8; 16], (head.n / 8) as usize);
+        out[..8].copy_from_slice(&head.bytes.to_le_bytes());
         // Never more than 8.
         let at = n.min(8);
         out[at..at + 8].copy_from_slice(&tail.to_le_bytes());
@@ -327,6 +331,37 @@ impl Asm {
     fn modrm(&mut self, reg: u8, rm: Rm) {
         let (word, n) = modrm(reg, rm);
         self.buf.put(&word.to_le_bytes()[..n]);
+    }
+}
+
+/// Prefixes and opcode, at most 8 bytes, the first one lowest, and how many bits they are.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    bytes: u64,
+    n: u32,
+}
+
+impl Head {
+    #[inline(always)]
+    fn put(&mut self, bytes: u64, count: u32) {
+        self.bytes |= bytes << (self.n & 63);
+        self.n += 8 * count;
+    }
+
+    /// REX, when it says anything or has to be there, and the opcode.
+    #[inline(always)]
+    fn opcode(&mut self, e: Enc, rex: u8, always: bool) {
+        let rex = u8::from(e.w) << 3 | rex;
+        if rex != 0 || always {
+            self.put((0x40 | rex).into(), 1);
+        }
+        let op = u64::from(e.op);
+        match e.map {
+            Map::One => self.put(op, 1),
+            Map::F => self.put(op << 8 | 0x0f, 2),
+            Map::F38 => self.put(op << 16 | 0x380f, 3),
+            Map::F3A => self.put(op << 16 | 0x3a0f, 3),
+        }
     }
 }
 

@@ -68,19 +68,20 @@ mod bit {
     pub const FOLDED: u8 = 2;
     /// A member of a group other than its anchor and load.
     pub const MEMBER: u8 = 4;
-    /// Some user does not take the value lazily.
-    pub const BAD: u8 = 8;
+    /// [`BAD`], wherever the value is written to before.
+    pub const FIRM: u8 = 8;
     /// Something that is executed uses the value; the rest is for deferred flags.
     pub const USED: u8 = 16;
     /// Lazy whatever its users want.
     pub const FORCED: u8 = 32;
+    /// Some user does not take the value lazily.
+    pub const BAD: u8 = 64;
     /// Some user takes the value lazily only when it is a part of an address.
-    pub const ADDRESS: u8 = 64;
-    /// [`BAD`], wherever the value is written to before.
-    pub const FIRM: u8 = 128;
-    /// The same as an index in [`super::Fact::since`].
+    pub const ADDRESS: u8 = 128;
+    /// Which of the last two it is, as an index in [`super::Fact::since`]; 0: neither.
+    #[inline(always)]
     pub const fn since(bits: u8) -> usize {
-        ((bits & BAD) >> 3 | (bits & ADDRESS) >> 5) as usize
+        bits as usize >> 6
     }
 }
 

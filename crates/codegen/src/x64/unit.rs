@@ -56,8 +56,8 @@ pub(super) struct Emit<'a> {
     pub shape: Box<Shape>,
     pub at: Vec<At>,
     /// Values that were seen in the home of each slot, in lists: the first and last node of each; the nodes with the next ones.
-    pub aliases: [(u32, u32); Slot::COUNT as usize],
-    pub alias_nodes: Vec<(Val, u32)>,
+    pub aliases: [(u16, u16); Slot::COUNT as usize],
+    pub alias_nodes: Vec<(Val, u16)>,
     /// The first operation not executed yet.
     pub index: usize,
     /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
@@ -112,7 +112,7 @@ pub(super) struct Scratch {
     plan: Box<Plan>,
     shape: Box<Shape>,
     at: Vec<At>,
-    alias_nodes: Vec<(Val, u32)>,
+    alias_nodes: Vec<(Val, u16)>,
     rf: Box<super::flags::Flags>,
     placed: Vec<bool>,
     order: Vec<u32>,
