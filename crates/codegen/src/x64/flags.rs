@@ -537,6 +537,17 @@ impl Emit<'_> {
             }
         }
         if survive == 0 {
+            // What the new flags are computed of, if the interpreter does it, is taken from the home before.
+            let lazy = self.at(f) == At::Lazy;
+            for v in def.operands() {
+                if lazy && self.at(*v) == At::Flags && self.flags_ready(*v, ARITH) {
+                    let n = self.spill_slot();
+                    self.pushfq();
+                    self.a.pop_mem(spill(n));
+                    self.spill_in(*v, n);
+                    self.sync();
+                }
+            }
             // `produce` would save a home that nobody wants any more.
             self.rf.home &= !mask;
             self.produce(f, i);

@@ -112,7 +112,7 @@ mod class {
         let lists: [(u8, &[Op]); 6] = [
             (ALWAYS, &[Op::Const, Op::Cond]),
             (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
-            (OWN, &[Op::Sel, Op::Add, Op::Sub, Op::Set, Op::ExitIf, Op::Not, Op::Zext]),
+            (OWN, &[Op::Sel, Op::Set, Op::ExitIf, Op::Not, Op::Zext]),
             (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
             (
                 ADDRESS,
@@ -199,7 +199,7 @@ pub(super) fn constant(block: &Block, v: Val) -> Option<u64> {
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
 }
 
-/// An addition or subtraction with carry whose flags are computed, too.
+/// An addition or subtraction with carry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carry {
     /// Both operands and the carry.
@@ -208,7 +208,7 @@ pub(super) struct Carry {
     pub inner: Option<usize>,
 }
 
-/// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it.
+/// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it, or without flags when c is a carry.
 #[inline(always)]
 pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
     let inst = &block.insts[i];
@@ -226,11 +226,19 @@ fn carry_of(block: &Block, i: usize) -> Option<Carry> {
         _ => return None,
     };
     let zext = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
-    let fl =
-        block.insts[i + 1..].iter().take(4).find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0])?;
-    let [a, b, c, _] = fl.args;
+    let mut behind = block.insts[i + 1..].iter().take(4);
+    let fl = behind.find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0]);
     let x = inst.args[0];
     let sum = block.insts.get(x.index())?;
+    let [a, b, c] = match fl {
+        Some(fl) => [fl.args[0], fl.args[1], fl.args[2]],
+        None => {
+            let c = block.insts.get(zext.args[0].index()).filter(|c| c.op == Op::Cond && c.imm == 2);
+            // The carry of the sum itself would have to be computed apart.
+            let two = c.is_some() && zext.args[0] < x && sum.op == inst.op && sum.ty == inst.ty;
+            two.then_some([sum.args[0], sum.args[1], zext.args[0]])?
+        }
+    };
     if sum.op == inst.op && sum.ty == inst.ty && sum.args[..2] == [a, b] {
         return Some(Carry { parts: [a, b, c], inner: Some(x.index()) });
     }
@@ -406,7 +414,10 @@ impl Shape {
             let unused = class & class::PURE != 0 && own & bit::USED == 0;
             if unused {
                 round.of[i % TABLE].bits |= bit::LAZY;
-            } else if own & bit::FORCED == 0 {
+            } else if own & bit::FORCED == 0
+                // What an instruction with carry computes on the way is not computed apart, and it is nothing that an address has room for.
+                && !(matches!(inst.op, Op::Add | Op::Sub) && carries(block, round.of, i))
+            {
                 let (mut lazy, mut linears) = (false, false);
                 if class & class::PURE != 0 {
                     if class & class::ALWAYS != 0 {
@@ -443,8 +454,6 @@ impl Shape {
                                 (first, others) = (0, 0);
                             }
                         }
-                        // What an instruction with carry computes on the way is not computed apart.
-                        Op::Add | Op::Sub if carries(block, round.of, i) => (first, others) = (0, 0),
                         _ => {}
                     }
                 }
@@ -503,12 +512,8 @@ impl Shape {
                     g.end = k;
                 }
                 Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
-                    // A shift's flags come behind the store. The host does narrow rotations only by constants.
-                    let as_host = match inst.op {
-                        Op::Rol | Op::Ror => inst.ty >= Ty::I32 || constant(block, inst.args[1]).is_some(),
-                        _ => shifts,
-                    };
-                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| as_host));
+                    // A shift's flags come behind the store.
+                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| shifts));
                     let Some(load) = self.memory_operand(block, plan, i, fl, first) else { break };
                     let own = matches!(inst.op, Op::And | Op::Or | Op::Xor | Op::Rol | Op::Ror);
                     let extra = u16::from(own && fl.is_some());
@@ -547,6 +552,10 @@ impl Shape {
                 g.fl = Some(f);
                 g.end = end;
             }
+        }
+        // A load that the flags want as well is no part of a group without them.
+        if g.store.is_some() && g.fl.is_none() && self.memory_operand(block, plan, i, None, first) != g.load {
+            g = Group { end: i, ..Group::default() };
         }
         // A sum without flags is computed by its lone user or by a lea.
         if compare && g.setfl.is_none() {
@@ -934,6 +943,15 @@ fn set_before(block: &Block, of: &Fact, i: usize) -> bool {
     near.into_iter()
         .find(|k| wrote(&block.insts[*k]))
         .is_some_and(|set| usize::from(of.since[bit::since(bit::BAD)]) > set)
+}
+
+impl Shape {
+    /// Operands and carry of the operation at `i`, when its group computes them at once: with its flags, or because nothing else computes the parts.
+    pub(super) fn carry(&self, block: &Block, i: usize, g: &Group) -> Option<[Val; 3]> {
+        let carry = with_carry(block, i)?;
+        let parts = [Some(block.insts[i].args[1].index()), carry.inner];
+        (g.fl.is_some() || parts.iter().flatten().all(|k| self.lazy(*k))).then_some(carry.parts)
+    }
 }
 
 /// Whether flags of the same operands follow closely.
