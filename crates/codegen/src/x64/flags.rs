@@ -547,6 +547,12 @@ impl Emit<'_> {
                     self.spill_in(*v, n);
                     self.sync();
                 }
+                // So is a carry of the old flags.
+                let x = &self.b.insts[v.index()];
+                let of_home = x.op == Op::Cond && self.b.insts[x.args[0].index()].op == Op::GetFl;
+                if lazy && of_home && self.at(*v) == At::Lazy && self.flags_ready(x.args[0], cond_reads(x.imm)) {
+                    self.keep_condition(*v);
+                }
             }
             // `produce` would save a home that nobody wants any more.
             self.rf.home &= !mask;
