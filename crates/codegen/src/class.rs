@@ -21,7 +21,7 @@ pub const FAR_SLOT: u16 = 64;
 /// Computes flags, or reads them as a value.
 pub const FLAG_VALUE: u16 = 128;
 
-const TABLE: [u16; Op::TABLE.len()] = {
+pub(crate) const TABLE: [u16; Op::TABLE.len()] = {
     let mut t = [0; Op::TABLE.len()];
     let mut i = 0;
     while i < t.len() {

@@ -74,8 +74,12 @@ fn discover(program: &Program, limit: usize) -> Vec<Vec<u64>> {
     units
 }
 
-/// Processor time of this thread: what others run meanwhile does not count.
-fn now() -> Duration {
+/// Processor time of this thread: what others run meanwhile does not count. `coarse`: any clock that profilers can run, which the kernel's page of code
+/// is not.
+fn now(coarse: bool) -> Duration {
+    if coarse {
+        return std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    }
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
@@ -99,18 +103,18 @@ pub fn measure(
     units.resize_with(BATCH, Unit::default);
     for batch in discover(program, limit).chunks(BATCH) {
         let units = &mut units[..batch.len()];
-        let start = now();
+        let start = now(check);
         for (unit, blocks) in units.iter_mut().zip(batch) {
             let mut known = |pc| !blocks.contains(&pc);
             reader.lift(unit, blocks[0], program.mode, &Limits::default(), &mut fetch, &mut known);
         }
-        let lifted = now();
+        let lifted = now(check);
         cost.operations.0 += units.iter().flat_map(|u| &u.blocks).map(|b| b.insts.len()).sum::<usize>();
-        let counted = now();
+        let counted = now(check);
         for unit in &mut *units {
             optimiser.run(unit, precision, &mut |pc| ahead::live_flags(pc, program.mode, precision, &mut fetch));
         }
-        let optimised = now();
+        let optimised = now(check);
         for unit in &*units {
             let Some((emitter, request)) = emitter else { break };
             match emitter.emit_into(unit, request, &mut compiled) {
@@ -123,9 +127,9 @@ pub fn measure(
                 Err(why) => cost.refused.entry(format!("{why:?}")).or_default().push(unit.blocks[0].pc),
             }
         }
-        cost.emit += now() - optimised;
-        cost.passes += optimised - counted;
-        cost.lift += lifted - start;
+        cost.emit += now(check).saturating_sub(optimised);
+        cost.passes += optimised.saturating_sub(counted);
+        cost.lift += lifted.saturating_sub(start);
         cost.units += units.len();
         for block in units.iter().flat_map(|u| &u.blocks) {
             cost.blocks += 1;

@@ -174,6 +174,16 @@ const BLOCKS: &[Case] = &[
     ("8b 07 89 c2 83 ca 04 f0 0f b1 17 75 f5", ""),
     // big numbers by pmuludq on MMX registers: movd, pmuludq, movd, paddq, paddq, movd, psrlq, two lea, sub, jne back.
     ("0f 6e 13 0f f4 d0 0f 6e 1f 0f d4 ca 0f d4 cb 0f 7e 0f 0f 73 d1 20 48 8d 7f 04 48 8d 5b 04 ff c9 75 e3", ""),
+    // a sum with carry of memory whose flags nobody wants: adc, add.
+    ("48 13 01 48 01 d8", ""),
+    // a lock taken: lock cmpxchg, sete, test.
+    ("f0 48 0f b1 19 0f 94 c3 84 db", ""),
+    // shl in memory by cl.
+    ("48 d3 20", ""),
+    // rol of a byte in memory by cl, je.
+    ("d2 00 74 05", ""),
+    // inc in memory whose flags a branch reads together with the old carry: inc, ja.
+    ("ff 06 77 03 39 c1 c3 39 c1 c3", ""),
     // three comparisons and branches out.
     ("83 f8 09 77 20 83 fb 61 7c 1b 3c 7a 7f 17", ""),
 ];
@@ -221,6 +231,39 @@ fn check(file: &str, text: &str) {
     }
 }
 
+/// What an emitter refused once: a unit that is refused is interpreted for ever.
+const AWKWARD: &[&str] = &[
+    "48 13 01 48 01 d8 c3",
+    "48 1b 01 48 01 d8 c3",
+    "13 49 02 00 e9 c3",
+    "12 01 00 d8 c3",
+    "48 11 18 48 01 d8 c3",
+    "48 13 d9 48 01 d8 c3",
+    "f0 48 0f b1 19 0f 94 c3 84 db c3",
+    "f0 0f b1 19 c3",
+    "48 d3 20 c3",
+    "d3 20 75 01 c3",
+    "d2 28 75 01 c3",
+    "66 d3 38 c3",
+    "d2 00 c3",
+    "d2 00 74 05 c3",
+    "66 d3 08 c3",
+    "66 d3 08 72 05 c3",
+    "d2 c0 74 05 c3",
+    "d2 fc c3",
+    "c0 00 08 c3",
+    "c0 c0 08 c3",
+    "66 c1 00 10 c3",
+    "c0 48 8b 58 c3",
+    "48 d3 00 c3",
+    "14 24 8d 41 ff c3",
+    "1c 24 b0 01 c3",
+    "15 43 fe ff 48 8d 05 57 c2 13 00 48 89 04 24 c3",
+    "41 12 01 90 48 8d 05 23 40 14 00 c3",
+    "ff 06 77 03 39 c1 c3 39 c1 c3",
+    "48 ff 0e 76 03 39 c1 c3 39 c1 c3",
+];
+
 const BOTH: &[Host] = &[Host::Arm64, Host::X64];
 
 #[test]
@@ -248,4 +291,20 @@ fn memory_order() {
 #[test]
 fn blocks() {
     check("blocks.txt", &render("hot blocks", BLOCKS, Mode::Long, BOTH, Order::Single));
+}
+
+#[test]
+fn nothing_is_refused() {
+    for hex in AWKWARD {
+        let code = parse_hex(hex).expect("hexadecimal");
+        for mode in [Mode::Long, Mode::Compat32] {
+            let unit = lifted(&code, PC, mode);
+            for host in [Host::Arm64, Host::Arm64v84, Host::X64] {
+                let order = if host == Host::X64 { Order::Single } else { Order::Tso };
+                if let Err(why) = text(&unit, host, order) {
+                    panic!("{hex} in {mode:?} for {}: {why}", host.name());
+                }
+            }
+        }
+    }
 }

@@ -216,7 +216,11 @@ impl LogicImm {
         // Rotate right until the ones are at the bottom: then the element is `run` rotated right by immr.
         let run = if ones == 64 { u64::MAX } else { (1u64 << ones) - 1 };
         let rotate = |e: u64, by: u32| if by == 0 { e } else { (e >> by | e << (size - by)) & mask };
-        let by = (0..size).find(|&by| rotate(run, by) == element)?;
+        // What is at the top has come from the bottom; or all of it has, and gone on.
+        let by = if element & 1 != 0 { ones - element.trailing_ones() } else { size - element.trailing_zeros() };
+        if rotate(run, by) != element {
+            return None;
+        }
         let imms = (!(size * 2 - 1) & 0x3f) | (ones - 1);
         let wide = u32::from(size == 64);
         Some(LogicImm { field: wide << 22 | by << 16 | imms << 10 })

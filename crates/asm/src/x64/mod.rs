@@ -239,47 +239,55 @@ impl Asm {
     }
 
     /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
+    #[inline(always)]
     pub fn emit(&mut self, e: Enc, reg: u8, rm: impl Into<Rm>) {
-        self.legacy(e, reg, rm.into());
+        match rm.into() {
+            Rm::Reg(r) => self.legacy_reg(e, reg, r),
+            Rm::Mem(m) => self.legacy_mem(e, reg, &m),
+        }
     }
 
-    fn legacy(&mut self, e: Enc, reg: u8, rm: Rm) {
-        let mut out = [0u8; 16];
-        let mut n = 0;
-        let mut put = |b: u8| {
-            out[n & 15] = b;
-            n += 1;
-        };
+    fn legacy_reg(&mut self, e: Enc, reg: u8, r: u8) {
+        let mut head = Head::default();
         if e.lock {
-            put(0xf0);
-        }
-        if let Rm::Mem(m) = rm {
-            if m.gs {
-                put(0x65);
-            }
-            if m.short {
-                put(0x67);
-            }
+            head.put(0xf0, 1);
         }
         if e.prefix != 0 {
-            put(e.prefix);
+            head.put(e.prefix.into(), 1);
         }
-        let (x, b) = extension(rm);
-        let rex = u8::from(e.w) << 3 | (reg >> 3 & 1) << 2 | x << 1 | b;
-        let byte_reg = e.reg8 && reg >= 4 || e.rm8 && matches!(rm, Rm::Reg(r) if r >= 4);
-        if rex != 0 || byte_reg {
-            put(0x40 | rex);
+        let rex = (reg >> 3 & 1) << 2 | r >> 3 & 1;
+        let byte_reg = e.reg8 && reg >= 4 || e.rm8 && r >= 4;
+        head.opcode(e, rex, byte_reg);
+        self.put_instruction(head, modrm(reg, Rm::Reg(r)));
+    }
+
+    fn legacy_mem(&mut self, e: Enc, reg: u8, m: &Mem) {
+        let mut head = Head::default();
+        if e.lock {
+            head.put(0xf0, 1);
         }
-        match e.map {
-            Map::One => {}
-            Map::F => put(0x0f),
-            Map::F38 => [0x0f, 0x38].into_iter().for_each(&mut put),
-            Map::F3A => [0x0f, 0x3a].into_iter().for_each(&mut put),
+        if m.gs {
+            head.put(0x65, 1);
         }
-        put(e.op);
-        // At most 4 prefixes with REX, 3 bytes of opcode, 6 of ModRM, SIB and displacement.
-        n += modrm(&mut out, n, reg, rm);
-        self.buf.put_first(&out, n);
+        if m.short {
+            head.put(0x67, 1);
+        }
+        if e.prefix != 0 {
+            head.put(e.prefix.into(), 1);
+        }
+        let (x, b) = extension(Rm::Mem(*m));
+        head.opcode(e, (reg >> 3 & 1) << 2 | x << 1 | b, e.reg8 && reg >= 4);
+        self.put_instruction(head, modrm(reg, Rm::Mem(*m)));
+    }
+
+    #[inline(always)]
+    fn put_instruction(&mut self, head: Head, (tail, more): (u64, usize)) {
+        let (mut out, n) = ([0u8; 16], (head.n / 8) as usize);
+        out[..8].copy_from_slice(&head.bytes.to_le_bytes());
+        // Never more than 8.
+        let at = n.min(8);
+        out[at..at + 8].copy_from_slice(&tail.to_le_bytes());
+        self.buf.put_first(&out, n + more);
     }
 
     /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
@@ -321,32 +329,56 @@ impl Asm {
     }
 
     fn modrm(&mut self, reg: u8, rm: Rm) {
-        let mut out = [0u8; 16];
-        let n = modrm(&mut out, 0, reg, rm);
-        self.buf.put_first(&out, n);
+        let (word, n) = modrm(reg, rm);
+        self.buf.put(&word.to_le_bytes()[..n]);
     }
 }
 
-/// Writes ModRM, SIB and displacement at `at` (at most 10); gives their length, at most 6.
-#[inline]
-fn modrm(out: &mut [u8; 16], at: usize, reg: u8, rm: Rm) -> usize {
-    let at = at.min(10);
+/// Prefixes and opcode, at most 8 bytes, the first one lowest, and how many bits they are.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    bytes: u64,
+    n: u32,
+}
+
+impl Head {
+    #[inline(always)]
+    fn put(&mut self, bytes: u64, count: u32) {
+        self.bytes |= bytes << (self.n & 63);
+        self.n += 8 * count;
+    }
+
+    /// REX, when it says anything or has to be there, and the opcode.
+    #[inline(always)]
+    fn opcode(&mut self, e: Enc, rex: u8, always: bool) {
+        let rex = u8::from(e.w) << 3 | rex;
+        if rex != 0 || always {
+            self.put((0x40 | rex).into(), 1);
+        }
+        let op = u64::from(e.op);
+        match e.map {
+            Map::One => self.put(op, 1),
+            Map::F => self.put(op << 8 | 0x0f, 2),
+            Map::F38 => self.put(op << 16 | 0x380f, 3),
+            Map::F3A => self.put(op << 16 | 0x3a0f, 3),
+        }
+    }
+}
+
+/// ModRM, SIB and displacement, the first byte lowest, and their length, at most 6. What is above is not wanted.
+#[inline(always)]
+fn modrm(reg: u8, rm: Rm) -> (u64, usize) {
     let reg = (reg & 7) << 3;
     let m = match rm {
-        Rm::Reg(r) => {
-            out[at] = 0xc0 | reg | r & 7;
-            return 1;
-        }
+        Rm::Reg(r) => return ((0xc0 | reg | r & 7).into(), 1),
         Rm::Mem(m) => m,
     };
-    let disp = m.disp.to_le_bytes();
+    let disp = u64::from(m.disp as u32);
     let Some(base) = m.base else {
         // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
         let (index, scale) = m.index.map_or((4, 0), |(i, s)| (i.0 & 7, s & 3));
-        out[at] = reg | 4;
-        out[at + 1] = scale << 6 | index << 3 | 5;
-        out[at + 2..at + 6].copy_from_slice(&disp);
-        return 6;
+        let sib = u64::from(scale << 6 | index << 3 | 5);
+        return (u64::from(reg | 4) | sib << 8 | disp << 16, 6);
     };
     let low = base.0 & 7;
     // RBP and R13 as base have no form without a displacement.
@@ -355,20 +387,13 @@ fn modrm(out: &mut [u8; 16], at: usize, reg: u8, rm: Rm) -> usize {
         -128..=127 => (0x40, 1),
         _ => (0x80, 4),
     };
-    let n = match m.index {
-        None if low != 4 => {
-            out[at] = mode | reg | low;
-            1
-        }
+    match m.index {
+        None if low != 4 => (u64::from(mode | reg | low) | disp << 8, 1 + wide),
         index => {
-            out[at] = mode | reg | 4;
-            out[at + 1] = index.map_or(0x24, |(i, s)| (s & 3) << 6 | (i.0 & 7) << 3 | low);
-            2
+            let sib = index.map_or(0x24, |(i, s)| (s & 3) << 6 | (i.0 & 7) << 3 | low);
+            (u64::from(mode | reg | 4) | u64::from(sib) << 8 | disp << 16, 2 + wide)
         }
-    };
-    // What is not wanted of it is cut off.
-    out[at + n..at + n + 4].copy_from_slice(&disp);
-    n + wide
+    }
 }
 
 /// REX.X and REX.B of an operand.

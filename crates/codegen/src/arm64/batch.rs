@@ -100,10 +100,15 @@ fn is_plain(inst: &Inst) -> bool {
 impl Emit<'_> {
     /// To be called before operation `i`. True when the operation has been done.
     pub(super) fn batched(&mut self, i: usize) -> bool {
-        let inst = self.block.insts[i];
-        if !self.an.live[i] || self.an.lazy[i] || inst.op == Op::Nop {
+        let op = self.block.insts[i].op;
+        // Nothing is open, and this opens nothing: nearly always.
+        if !self.batch.is_open() && !op.is_sse_arithmetic() && op != Op::FFmaFl {
             return false;
         }
+        if !self.an.live[i] || self.an.lazy[i] || op == Op::Nop {
+            return false;
+        }
+        let inst = self.block.insts[i];
         let tentative = |e: &Self, v: Val| {
             let lane = &e.block.insts[v.index()];
             e.batch.tentative(v) || lane.op == Op::VExt && e.batch.tentative(lane.args[0])

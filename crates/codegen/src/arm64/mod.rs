@@ -109,8 +109,8 @@ struct Emit<'a> {
     number: u32,
     block: &'a Block,
     flags_home: Vec<u32>,
-    an: Analysis,
-    books: Books,
+    an: Box<Analysis>,
+    books: Box<Books>,
     index: usize,
     next: Option<u32>,
     batch: batch::Batch,
@@ -452,8 +452,8 @@ struct Scratch {
     pool: Vec<(u64, Label)>,
     vector_pool: Vec<([u64; 2], Label)>,
     flags_home: Vec<u32>,
-    an: Analysis,
-    books: Books,
+    an: Option<Box<Analysis>>,
+    books: Option<Box<Books>>,
     done: Vec<bool>,
     run_into: Vec<u32>,
     layout: Layout,
@@ -514,9 +514,9 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
         link: None,
         number: 0,
         block: first,
-        an: take(&mut s.an),
+        an: s.an.take().unwrap_or_default(),
         flags_home: take(&mut s.flags_home),
-        books: take(&mut s.books),
+        books: s.books.take().unwrap_or_default(),
         index: 0,
         next: None,
         batch: batch::Batch::default(),
@@ -536,7 +536,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
     *out = e.out;
     (s.buf, s.cold, s.pool, s.vector_pool) = (e.buf, e.cold, e.pool, e.vector_pool);
     (s.entries, s.calls, s.run_into, s.done) = (e.entries, e.calls, e.run_into, e.done);
-    (s.an, s.flags_home, s.books) = (e.an, e.flags_home, e.books);
+    (s.an, s.flags_home, s.books) = (Some(e.an), e.flags_home, Some(e.books));
     SCRATCH.set(Some(scratch));
     result
 }

@@ -70,7 +70,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     }
     let (Some(f), Some(end)) = (fl, setfl) else { return };
     let mask = block.insts[end].imm as u32 & ARITH;
-    let alone = |k: usize, uses: u16| plan.uses[k] == uses && usize::from(shape.last[k]) <= end;
+    let alone = |k: usize, uses: u16| plan.of[k].uses == uses && usize::from(shape.last[k]) <= end;
     let values = match new {
         Some(r) => alone(i, 1) && alone(r, 1),
         None => alone(i, 1),

@@ -7,7 +7,7 @@
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
-use crate::plan::Plan;
+use crate::plan::{Plan, Table};
 use demotic_asm::x64::flow::FlagOp;
 use demotic_asm::x64::int::{Alu, Shift};
 use demotic_asm::x64::{Reg, Size};
@@ -30,9 +30,9 @@ pub(super) struct Flags {
     /// The flags value that each bit is a part of.
     value: [Option<Val>; 12],
     /// For each bit: the operation behind the last write of the home.
-    since: [usize; 12],
-    /// Last user of a flags value; conditions count where they stand, not where they are tested.
-    image_last: Vec<u16>,
+    since: [u16; 12],
+    /// Last user of a flags value (of others nothing is said); conditions count where they stand, not where they are tested.
+    image_last: Table<u16>,
     /// Conditions and flags values, in order: what may be nowhere but in RFLAGS.
     watched: Vec<u16>,
     /// How many of those, from the first on, are over.
@@ -46,9 +46,8 @@ impl Flags {
         self.watched.clear();
         self.over = 0;
         let image_last = &mut self.image_last;
-        image_last.clear();
-        image_last.resize(block.insts.len(), 0);
-        for i in plan.flag_ops.iter().rev().map(|i| usize::from(*i)) {
+        plan.flag_ops.iter().for_each(|i| image_last[usize::from(*i)] = 0);
+        for i in plan.flag_ops.iter().map(|i| usize::from(*i)) {
             let inst = &block.insts[i];
             if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);
@@ -80,14 +79,19 @@ pub(super) enum Test {
 }
 
 fn bits(mask: u32) -> impl Iterator<Item = usize> {
-    (0..12).filter(move |b| mask & ARITH & 1 << b != 0)
+    let mut left = mask & ARITH;
+    std::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros() as usize);
+        left &= left.wrapping_sub(1);
+        bit
+    })
 }
 
 impl Emit<'_> {
     /// Whether RFLAGS has those bits of a flags value.
     pub(super) fn flags_ready(&self, f: Val, reads: u32) -> bool {
         if self.b.insts[f.index()].op == Op::GetFl && self.at(f) == At::Flags {
-            return reads & !self.rf.home == 0 && bits(reads).all(|b| self.rf.since[b] <= f.index());
+            return reads & !self.rf.home == 0 && bits(reads).all(|b| usize::from(self.rf.since[b]) <= f.index());
         }
         bits(reads).all(|b| self.rf.value[b] == Some(f))
     }
@@ -97,7 +101,7 @@ impl Emit<'_> {
         self.b.insts[f.index()].op == Op::GetFl
             && self.at(f) == At::Flags
             && reads & !self.rf.saved == 0
-            && bits(reads).all(|b| self.rf.since[b] <= f.index())
+            && bits(reads).all(|b| usize::from(self.rf.since[b]) <= f.index())
     }
 
     /// Before an instruction that changes `clobbers` in RFLAGS and makes `set` of them the home's new content; `end` is the last
@@ -206,6 +210,10 @@ impl Emit<'_> {
     /// An instruction has changed those bits; they are part of `f` now.
     pub(super) fn wrote_flags(&mut self, clobbers: u32, f: Option<Val>) {
         self.rf.home &= !clobbers;
+        if clobbers == ARITH {
+            self.rf.value = [f; 12];
+            return;
+        }
         for b in bits(clobbers) {
             self.rf.value[b] = f;
         }
@@ -216,7 +224,7 @@ impl Emit<'_> {
         self.rf.home |= mask & ARITH;
         self.rf.saved &= !mask;
         for b in bits(mask) {
-            self.rf.since[b] = i + 1;
+            self.rf.since[b] = i as u16 + 1;
         }
     }
 
@@ -500,7 +508,7 @@ impl Emit<'_> {
             self.keep_conditions(0, i);
             self.rf.home &= !mask;
             self.rf.saved &= !mask;
-            bits(mask).for_each(|b| self.rf.since[b] = i + 1);
+            bits(mask).for_each(|b| self.rf.since[b] = i as u16 + 1);
             return;
         }
         // Conditions of the old flags that are read later.
@@ -529,6 +537,23 @@ impl Emit<'_> {
             }
         }
         if survive == 0 {
+            // What the new flags are computed of, if the interpreter does it, is taken from the home before.
+            let lazy = self.at(f) == At::Lazy;
+            for v in def.operands() {
+                if lazy && self.at(*v) == At::Flags && self.flags_ready(*v, ARITH) {
+                    let n = self.spill_slot();
+                    self.pushfq();
+                    self.a.pop_mem(spill(n));
+                    self.spill_in(*v, n);
+                    self.sync();
+                }
+                // So is a carry of the old flags.
+                let x = &self.b.insts[v.index()];
+                let of_home = x.op == Op::Cond && self.b.insts[x.args[0].index()].op == Op::GetFl;
+                if lazy && of_home && self.at(*v) == At::Lazy && self.flags_ready(x.args[0], cond_reads(x.imm)) {
+                    self.keep_condition(*v);
+                }
+            }
             // `produce` would save a home that nobody wants any more.
             self.rf.home &= !mask;
             self.produce(f, i);

@@ -1,6 +1,6 @@
 //! Groups: a value, its flags, its write, and an operand in memory as one host instruction.
 
-use super::shape::{self, Group};
+use super::shape::Group;
 use super::unit::Emit;
 use super::values::{At, Src};
 use super::{Home, home};
@@ -97,7 +97,7 @@ impl Emit<'_> {
             self.emit_test(size);
             return self.flags_done(i, g, ARITH, set_mask);
         }
-        let carry = shape::with_carry(self.b, i).map(|c| c.parts).filter(|_| g.fl.is_some());
+        let carry = self.shape.carry(self.b, i, &g);
         let (a, b) = match carry {
             Some([a, b, _]) => (a, b),
             None => (inst.args[0], inst.args[1]),
@@ -137,7 +137,7 @@ impl Emit<'_> {
         if let Some([.., c]) = carry {
             self.carry_in(c, g);
         }
-        if g.setfl.is_none() && survive & clobbers != 0 && self.without_flags(i, g, a, b) {
+        if g.setfl.is_none() && carry.is_none() && survive & clobbers != 0 && self.without_flags(i, g, a, b) {
             return;
         }
         // Narrow values without flags are computed in 32 bits; the upper bits are noise.
@@ -627,8 +627,7 @@ impl Emit<'_> {
                 }
             }
         };
-        let enough = masked && (width >= 32 || !rotate);
-        if in_cl && old_ready && enough {
+        if in_cl && old_ready {
             return Some(Host::ShiftCl(op));
         }
         self.group_by_helper(i, g);
@@ -644,7 +643,9 @@ impl Emit<'_> {
             self.sync();
         }
         for k in i..=g.end {
-            if k != i && !self.shape.member(k) {
+            let apart = k != i && !self.shape.member(k);
+            // What stands between the members is their operands as well.
+            if apart && !(self.shape.lazy(k) || matches!(self.b.insts[k].op, Op::Get | Op::GetFl)) {
                 continue;
             }
             self.locked = 0;
@@ -653,6 +654,7 @@ impl Emit<'_> {
             self.sync();
             let inst = self.b.insts[k];
             match inst.op {
+                _ if apart => self.single(k),
                 Op::Set | Op::SetFl | Op::St => self.single(k),
                 _ if self.shape.lazy(k) && inst.result() != Ty::Fl => self.single(k),
                 _ => self.helper(k),

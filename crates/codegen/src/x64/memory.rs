@@ -7,7 +7,7 @@ use super::{Home, home, spill};
 use demotic_asm::x64::int::Alu;
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Reg, Size};
-use demotic_ir::block::Val;
+use demotic_ir::block::{Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -25,6 +25,29 @@ struct Linear {
 }
 
 impl Emit<'_> {
+    /// Most addresses: a value that is somewhere, and a constant.
+    fn near(&self, v: Val) -> Option<(Val, i32)> {
+        let mut v = v;
+        let mut inst = &self.b.insts[v.index()];
+        let linear = |x: &Inst| shape::linear(self.b, x, self.long);
+        if !self.long && self.at(v) == At::Lazy && matches!(inst.op, Op::Zext | Op::And) && linear(inst) {
+            v = inst.args[0];
+            inst = &self.b.insts[v.index()];
+        }
+        match self.at(v) {
+            At::Const(_) => None,
+            At::Lazy if inst.op == Op::Add => {
+                let [a, b, ..] = inst.args;
+                let At::Const(c) = self.at(b) else { return None };
+                let disp = if inst.ty == Ty::I32 { c as i32 } else { i32::try_from(c as i64).ok()? };
+                let fits = matches!(inst.ty, Ty::I32 | Ty::I64) && (inst.ty == Ty::I64) == self.long;
+                (fits && !matches!(self.at(a), At::Const(_) | At::Lazy)).then_some((a, disp))
+            }
+            At::Lazy => None,
+            _ => Some((v, 0)),
+        }
+    }
+
     fn collect(&self, v: Val, scale: u8, l: &mut Linear, root: bool) {
         let inst = self.b.insts[v.index()];
         if let At::Const(c) = self.at(v) {
@@ -166,6 +189,9 @@ impl Emit<'_> {
 
     /// The memory operand of a guest address; `more` registers will be wanted besides.
     pub(super) fn address(&mut self, v: Val, more: u32) -> Mem {
+        if let Some((base, disp)) = self.near(v) {
+            return Mem { short: !self.long, ..Mem::base(self.reg(base), disp) };
+        }
         let mut l = Linear { short: !self.long, ..Linear::default() };
         self.collect(v, 0, &mut l, true);
         self.operand(&l, more)

@@ -15,6 +15,7 @@
 
 mod atomic;
 mod avx;
+mod class;
 mod flags;
 mod float;
 mod group;

@@ -5,8 +5,9 @@
 //! members is free of code. A lazy operation is pure and has no code of its own: its users compute it (addresses, conditions, flags that
 //! nothing has computed on the way). What it needs lives as long as it does ([`Shape::last`]).
 
+use super::class;
 use crate::class as of_all;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Fact, Plan, TABLE, Table};
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::Op;
@@ -40,11 +41,11 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
     /// What is known of each operation: [`bit`].
-    bits: Vec<u8>,
+    bits: Table<u8>,
     /// Index of the last operation that needs the value; the number of operations for the terminal.
-    pub last: Vec<u16>,
+    pub last: Table<u16>,
     /// One more than the number of the group anchored here in `groups`; 0: none.
-    anchors: Vec<u16>,
+    anchors: Table<u16>,
     groups: Vec<Group>,
     /// Where each of `groups` is anchored.
     anchored: Vec<u16>,
@@ -55,7 +56,7 @@ pub(super) struct Shape {
     /// Whether the host has AVX2 and FMA.
     avx2: bool,
     // ---- scratch of the analysis
-    own: Vec<u16>,
+    own: Table<u16>,
     candidates: Vec<u16>,
     done: Vec<u16>,
 }
@@ -68,112 +69,21 @@ mod bit {
     pub const FOLDED: u8 = 2;
     /// A member of a group other than its anchor and load.
     pub const MEMBER: u8 = 4;
-    /// Some user does not take the value lazily.
-    pub const BAD: u8 = 8;
+    /// [`BAD`], wherever the value is written to before.
+    pub const FIRM: u8 = 8;
     /// Something that is executed uses the value; the rest is for deferred flags.
     pub const USED: u8 = 16;
     /// Lazy whatever its users want.
     pub const FORCED: u8 = 32;
+    /// Some user does not take the value lazily.
+    pub const BAD: u8 = 64;
     /// Some user takes the value lazily only when it is a part of an address.
-    pub const ADDRESS: u8 = 64;
-}
-
-/// What the analysis asks of an operation.
-mod class {
-    use demotic_ir::ops::{Effects, Op};
-
-    /// Always lazy when it is pure: constants, flags, conditions.
-    pub const ALWAYS: u8 = 1;
-    /// A comparison of two values.
-    pub const TRUTH: u8 = 2;
-    /// May be a part of an address.
-    pub const LINEAR: u8 = 4;
-    /// Operand 0 is an address.
-    pub const ADDRESS: u8 = 8;
-    /// A group may be anchored there.
-    pub const ANCHOR: u8 = 16;
-    /// Without effects.
-    pub const PURE: u8 = 32;
-    /// Makes flags of integers.
-    pub const FLAGS: u8 = 64;
-
-    const TABLE: [u8; Op::TABLE.len()] = {
-        let mut t = [0; Op::TABLE.len()];
-        let lists: [(u8, &[Op]); 5] = [
-            (ALWAYS, &[Op::Const, Op::Cond]),
-            (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
-            (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
-            (
-                ADDRESS,
-                &[Op::Ld, Op::St, Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas],
-            ),
-            (
-                ANCHOR,
-                &[
-                    Op::DivU,
-                    Op::DivS,
-                    Op::ACas,
-                    Op::AAdd,
-                    Op::AAnd,
-                    Op::AOr,
-                    Op::AXor,
-                    Op::ShlD,
-                    Op::ShrD,
-                    Op::Rcl,
-                    Op::Rcr,
-                    Op::Add,
-                    Op::Sub,
-                    Op::And,
-                    Op::Or,
-                    Op::Xor,
-                    Op::Not,
-                    Op::Shl,
-                    Op::Shr,
-                    Op::Sar,
-                    Op::Rol,
-                    Op::Ror,
-                    Op::Mul,
-                    Op::FlSub,
-                    Op::FlAdd,
-                    Op::FlLogic,
-                    Op::FLo,
-                    Op::FFmaFl,
-                ],
-            ),
-        ];
-        let mut k = 0;
-        while k < lists.len() {
-            let mut i = 0;
-            while i < lists[k].1.len() {
-                t[lists[k].1[i] as usize] |= lists[k].0;
-                i += 1;
-            }
-            k += 1;
-        }
-        let mut i = 0;
-        while i < t.len() {
-            if Op::TABLE[i].effects.0 == Effects::PURE.0 {
-                t[i] |= PURE;
-            }
-            if Op::ALL[i].is_flags_of_integers() {
-                t[i] |= ALWAYS | FLAGS;
-            }
-            i += 1;
-        }
-        t
-    };
-
-    /// The bits of an operation.
+    pub const ADDRESS: u8 = 128;
+    /// Which of the last two it is, as an index in [`super::Fact::since`]; 0: neither.
     #[inline(always)]
-    pub fn of(op: Op) -> u8 {
-        TABLE[op as usize]
+    pub const fn since(bits: u8) -> usize {
+        bits as usize >> 6
     }
-}
-
-/// Makes a table of `n` equal entries.
-fn reset<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
-    table.clear();
-    table.resize(n, value);
 }
 
 /// The value of a constant.
@@ -182,7 +92,7 @@ pub(super) fn constant(block: &Block, v: Val) -> Option<u64> {
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
 }
 
-/// An addition or subtraction with carry whose flags are computed, too.
+/// An addition or subtraction with carry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carry {
     /// Both operands and the carry.
@@ -191,7 +101,7 @@ pub(super) struct Carry {
     pub inner: Option<usize>,
 }
 
-/// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it.
+/// The operation at `i` as one with carry: `op(op(a, b), zext(c))` with flags of a, b and c behind it, or without flags when c is a carry.
 #[inline(always)]
 pub(super) fn with_carry(block: &Block, i: usize) -> Option<Carry> {
     let inst = &block.insts[i];
@@ -209,11 +119,19 @@ fn carry_of(block: &Block, i: usize) -> Option<Carry> {
         _ => return None,
     };
     let zext = block.insts.get(inst.args[1].index()).filter(|z| z.op == Op::Zext)?;
-    let fl =
-        block.insts[i + 1..].iter().take(4).find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0])?;
-    let [a, b, c, _] = fl.args;
+    let mut behind = block.insts[i + 1..].iter().take(4);
+    let fl = behind.find(|x| x.op == fl_op && x.ty == inst.ty && x.args[2] == zext.args[0]);
     let x = inst.args[0];
     let sum = block.insts.get(x.index())?;
+    let [a, b, c] = match fl {
+        Some(fl) => [fl.args[0], fl.args[1], fl.args[2]],
+        None => {
+            let c = block.insts.get(zext.args[0].index()).filter(|c| c.op == Op::Cond && c.imm == 2);
+            // The carry of the sum itself would have to be computed apart.
+            let two = c.is_some() && zext.args[0] < x && sum.op == inst.op && sum.ty == inst.ty;
+            two.then_some([sum.args[0], sum.args[1], zext.args[0]])?
+        }
+    };
     if sum.op == inst.op && sum.ty == inst.ty && sum.args[..2] == [a, b] {
         return Some(Carry { parts: [a, b, c], inner: Some(x.index()) });
     }
@@ -223,8 +141,8 @@ fn carry_of(block: &Block, i: usize) -> Option<Carry> {
 }
 
 /// The step of a string instruction: the comparison, the masking of the direction flag, and the logarithm of the size.
-fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
-    let inst = &block.insts[i];
+fn step(block: &Block, used: &Used) -> Option<(usize, usize, u8)> {
+    let inst = &block.insts[used.by];
     if inst.op != Op::Sel || !matches!(inst.ty, Ty::I32 | Ty::I64) {
         return None;
     }
@@ -233,15 +151,32 @@ fn step(block: &Block, plan: &Plan, i: usize) -> Option<(usize, usize, u8)> {
     let eq = &block.insts[inst.args[0].index()];
     let and = &block.insts[eq.args.first()?.index().min(block.insts.len() - 1)];
     let fits = eq.op == Op::Eq
-        && plan.uses[inst.args[0].index()] == 1
+        && used.once(inst.args[0].index())
         && constant(block, eq.args[1]) == Some(0)
         && and.op == Op::And
-        && plan.uses[eq.args[0].index()] == 1
+        && used.once(eq.args[0].index())
         && constant(block, and.args[1]) == Some(u64::from(DF))
         && back == size.wrapping_neg() & inst.ty.mask();
     let sys = block.insts.get(and.args[0].index()).filter(|x| x.op == Op::Get && x.imm == u64::from(Slot::SYS.0))?;
     let _ = sys;
     fits.then(|| (inst.args[0].index(), eq.args[0].index(), size.trailing_zeros() as u8))
+}
+
+/// How often values are used, while the block is traversed backwards and has come to an operation whose operands are not counted yet.
+struct Used<'a> {
+    block: &'a Block,
+    of: &'a [Fact; TABLE],
+    by: usize,
+}
+
+impl Used<'_> {
+    /// Whether the value of `k` is used once.
+    fn once(&self, k: usize) -> bool {
+        let near = self.block.insts.get(k + 1..=self.by).unwrap_or(&[]);
+        let times = |x: &Inst| x.operands().iter().filter(|v| v.index() == k).count();
+        let known = usize::from(self.of[k % TABLE].uses);
+        known <= 1 && known + near.iter().map(times).sum::<usize>() == 1
+    }
 }
 
 /// Whether a general register is written as a whole before anything looks at it, from operation `at` on.
@@ -273,17 +208,19 @@ pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 
 impl Shape {
     /// Looks at a block.
-    pub(super) fn analyse(&mut self, block: &Block, plan: &Plan, long: bool, avx2: bool) {
+    pub(super) fn analyse(&mut self, block: &Block, plan: &mut Plan, long: bool, avx2: bool) {
         let n = block.insts.len();
-        reset(&mut self.bits, n, 0);
-        reset(&mut self.anchors, n, 0);
-        self.last.clone_from(&plan.last_use);
+        self.anchors.reset(n, 0);
         self.groups.clear();
         self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
         self.avx2 = avx2;
         self.laziness(block, plan, long);
+        plan.homes(block);
+        let plan = &*plan;
+        let tables = self.bits.first_mut(n).iter_mut().zip(self.last.first_mut(n));
+        tables.zip(plan.of.first(n)).for_each(|((bits, last), of)| (*bits, *last) = (of.bits, of.last_use));
         if plan.seen & of_all::SHIFT != 0 {
             super::shift::counts(self, block, plan);
         }
@@ -304,6 +241,11 @@ impl Shape {
     #[inline(always)]
     pub(super) fn lazy(&self, i: usize) -> bool {
         self.bits[i] & bit::LAZY != 0
+    }
+    /// Whether it is not only itself: a group is anchored there, or it is a load that is part of one.
+    #[inline(always)]
+    pub(super) fn special(&self, i: usize) -> bool {
+        self.anchors[i] != 0 || self.folded(i)
     }
     pub(super) fn set_lazy(&mut self, i: usize) {
         self.bits[i] |= bit::LAZY;
@@ -336,22 +278,22 @@ impl Shape {
         self.anchors[i] = self.groups.len() as u16;
     }
 
-    fn laziness(&mut self, block: &Block, plan: &Plan, long: bool) {
-        // Scanning backwards, so that all users of a value are known.
-        let mut bits = take(&mut self.bits);
-        let known = &mut bits[..block.insts.len()];
-        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
-            known[v.index()] |= bit::USED;
-            if !matches!(block.term, demotic_ir::block::Term::Branch { .. }) {
-                known[v.index()] |= bit::BAD;
-            }
-        }
+    /// The one traversal from the end: what `plan` wants to know of each operation, and then whether it is lazy, all users of its value being known.
+    #[inline(never)]
+    fn laziness(&mut self, block: &Block, plan: &mut Plan, long: bool) {
         self.candidates.clear();
-        let (uses, first_set) = (&plan.uses[..known.len()], &plan.first_set[..known.len()]);
+        let mut round = plan.begin(block);
+        for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
+            let branch = matches!(block.term, demotic_ir::block::Term::Branch { .. });
+            round.of[v.index() % TABLE].bits |= if branch { bit::USED } else { bit::USED | bit::BAD | bit::FIRM };
+        }
         // The nearest operation behind that makes flags.
         let mut flags = usize::MAX;
-        for (i, inst) in block.insts.iter().enumerate().rev() {
-            let class = class::of(inst.op);
+        let mut i = block.insts.len();
+        while let Some(inst) = i.checked_sub(1).and_then(|i| block.insts.get(i)) {
+            i -= 1;
+            let (all, class, arity) = class::of(inst.op);
+            round.look(i, inst, all);
             if class & class::ANCHOR != 0 {
                 self.candidates.push(i as u16);
             }
@@ -359,84 +301,64 @@ impl Shape {
             if class & class::FLAGS != 0 {
                 flags = i;
             }
-            let own = known[i];
-            if own & bit::FORCED != 0 {
-                continue;
-            }
-            let unused = own & bit::USED == 0;
-            let mut lazy = false;
-            let mut linears = false;
-            if class & class::PURE != 0 {
-                // A value that only addresses take lazily has to be a part of one.
-                let mut bad = own & bit::BAD != 0 || own & bit::ADDRESS != 0 && class & class::LINEAR == 0;
-                if class & class::LINEAR != 0 && !bad && !unused {
-                    linears = linear(block, inst, long);
-                    bad = own & bit::ADDRESS != 0 && !linears;
-                }
-                lazy = if class & class::ALWAYS != 0 || unused {
-                    true
-                } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
-                    !bad && uses[i] == 1
-                } else {
-                    linears && !bad && (next_flags > i + 4 || !has_flags(block, i))
-                };
-                if lazy {
-                    known[i] |= bit::LAZY;
-                }
-                if unused {
-                    continue;
-                }
-            }
-            let operands = inst.operands();
-            if operands.is_empty() {
-                continue;
-            }
-            // Whether the user takes an operand lazily, whatever it is, or when it is a part of an address.
-            let (mut fine, mut fine_linear) = (false, lazy && linears);
-            match inst.op {
-                Op::Sel => {
-                    if let Some((eq, and, size)) = step(block, plan, i) {
-                        for k in [eq, and] {
-                            known[k] |= bit::LAZY | bit::FORCED;
-                        }
-                        self.steps.push((i, size));
-                        continue;
+            // What the first operand and the others are told: nothing, when the operation has no code.
+            let (mut first, mut others) = (0, 0);
+            let own = round.of[i % TABLE].bits;
+            let unused = class & class::PURE != 0 && own & bit::USED == 0;
+            if unused {
+                round.of[i % TABLE].bits |= bit::LAZY;
+            } else if own & bit::FORCED == 0
+                // What an instruction with carry computes on the way is not computed apart, and it is nothing that an address has room for.
+                && !(matches!(inst.op, Op::Add | Op::Sub) && carries(block, round.of, i))
+            {
+                let (mut lazy, mut linears) = (false, false);
+                if class & class::PURE != 0 {
+                    if class & class::ALWAYS != 0 {
+                        lazy = true;
+                    } else if class & class::LINEAR != 0 {
+                        linears = own & bit::FIRM == 0
+                            && linear(block, inst, long)
+                            && (own & bit::BAD == 0 || set_before(block, &round.of[i % TABLE], i));
+                        lazy = linears && (next_flags > i + 4 || !has_flags(block, i));
+                    } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
+                        lazy = own & (bit::BAD | bit::ADDRESS) == 0 && round.of[i % TABLE].uses == 1;
+                    }
+                    if lazy {
+                        round.of[i % TABLE].bits |= bit::LAZY;
                     }
                 }
-                // What an instruction with carry computes on the way is not computed apart.
-                Op::Add | Op::Sub => {
-                    if let Some(carry) = with_carry(block, i) {
-                        let z = inst.args[1].index();
-                        let inner = carry.inner.filter(|x| uses[*x] == 1);
-                        if uses[z] == 1 && (inner.is_some() || carry.inner.is_none()) {
-                            known[z] |= bit::LAZY | bit::FORCED;
-                            if let Some(x) = inner {
-                                known[x] |= bit::LAZY | bit::FORCED;
+                // Whether it takes an operand lazily, whatever it is; else perhaps when it is a part of an address.
+                let otherwise = if lazy && linears { bit::USED | bit::ADDRESS } else { bit::USED | bit::BAD };
+                first = if class & class::ADDRESS != 0 { bit::USED } else { otherwise };
+                others = otherwise;
+                if class & class::OWN != 0 {
+                    match inst.op {
+                        Op::Set if inst.imm < 16 && inst.ty >= Ty::I32 => first = bit::USED | bit::ADDRESS,
+                        Op::Zext if block.insts[inst.args[0].index()].result() == Ty::I1 => first = bit::USED,
+                        Op::ExitIf => first = bit::USED,
+                        Op::Not if inst.ty == Ty::I1 && lazy => first = bit::USED,
+                        Op::Sel => {
+                            first = bit::USED;
+                            if let Some((eq, and, size)) = step(block, &Used { block, of: round.of, by: i }) {
+                                for k in [eq, and] {
+                                    round.of[k % TABLE].bits |= bit::LAZY | bit::FORCED;
+                                }
+                                self.steps.push((i, size));
+                                (first, others) = (0, 0);
                             }
-                            let [a, b, c] = carry.parts;
-                            [a, b, c].iter().for_each(|v| known[v.index()] |= bit::USED);
-                            [a, b].iter().for_each(|v| known[v.index()] |= bit::BAD);
-                            continue;
                         }
+                        _ => {}
                     }
                 }
-                Op::Set => fine_linear = inst.imm < 16 && inst.ty >= Ty::I32,
-                Op::ExitIf => fine = true,
-                Op::Not if inst.ty == Ty::I1 => fine = lazy,
-                _ => {}
             }
-            let mut fine_now = fine || class & class::ADDRESS != 0 || inst.op == Op::Sel;
-            let otherwise = if fine_linear { bit::USED | bit::ADDRESS } else { bit::USED | bit::BAD };
-            for v in operands {
-                let k = v.index();
-                let ok = fine_now
-                    || inst.op == Op::Zext && block.insts[k].result() == Ty::I1
-                    || usize::from(first_set[k]) < i && plan.set_before(block, *v, i);
-                known[k] |= if ok { bit::USED } else { otherwise };
-                fine_now = fine;
+            for &v in inst.args.iter().take(arity) {
+                let fact = round.using(i, v);
+                fact.bits |= first;
+                fact.since[bit::since(first)] = i as u16;
+                first = others;
             }
         }
-        self.bits = bits;
+        plan.seen = round.seen();
     }
 
     /// No code of its own.
@@ -483,17 +405,16 @@ impl Shape {
                     g.end = k;
                 }
                 Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
-                    // A shift's flags come behind the store. The host does narrow rotations only by constants.
-                    let as_host = match inst.op {
-                        Op::Rol | Op::Ror => inst.ty >= Ty::I32 || constant(block, inst.args[1]).is_some(),
-                        _ => shifts,
-                    };
-                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| as_host));
+                    // A shift's flags come behind the store.
+                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| shifts));
                     let Some(load) = self.memory_operand(block, plan, i, fl, first) else { break };
                     let own = matches!(inst.op, Op::And | Op::Or | Op::Xor | Op::Rol | Op::Ror);
                     let extra = u16::from(own && fl.is_some());
                     let l = block.insts[load];
-                    if l.args[0] != x.args[0] || l.ty != x.ty || plan.uses[i] != 1 + extra || x.imm & ATTR_ALIGN16 != 0
+                    if l.args[0] != x.args[0]
+                        || l.ty != x.ty
+                        || plan.of[i].uses != 1 + extra
+                        || x.imm & ATTR_ALIGN16 != 0
                     {
                         break;
                     }
@@ -510,7 +431,7 @@ impl Shape {
                     break;
                 }
                 // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
-                Op::GetFl if plan.uses[k] > 1 || plan.uses[k] == 1 && !shifts => break,
+                Op::GetFl if plan.of[k].uses > 1 || plan.of[k].uses == 1 && !shifts => break,
                 Op::Get if x.imm < 16 => read |= 1 << x.imm,
                 Op::Get => {}
                 _ if self.free(block, k) => {}
@@ -520,10 +441,14 @@ impl Shape {
         // Flags that only conditions read, with no home to spare: the host computes them on the way.
         if let (Some(f), None, false) = (fl, g.setfl, compare) {
             let end = g.end.max(f);
-            if plan.uses[f] > 0 && plan.flags_home[end + 1] == 0 {
+            if plan.of[f].uses > 0 && plan.flags_home[end + 1] == 0 {
                 g.fl = Some(f);
                 g.end = end;
             }
+        }
+        // A load that the flags want as well is no part of a group without them.
+        if g.store.is_some() && g.fl.is_none() && self.memory_operand(block, plan, i, None, first) != g.load {
+            g = Group { end: i, ..Group::default() };
         }
         // A sum without flags is computed by its lone user or by a lea.
         if compare && g.setfl.is_none() {
@@ -566,7 +491,7 @@ impl Shape {
             match x.op {
                 Op::SetFl if Some(x.args[0].index()) == fl => return fl.filter(|_| allowed(block, plan, i, k)),
                 _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
-                Op::GetFl if plan.uses[k] > 1 => return None,
+                Op::GetFl if plan.of[k].uses > 1 => return None,
                 _ if self.free(block, k) => {}
                 _ => return None,
             }
@@ -585,7 +510,7 @@ impl Shape {
         let by = with_carry(block, i).and_then(|c| c.inner).unwrap_or(i);
         let mine = times(by) + fl.filter(|f| *f != i).map_or(0, times);
         // `x op x` reads memory once.
-        if plan.uses[l] != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
+        if plan.of[l].uses != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
             return None;
         }
         (l + 1..i).all(|k| self.free(block, k)).then_some(l)
@@ -607,14 +532,14 @@ impl Shape {
         let (mut sign, mut eq, mut not, mut sel) = (None, None, None, None);
         let mut g = Group { end: i, ..Group::default() };
         let mut hi_set = None;
-        let mut hi_uses = plan.uses[hi];
+        let mut hi_uses = plan.of[hi].uses;
         for k in hi + 1..block.insts.len().min(i + 16) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
             match x.op {
                 Op::Const | Op::Nop => {}
-                Op::Sar if signed && is(a, Some(i)) && plan.uses[k] == 1 => sign = Some(k),
-                Op::Eq if is(a, Some(hi)) && plan.uses[k] == 1 => {
+                Op::Sar if signed && is(a, Some(i)) && plan.of[k].uses == 1 => sign = Some(k),
+                Op::Eq if is(a, Some(hi)) && plan.of[k].uses == 1 => {
                     let zero = !signed && constant(block, b) == Some(0);
                     if !(zero || is(b, sign)) {
                         break;
@@ -622,15 +547,15 @@ impl Shape {
                     hi_uses -= 1;
                     eq = Some(k);
                 }
-                Op::Not if is(a, eq) && plan.uses[k] == 1 => not = Some(k),
-                Op::Sel if is(a, not) && plan.uses[k] == 1 => {
+                Op::Not if is(a, eq) && plan.of[k].uses == 1 => not = Some(k),
+                Op::Sel if is(a, not) && plan.of[k].uses == 1 => {
                     let both = u64::from(CF | OF);
                     if constant(block, b) != Some(both) || constant(block, c) != Some(0) {
                         break;
                     }
                     sel = Some(k);
                 }
-                Op::FlFrom if is(a, sel) && plan.uses[k] == 1 => g.fl = Some(k),
+                Op::FlFrom if is(a, sel) && plan.of[k].uses == 1 => g.fl = Some(k),
                 Op::Set if x.args[0].index() == i && g.set.is_none() && x.ty == inst.ty && x.imm < 16 => {
                     g.set = Some(k);
                     g.end = k;
@@ -680,7 +605,7 @@ impl Shape {
             if g.load.is_none()
                 && !rax
                 && load.op == Op::Ld
-                && plan.uses[l] == 2
+                && plan.of[l].uses == 2
                 && usize::from(self.last[l]) <= hi
                 && inst.args[0] != inst.args[1]
                 && !self.folded(l)
@@ -713,7 +638,7 @@ impl Shape {
             v == acc || same || in_slot(block, i, v, 0) || super::atomic::reads_accumulator(block, i, v)
         };
         let mut g = Group { end: i, ..Group::default() };
-        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.uses[i]);
+        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.of[i].uses);
         for k in i + 1..block.insts.len().min(i + 12) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
@@ -723,7 +648,7 @@ impl Shape {
                 Op::Eq
                     if eq.is_none()
                         && (is(a, Some(i)) && b == acc || a == acc && is(b, Some(i)))
-                        && plan.uses[k] == 1 =>
+                        && plan.of[k].uses == 1 =>
                 {
                     uses -= 1;
                     eq = Some(k);
@@ -732,7 +657,7 @@ impl Shape {
                     uses -= 1;
                     g.fl = Some(k);
                 }
-                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.uses[k] == 1 => {
+                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.of[k].uses == 1 => {
                     uses -= 1;
                     wide = Some(k);
                 }
@@ -793,13 +718,13 @@ impl Shape {
             let set = block.insts.get(end + 1);
             if set.is_some_and(|x| x.op == Op::Set && x.imm == slot && x.args[0].index() == v && x.ty == inst.ty) {
                 end += 1;
-            } else if plan.uses[v] != 0 || !overwritten(block, end + 1, slot) {
+            } else if plan.of[v].uses != 0 || !overwritten(block, end + 1, slot) {
                 return;
             }
         }
         let l = d.index();
         let load = block.insts[l].op == Op::Ld
-            && plan.uses[l] == 2
+            && plan.of[l].uses == 2
             && usize::from(self.last[l]) <= i + 1
             && (l + 1..i).all(|k| self.free(block, k));
         if load {
@@ -810,6 +735,7 @@ impl Shape {
         self.anchor(i, Group { end, set: Some(end), other: Some((i + 1, end)), load, ..Group::default() });
     }
 
+    #[inline(never)]
     fn lifetimes(&mut self, block: &Block, plan: &Plan) {
         let n = block.insts.len();
         // Where every operation is done: a load that is part of a group at its anchor.
@@ -833,25 +759,22 @@ impl Shape {
             }
         }
         // What a lazy value needs, it needs until the value itself is somewhere: in a register that it was written to, or to the end.
-        let (bits, anchors, last) = (&self.bits[..n], &self.anchors[..n], &mut self.last[..n]);
-        let (first_set, insts) = (&plan.first_set[..n], &block.insts[..n]);
-        self.own.clear();
-        self.own.extend_from_slice(last);
-        let own_last = &self.own[..n];
-        for i in (0..n).rev() {
-            let own = bits[i];
+        self.own.first_mut(n).copy_from_slice(self.last.first(n));
+        let (anchors, last, own_last) = (&self.anchors, &mut self.last, &self.own);
+        for ((i, inst), own) in block.insts.iter().enumerate().zip(self.bits.first(n)).rev() {
             if own & (bit::FOLDED | bit::LAZY) == 0 {
                 continue;
             }
             let end = if own & bit::FOLDED != 0 {
                 done_at(i)
             } else if own & bit::MEMBER == 0 && anchors[i] == 0 {
-                let until = if first_set[i] < own_last[i] { first_set[i] } else { last[i] };
+                let first_set = plan.of[i].first_set;
+                let until = if first_set < own_last[i] { first_set } else { last[i] };
                 until.min(last[i].max(i as u16))
             } else {
                 continue;
             };
-            for v in insts[i].operands() {
+            for v in inst.operands() {
                 let l = &mut last[v.index()];
                 *l = (*l).max(end);
             }
@@ -881,18 +804,46 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
     }
 }
 
-impl Plan {
-    /// Whether the value goes to a register soon (`lea`, `push`), where the user at `i` finds it.
-    fn set_before(&self, block: &Block, v: Val, i: usize) -> bool {
-        let first = self.first_set[v.index()];
-        let end = i.min(v.index() + 7) as u16;
-        if first >= end {
-            return false;
-        }
-        // The first write is nearly always the one to a general register.
-        let wrote =
-            |x: &Inst| x.op == Op::Set && x.args[0] == v && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
-        block.insts[usize::from(first)..usize::from(end)].iter().any(wrote)
+/// Whether the operation at `i` is an addition or subtraction with carry that computes its parts itself: they are told so.
+fn carries(block: &Block, of: &mut [Fact; TABLE], i: usize) -> bool {
+    let Some(carry) = with_carry(block, i) else { return false };
+    let used = Used { block, of, by: i };
+    let z = block.insts[i].args[1].index();
+    let inner = carry.inner.filter(|x| used.once(*x));
+    if !used.once(z) || inner.is_none() && carry.inner.is_some() {
+        return false;
+    }
+    for k in [Some(z), inner].into_iter().flatten() {
+        of[k % TABLE].bits |= bit::LAZY | bit::FORCED;
+    }
+    let [a, b, c] = carry.parts.map(|v| v.index() % TABLE);
+    of[c].bits |= bit::USED;
+    [a, b].iter().for_each(|v| of[*v].bits |= bit::USED | bit::BAD | bit::FIRM);
+    true
+}
+
+/// Whether the value of `i` goes to a register soon (`lea`, `push`), where the users that want it in one find it.
+#[inline(never)]
+fn set_before(block: &Block, of: &Fact, i: usize) -> bool {
+    let wrote = |x: &Inst| {
+        let whole = x.op == Op::Set && x.imm < 16 && plan::replaces(x.ty, Slot(x.imm as u8));
+        whole && x.args[0].index() == i
+    };
+    let near = i + 1..block.insts.len().min(i + 7);
+    if of.first_set >= near.end as u16 {
+        return false;
+    }
+    near.into_iter()
+        .find(|k| wrote(&block.insts[*k]))
+        .is_some_and(|set| usize::from(of.since[bit::since(bit::BAD)]) > set)
+}
+
+impl Shape {
+    /// Operands and carry of the operation at `i`, when its group computes them at once: with its flags, or because nothing else computes the parts.
+    pub(super) fn carry(&self, block: &Block, i: usize, g: &Group) -> Option<[Val; 3]> {
+        let carry = with_carry(block, i)?;
+        let parts = [Some(block.insts[i].args[1].index()), carry.inner];
+        (g.fl.is_some() || parts.iter().flatten().all(|k| self.lazy(*k))).then_some(carry.parts)
     }
 }
 

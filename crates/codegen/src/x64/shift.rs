@@ -52,7 +52,7 @@ pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
         }
         let near = block.insts[i..].iter().take(6);
         let uses: usize = near.map(|x| x.operands().iter().filter(|v| **v == count).count()).sum();
-        if uses == usize::from(plan.uses[c]) && in_cl(block, i, def.args[0]) {
+        if uses == usize::from(plan.of[c].uses) && in_cl(block, i, def.args[0]) {
             shape.set_lazy(c);
         }
     }
@@ -87,7 +87,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
                 break;
             }
             // The old flags, for this operation alone.
-            Op::GetFl if plan.uses[k] <= 1 => {}
+            Op::GetFl if plan.of[k].uses <= 1 => {}
             Op::Const | Op::Nop => {}
             _ if shape.lazy(k) => {}
             _ => break,
@@ -97,7 +97,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
         g.fl = None;
     }
     // Read on the way, the flags are no longer what they were.
-    let stale = |k: usize| block.insts[k].op == Op::GetFl && plan.uses[k] == 1 && g.fl.is_none();
+    let stale = |k: usize| block.insts[k].op == Op::GetFl && plan.of[k].uses == 1 && g.fl.is_none();
     if (i..g.end).any(stale) {
         return;
     }

@@ -8,7 +8,7 @@ use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stu
 use demotic_asm::buffer::{Field, Label};
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Asm, Mem, Reg, Size, Xmm};
-use demotic_ir::block::{Block, Edge, Indirect, Term, Unit, Val};
+use demotic_ir::block::{Block, Edge, Indirect, Inst, Term, Unit, Val};
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::Mode;
@@ -56,8 +56,8 @@ pub(super) struct Emit<'a> {
     pub shape: Box<Shape>,
     pub at: Vec<At>,
     /// Values that were seen in the home of each slot, in lists: the first and last node of each; the nodes with the next ones.
-    pub aliases: [(u32, u32); Slot::COUNT as usize],
-    pub alias_nodes: Vec<(Val, u32)>,
+    pub aliases: [(u16, u16); Slot::COUNT as usize],
+    pub alias_nodes: Vec<(Val, u16)>,
     /// The first operation not executed yet.
     pub index: usize,
     /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
@@ -112,7 +112,7 @@ pub(super) struct Scratch {
     plan: Box<Plan>,
     shape: Box<Shape>,
     at: Vec<At>,
-    alias_nodes: Vec<(Val, u32)>,
+    alias_nodes: Vec<(Val, u16)>,
     rf: Box<super::flags::Flags>,
     placed: Vec<bool>,
     order: Vec<u32>,
@@ -250,7 +250,10 @@ impl<'a> Emit<'a> {
         if self.unit.mode == Mode::Compat16 {
             return Err(Error::Missing("16-bit code"));
         }
-        for _ in &self.unit.blocks {
+        for block in &self.unit.blocks {
+            if block.insts.len() >= plan::TABLE {
+                return Err(Error::Missing("so long a block"));
+            }
             self.entries.push(self.a.buf.label());
         }
         self.out.entries.resize(self.unit.blocks.len(), 0);
@@ -328,7 +331,7 @@ impl<'a> Emit<'a> {
 
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
-        let want = self.plan.flags_home.get(index).copied().unwrap_or(ARITH);
+        let want = if index > self.b.insts.len() { ARITH } else { self.plan.flags_home[index] };
         // All of them from one place: what is partly in both is between two places.
         let image = want & !self.rf.home != 0;
         if image && want & !self.rf.saved != 0 {
@@ -364,9 +367,8 @@ impl<'a> Emit<'a> {
         let unit = self.unit;
         self.number = n;
         self.b = &unit.blocks[n as usize];
-        self.plan.analyse(self.b);
         let avx2 = self.request.target.features.avx2;
-        self.shape.analyse(self.b, &self.plan, self.long, avx2);
+        self.shape.analyse(self.b, &mut self.plan, self.long, avx2);
         self.at.clear();
         self.at.resize(self.b.insts.len(), At::Nowhere);
         self.alias_nodes.clear();
@@ -394,11 +396,21 @@ impl<'a> Emit<'a> {
         if let Some((op, size)) = self.string_loop(n) {
             return self.repeat(op, size, next);
         }
-        for i in 0..self.b.insts.len() {
+        // Whether operations without code have passed since the last one with some.
+        let mut behind = false;
+        for (i, inst) in self.b.insts.iter().enumerate() {
             if self.shape.member(i) {
                 continue;
             }
             self.index = i;
+            if self.without_code(i, inst) {
+                behind = true;
+                continue;
+            }
+            if std::mem::take(&mut behind) {
+                self.release(i - 1);
+                self.sync();
+            }
             self.operation(i);
             if self.failed.is_some() {
                 return;
@@ -503,6 +515,19 @@ impl<'a> Emit<'a> {
             self.a.byte(0x67);
         }
         self.a.string(0xf3, op, size);
+    }
+
+    /// Half of all operations: those that only say where a value is. What the map says in between is nobody's business until there is code again.
+    #[inline(always)]
+    fn without_code(&mut self, i: usize, inst: &Inst) -> bool {
+        match inst.op {
+            _ if self.shape.special(i) => return false,
+            Op::Const => self.at[i] = At::Const(inst.imm & inst.ty.mask()),
+            Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.define_home(Val(i as u16), inst.imm as u8),
+            _ if self.shape.lazy(i) => self.at[i] = At::Lazy,
+            _ => return false,
+        }
+        true
     }
 
     fn operation(&mut self, i: usize) {

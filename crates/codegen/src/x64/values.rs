@@ -39,9 +39,9 @@ pub(super) enum At {
 }
 
 /// No node of a list of aliases.
-const NO_NODE: u32 = u32::MAX;
+const NO_NODE: u16 = u16::MAX;
 /// An empty list of aliases.
-pub(super) const NO_ALIASES: (u32, u32) = (NO_NODE, NO_NODE);
+pub(super) const NO_ALIASES: (u16, u16) = (NO_NODE, NO_NODE);
 
 /// A source operand of an integer instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,9 +203,16 @@ impl Emit<'_> {
     }
 
     /// The operation is done: gives back scratch registers, and those of values that nothing behind `end` needs.
+    #[inline(always)]
     pub(super) fn release(&mut self, end: usize) {
         self.locked = 0;
         self.vlocked = 0;
+        if self.owned | self.vowned != 0 || self.spilled != 0 {
+            self.release_values(end);
+        }
+    }
+
+    fn release_values(&mut self, end: usize) {
         let mut left = self.owned;
         while left != 0 {
             let r = left.trailing_zeros() as usize;
@@ -256,10 +263,13 @@ impl Emit<'_> {
     pub(super) fn define_home(&mut self, v: Val, slot: u8) {
         self.forget(v);
         self.at[v.index()] = At::Home(slot);
-        let node = self.alias_nodes.len() as u32;
+        let node = self.alias_nodes.len() as u16;
+        if node == NO_NODE {
+            return self.fail("so long a block");
+        }
         self.alias_nodes.push((v, NO_NODE));
         let list = &mut self.aliases[usize::from(slot)];
-        match self.alias_nodes.get_mut(list.1 as usize) {
+        match self.alias_nodes.get_mut(usize::from(list.1)) {
             Some(last) => last.1 = node,
             None => list.0 = node,
         }
@@ -279,7 +289,7 @@ impl Emit<'_> {
         let (mut node, _) = core::mem::replace(&mut self.aliases[usize::from(slot)], NO_ALIASES);
         self.origin.iter_mut().filter(|o| **o == Some(slot)).for_each(|o| *o = None);
         let mut moved = false;
-        while let Some(&(v, next)) = self.alias_nodes.get(node as usize) {
+        while let Some(&(v, next)) = self.alias_nodes.get(usize::from(node)) {
             node = next;
             if self.at(v) != At::Home(slot) || !self.needed(v, end) {
                 continue;
@@ -323,7 +333,6 @@ impl Emit<'_> {
 
     /// A register that holds the value; not to be written.
     pub(super) fn reg(&mut self, v: Val) -> Reg {
-        let size = self.size(v);
         let from = match self.at(v) {
             At::Reg(r) => {
                 self.lock(r);
@@ -359,7 +368,7 @@ impl Emit<'_> {
             }
         };
         let slot = if let At::Home(slot) = self.at(v) { Some(slot) } else { None };
-        let t = self.temp();
+        let (size, t) = (self.size(v), self.temp());
         self.a.movzx(size, t, from);
         self.define(v, t);
         self.origin[usize::from(t.0)] = slot;

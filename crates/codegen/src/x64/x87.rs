@@ -530,7 +530,9 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
         let (first, end) = found.range();
         let Found { host, addr, fl, result, .. } = found;
         let lone = |k: usize| {
-            usize::from(plan.last_use[k]) <= end || [fl, result].contains(&Some(k)) || matches!(host, Host::StatusToAx)
+            usize::from(plan.of[k].last_use) <= end
+                || [fl, result].contains(&Some(k))
+                || matches!(host, Host::StatusToAx)
         };
         let members = || found.members();
         if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy(k)) {
