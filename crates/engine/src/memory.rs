@@ -40,13 +40,17 @@ impl GuestMemory {
     }
 }
 
-/// #GP for addresses that are not canonical and for 32-bit accesses that cross the segment limit of 4 GiB; #PF for the kernel's
-/// half and what lies between limit and 2^47.
+/// #GP for accesses with a byte whose address is not canonical and for 32-bit ones that cross the segment limit of 4 GiB; #PF for the
+/// kernel's half and what lies between limit and 2^47.
 #[cold]
 fn outside(addr: u64, bytes: u64, write: bool, limit: u64) -> Trap {
-    let canonical = ((addr << 16) as i64 >> 16) as u64 == addr;
+    let canonical = |a: u64| ((a << 16) as i64 >> 16) as u64 == a;
     let beyond = limit <= 1 << 32 && addr.saturating_add(bytes) > 1 << 32;
-    if beyond || !canonical { Trap::new(13) } else { Trap::page(addr, write, false) }
+    if beyond || !canonical(addr) || !canonical(addr.wrapping_add(bytes - 1)) {
+        Trap::new(13)
+    } else {
+        Trap::page(addr, write, false)
+    }
 }
 
 macro_rules! plain {

@@ -341,6 +341,10 @@ fn generate_vector(rng: &mut Rng, mode: Mode) -> Option<Case> {
 fn target(rng: &mut Rng) -> u64 {
     let at = 64 + rng.below(DATA_LEN as u64 - 1024);
     match rng.below(20) {
+        // Near the end of what 32 bits reach, of the lower half, of the hole behind it, of everything.
+        0 if rng.one_in(4) => {
+            rng.pick(&[0u64, 1 << 32, 1 << 47, 1 << 47, (1u64 << 47).wrapping_neg()]).wrapping_sub(rng.below(40))
+        }
         0 => DATA + DATA_LEN as u64 - rng.below(40),
         1..=10 => DATA + (at & !15),
         _ => DATA + at,

@@ -71,6 +71,11 @@ pub fn approximate(insn: &Instruction) -> bool {
     )
 }
 
+/// Loads and stores of chosen elements.
+fn masked(m: M) -> bool {
+    matches!(m, M::Vmaskmovps | M::Vmaskmovpd | M::Vpmaskmovd | M::Vpmaskmovq)
+}
+
 /// Whether the instruction is a branch in 64-bit code.
 fn near(insn: &Instruction, case: &Case) -> bool {
     let next = matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
@@ -130,6 +135,8 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         M::Vpinsrd | M::Vpextrd if case.mode != Mode::Long => real.fault.is_some_and(|f| f.0 == 6),
         // Whether bytes that are not selected can fault.
         M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu => real.fault.is_some(),
+        // Selected elements beyond the end of the address size: AMD's family 19h reaches them from address 0 on, its family 1Ah does not wrap.
+        m if masked(m) => real.fault.is_some_and(|f| f.0 == 14 && f.2 < 32) && ours.fault.is_some(),
         _ => false,
     }
 }
@@ -158,6 +165,7 @@ pub fn touches(insn: &Instruction, case: &Case) -> bool {
             | M::Vpinsrd
             | M::Vpextrd
     ) || insn.mnemonic() == M::Movsxd && insn.op_register(0).size() == 2
+        || masked(insn.mnemonic())
         || matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq) && insn.is_string_instruction();
     let repeated = insn.has_rep_prefix() || insn.has_repne_prefix();
     let branch =
