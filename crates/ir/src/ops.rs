@@ -474,8 +474,11 @@ ops! {
 
 
     // ---- x87 --------------------------------------------------------------------------------------------------------
-    /// Raises #MF when an unmasked exception is pending.
-    XChk      "x.chk"    None ()            No    FAULT;
+    /// Raises #MF when an unmasked exception is pending. The immediate, when it is not 0, makes this guest instruction the last x87 one, which the
+    /// environment names: [`crate::interp::Pointers`]. Translated code leaves that undone while no exception is unmasked.
+    XChk      "x.chk"    None ()            Num   FAULT;
+    /// FOP, FIP and FDP are wanted: translated code that has them elsewhere gives up here.
+    XPtr      "x.ptr"    None ()            No    FAULT;
     /// ST(i). Empty: stack underflow (IE, SF, C1 = 0), the default NaN.
     XGet      "x.get"    F80  ()            Num   STATE;
     /// ST(0) without setting status bits; the default NaN when it is empty.

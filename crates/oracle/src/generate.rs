@@ -487,9 +487,12 @@ pub fn x87(rng: &mut Rng, s: &mut GuestState) {
         s.x87.cw = 0x40 | rng.bits() as u16 & 0xf00 | 0x3f;
         s.x87.sw |= rng.bits() as u16 & 0x477f;
     }
-    if rng.one_in(12) {
-        // Some exceptions unmasked, none pending.
+    if rng.one_in(8) {
+        // Some exceptions unmasked, mostly none pending.
         s.x87.cw &= !(rng.bits() as u16 & 0x3f);
-        s.x87.sw &= !0x7f;
+        if !rng.one_in(6) {
+            s.x87.sw &= !0x7f;
+        }
+        s.x87.summarise();
     }
 }

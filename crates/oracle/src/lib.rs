@@ -85,6 +85,11 @@ pub fn compare(case: &Case, real: &Outcome, ours: &Outcome) -> Vec<String> {
             }
         }
         check("x87 status", u64::from(r.x87.sw), u64::from(o.x87.sw));
+        // The frame has them while an exception is pending.
+        let [(fop, fip, fdp), (fop2, fip2, fdp2)] = [r, o].map(|s| s.x87.pending_pointers());
+        check("x87 opcode", u64::from(fop), u64::from(fop2));
+        check("x87 instruction", fip, fip2);
+        check("x87 operand", fdp, fdp2);
     }
     check("mxcsr", u64::from(r.mxcsr), u64::from(o.mxcsr));
     check("x87 control", u64::from(r.x87.cw), u64::from(o.x87.cw));
@@ -119,9 +124,11 @@ fn states(a: &GuestState, b: &GuestState, flags: u32, mxcsr: u32) -> Vec<String>
     check("x87 control", u64::from(a.x87.cw), u64::from(b.x87.cw));
     check("x87 status", u64::from(a.x87.sw), u64::from(b.x87.sw));
     check("x87 valid", u64::from(a.x87.valid), u64::from(b.x87.valid));
-    check("fop", u64::from(a.x87.fop), u64::from(b.x87.fop));
-    check("fip", a.x87.fip, b.x87.fip);
-    check("fdp", a.x87.fdp, b.x87.fdp);
+    // Translated code keeps them no further than that.
+    let [(fop, fip, fdp), (fop2, fip2, fdp2)] = [a, b].map(|s| s.x87.pending_pointers());
+    check("fop", u64::from(fop), u64::from(fop2));
+    check("fip", fip, fip2);
+    check("fdp", fdp, fdp2);
     diff
 }
 
@@ -131,6 +138,8 @@ pub fn shrink(case: &Case, mut fails: impl FnMut(&Case) -> bool) -> Case {
     let mut attempt = |best: &mut Case, change: &dyn Fn(&mut Case)| {
         let mut next = best.clone();
         change(&mut next);
+        // A status word that processors can have.
+        next.state.x87.summarise();
         if next.line() != best.line() && fails(&next) {
             *best = next;
         }

@@ -194,7 +194,7 @@ impl Reader {
             if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                if !quick::lift(&mut Lifter::new(b, none, mode, at, next, limits.features), usual) {
+                if !quick::lift(&mut Lifter::new(b, none, code, mode, at, next, limits.features), usual) {
                     return;
                 }
                 at = next;
@@ -216,7 +216,7 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next, limits.features)) {
+                match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits.features)) {
                     Flow::Next => at = next,
                     Flow::End(term) => return b.end(term, next),
                     Flow::Undefined => {

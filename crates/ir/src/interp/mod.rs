@@ -11,11 +11,13 @@ mod crypto;
 mod float;
 mod int;
 mod masked;
+mod pointers;
 mod strings;
 mod vector;
 mod x87;
 
 pub use int::{condition, flags_of};
+pub use pointers::Pointers;
 pub use x87::tag_word;
 
 use crate::block::{Block, Indirect, Inst, Service, Term, Val};
@@ -232,8 +234,13 @@ pub fn resume<M: Memory>(
     mem: &mut M,
     scratch: &mut Scratch,
 ) -> Leave {
+    let mut pointers = Pointers::NONE;
     for (i, inst) in block.insts.iter().enumerate().skip(from) {
+        if i == pointers.next {
+            pointers.reach(block, i, state, scratch);
+        }
         match step(inst, i, state, mem, scratch) {
+            Ok(None) if inst.op == Op::XChk && inst.imm != 0 => pointers = Pointers::begin(block, i, inst.imm),
             Ok(None) => {}
             Ok(Some(pc)) => return Leave::Pc(pc),
             Err(trap) => {
@@ -243,6 +250,7 @@ pub fn resume<M: Memory>(
             }
         }
     }
+    pointers.reach(block, block.insts.len(), state, scratch);
     recover(block, block.insts.len(), state, scratch);
     let operands = block.term.operands();
     finish(&block.term, |k| if operands[k] == Val::NONE { 0 } else { scratch.get(operands[k]).lo })
@@ -435,6 +443,7 @@ fn step<M: Memory>(
         op if op.is_sse_arithmetic() => float::run(inst, state, s)?,
         Op::FHi | Op::FFlags | Op::FFmaFl | Op::FFmaHi => float::quiet(inst, state, s),
         Op::XChk
+        | Op::XPtr
         | Op::XGet
         | Op::XPeek
         | Op::XSet
