@@ -178,7 +178,8 @@ fn restore<M: Memory>(state: &mut GuestState, mem: &mut M, addr: u64, request: R
         x.valid = (words >> 32) as u8;
         x.fop = (words >> 48) as u16 & 0x7ff;
         let (ip, dp) = (mem.load64(at(8))?, mem.load64(at(16))?);
-        let cut = |v: u64| if request.wide { v } else { v & 0xffff_ffff };
+        // Addresses of 48 bits.
+        let cut = |v: u64| if request.wide { ((v << 16) as i64 >> 16) as u64 } else { v & 0xffff_ffff };
         (x.fip, x.fdp) = (cut(ip), cut(dp));
         if !request.wide {
             (x.fcs, x.fds) = ((ip >> 32) as u16, (dp >> 32) as u16);

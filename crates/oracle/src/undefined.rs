@@ -127,7 +127,7 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
             real.fault.is_some() && ours.fault.is_some()
         }
         // With a 16-bit destination AMD's processors read 32 bits.
-        M::Movsxd if insn.op_register(0).size() == 2 => real.fault.is_some() && ours.fault.is_none(),
+        M::Movsxd if insn.op_register(0).size() == 2 => real.fault.is_some(),
         // Some processors ignore W where it has to be 1 or 0.
         M::INVALID => {
             let vex = case.bytes.iter().position(|b| !matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67));

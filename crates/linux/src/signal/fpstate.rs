@@ -147,8 +147,8 @@ fn restore_legacy(state: &mut GuestState, image: &[u8; SIZE]) {
     x87.sw = u16_at(image, 2);
     x87.valid = image[4];
     x87.fop = u16_at(image, 6) & 0x7ff;
-    x87.fip = u64_at(image, 8);
-    x87.fdp = u64_at(image, 16);
+    // Addresses of 48 bits.
+    [x87.fip, x87.fdp] = [8, 16].map(|at| ((u64_at(image, at) << 16) as i64 >> 16) as u64);
     (x87.fcs, x87.fds) = (0, 0);
     state.mxcsr = u64_at(image, 24) as u32 & MXCSR_MASK;
     let top = x87.top();

@@ -228,7 +228,11 @@ pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
     }
     for (at, slot, sel) in [(8, Slot::FIP, Slot::FCS), (16, Slot::FDP, Slot::FDS)] {
         if wide {
-            sets.push((slot, get(l, at, Ty::I64)));
+            // Addresses of 48 bits.
+            let v = get(l, at, Ty::I64);
+            let v = l.b.shli(v, 16);
+            let sixteen = l.b.c(Ty::I8, 16);
+            sets.push((slot, l.b.shift(Op::Sar, v, sixteen)));
         } else {
             let v = get(l, at, Ty::I32);
             sets.push((slot, l.b.zext(Ty::I64, v)));
