@@ -103,8 +103,11 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
     match insn.mnemonic() {
         // A fault in the middle may have loaded some registers already.
         M::Popa | M::Popad => real.fault.is_some(),
+        // Across the end of 4 GiB: AMD's family 19h wraps.
+        M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 if real.fault.is_some_and(|f| f.0 == 14 && f.2 < 512) => {
+            ours.fault.is_some()
+        }
         // The host's processor may allow more MXCSR bits than the one that guests see.
-        M::Fxrstor | M::Fxrstor64 if real.fault.is_some_and(|f| f.0 == 14 && f.2 < 512) => ours.fault.is_some(),
         M::Ldmxcsr | M::Vldmxcsr | M::Fxrstor | M::Fxrstor64 => {
             let [r, o] = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
             // Misaligned and not canonical: which of #GP and #SS.
@@ -112,8 +115,6 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         }
         // A repeat prefix is reserved here. AMD's processors take it for the condition, whatever the opcode says; others ignore it.
         M::Loope | M::Loopne => insn.has_rep_prefix() || insn.has_repne_prefix(),
-        // Across the end of 4 GiB: AMD's family 19h wraps.
-        M::Fxsave | M::Fxsave64 if real.fault.is_some_and(|f| f.0 == 14 && f.2 < 512) => ours.fault.is_some(),
         // Misaligned and not canonical: which of #GP and #SS.
         M::Fxsave | M::Fxsave64 => {
             let vectors = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
