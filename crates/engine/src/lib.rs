@@ -646,7 +646,7 @@ impl Cpu {
         let limits = self.engine.one();
         let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
         let block = &unit.blocks[0];
-        let masked = |op| matches!(op, Op::LdIf | Op::LdMask | Op::StMask | Op::ProbeMask);
+        let masked = |op| matches!(op, Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask);
         if block.insts.iter().any(|i| masked(i.op)) {
             return self.single();
         }

@@ -425,7 +425,7 @@ fn step<M: Memory>(
             }
             return Ok(None);
         }
-        Op::StPair | Op::LdIf | Op::LdMask | Op::StMask | Op::ProbeMask => masked::run(inst, mem, s)?,
+        Op::StPair | Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask => masked::run(inst, mem, s)?,
         Op::ProbeW => {
             probe(mem, s.get(a).lo, ty.bytes(), inst.imm)?;
             return Ok(None);
