@@ -94,6 +94,7 @@ impl Jit {
             snapshot: HostRegs::default(),
             spill: [V::default(); SPILLS],
             x87_at: 0,
+            x87_operand: 0,
         };
         let shadow = Stack::new(SHADOW).ok()?;
         let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
@@ -336,11 +337,12 @@ impl Jit {
         let block = &unit.blocks[place.block as usize];
         let Some(mark) = block.mark_at(place.index as usize) else { return };
         // The operation that begins it; the unit knows the operand in memory.
-        let Some(chk) = block.insts.get(usize::from(mark.first)..).and_then(|x| x.iter().find(|x| x.op == Op::XChk))
+        let Some(chk) =
+            block.insts.get(usize::from(mark.first)..).and_then(|x| x.iter().find(|x| x.op == Op::XChk && x.imm != 0))
         else {
             return;
         };
-        let operand = interp::Pointers::segment(chk.imm).map(|_| frame.state.x87.fdp);
+        let operand = interp::Pointers::segment(chk.imm).map(|_| frame.x87_operand);
         interp::Pointers::set(&mut frame.state, mark.pc, chk.imm, operand);
     }
 

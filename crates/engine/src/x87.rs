@@ -74,7 +74,7 @@ pub(crate) fn to_frame(frame: &mut Frame) {
     // Pending since before the state was loaded: nothing is said of it.
     if x.sw & 0x80 != 0 && pointer(8) != 0 {
         // Guest addresses are host addresses. Where this was in the guest's code, `Jit::locate_x87` says.
-        (x.fdp, frame.x87_at) = (pointer(16), pointer(8));
+        (frame.x87_operand, frame.x87_at) = (pointer(16), pointer(8));
     }
     frame.state.x87 = x;
     // SAFETY: the unit is the guest's alone, and its content has just been taken.

@@ -9,6 +9,7 @@ use crate::lift::{Flow, Lifter};
 use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
 use demotic_ir::build::{Builder, MAX_INSTS};
+use demotic_ir::ops::Op;
 use demotic_ir::state::Mode;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
@@ -159,6 +160,9 @@ impl Reader {
             count += 1;
         }
         self.spare.extend(unit.blocks.drain(count..));
+        if unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr)) {
+            crate::lift::pointers::tell(unit);
+        }
         // Edges lead outside until they are linked.
         if inside || count > 1 {
             unit.link();

@@ -235,6 +235,9 @@ pub fn resume<M: Memory>(
     scratch: &mut Scratch,
 ) -> Leave {
     let mut pointers = Pointers::NONE;
+    if from > 0 {
+        Pointers::before(block, from, state);
+    }
     for (i, inst) in block.insts.iter().enumerate().skip(from) {
         if i == pointers.next {
             pointers.reach(block, i, state, scratch);

@@ -4,7 +4,7 @@
 //! when the instruction has completed, so one that faults leaves those of its predecessor.
 
 use super::Scratch;
-use crate::block::{Block, Val};
+use crate::block::{Block, Inst, Val};
 use crate::ops::Op;
 use crate::state::{GuestState, Mode, seg};
 
@@ -64,6 +64,17 @@ impl Pointers {
         let end = Self::end(block, at);
         let next = Self::access(block, at).map_or(end, |(at, _)| at);
         Pointers { next, end, imm, pc: block.mark_at(at).map_or(block.pc, |m| m.pc), operand: None }
+    }
+
+    /// The state is that before operation `from`, of translated code, which has not kept the last instruction. Its operand is not known any more.
+    #[cold]
+    pub(super) fn before(block: &Block, from: usize, state: &mut GuestState) {
+        let named = |x: &Inst| x.op == Op::XChk && x.imm != 0;
+        let done = |at: &usize| Self::end(block, *at) <= from;
+        let at = block.insts[..from.min(block.insts.len())].iter().rposition(named).filter(done);
+        if let Some(at) = at {
+            Self::set(state, block.mark_at(at).map_or(block.pc, |m| m.pc), block.insts[at].imm, None);
+        }
     }
 
     /// Operation `at` is next.

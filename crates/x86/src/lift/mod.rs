@@ -12,6 +12,7 @@ pub mod branch;
 pub mod convert;
 pub mod mov;
 pub mod muldiv;
+pub(crate) mod pointers;
 pub mod shift;
 pub mod sse4;
 pub mod sse_fp;

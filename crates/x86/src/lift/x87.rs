@@ -3,7 +3,7 @@
 //! Stores to memory convert first without side effects, store (which may fault), and only then set the status bits.
 
 use super::{ALL, Flow, Lifter};
-use demotic_ir::block::{Inst, Val};
+use demotic_ir::block::Val;
 use demotic_ir::interp::Pointers;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
@@ -363,59 +363,13 @@ fn short(l: &Lifter, sizes: [usize; 2]) -> bool {
     n == sizes[0]
 }
 
-/// What of this block the environment says of the last instruction, to be stored and then set: translated code has not done that.
-fn settle(l: &mut Lifter) -> Vec<(Slot, Val)> {
-    let block = l.b.block();
-    // What sets the slots themselves.
-    let sets = |x: &Inst| match x.op {
-        Op::XFn => x.imm == X87Fn::Fninit as u64,
-        op => op == Op::Set && x.imm == u64::from(Slot::FIP.0),
-    };
-    let from = block.insts.iter().rposition(sets).unwrap_or(0);
-    let last = |memory: bool| {
-        let named = |x: &Inst| x.op == Op::XChk && x.imm != 0 && (!memory || Pointers::segment(x.imm).is_some());
-        block.insts[from..].iter().rposition(named).map(|at| from + at)
-    };
-    let fresh = block.insts.get(from).is_some_and(|x| x.op == Op::XFn && sets(x));
-    let found = last(false).map(|at| (block.insts[at].imm, block.mark_at(at).map_or(block.pc, |m| m.pc)));
-    let operand = last(true).and_then(|at| {
-        let segment = Pointers::segment(block.insts[at].imm)?;
-        Pointers::access(block, at).map(|(_, address)| (segment, address))
-    });
-    let mut sets = Vec::new();
-    if fresh {
-        let [none, zero] = [Ty::I64, Ty::I16].map(|ty| l.b.c(ty, 0));
-        let all = [Slot::FCS, Slot::FDS, Slot::FOP].map(|slot| (slot, zero));
-        sets.extend(all.into_iter().chain([(Slot::FIP, none), (Slot::FDP, none)]));
-    }
-    if let Some((imm, pc)) = found {
-        let cs = l.b.get(Ty::I16, Slot::seg_sel(seg::CS));
-        let pc = l.b.c(Ty::I64, pc);
-        let fop = l.b.c(Ty::I16, u64::from(Pointers::fop(imm)));
-        sets.extend([(Slot::FCS, cs), (Slot::FIP, pc), (Slot::FOP, fop)]);
-    }
-    if let Some((segment, address)) = operand {
-        let mut offset = address;
-        if matches!(segment, seg::FS | seg::GS) {
-            let base = l.b.get(Ty::I64, Slot::seg_base(segment));
-            offset = l.b.sub(address, base);
-        }
-        if !l.long() {
-            offset = l.b.andi(offset, 0xffff_ffff);
-        }
-        let selector = l.b.get(Ty::I16, Slot::seg_sel(segment));
-        sets.extend([(Slot::FDP, offset), (Slot::FDS, selector)]);
-    }
-    sets
-}
-
 /// Stores the environment at `addr`; returns its size and what is to be set when nothing can fault any more.
 fn put_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>) {
     let attr = l.stack_attr();
     let unit = if short { 2 } else { 4 };
     let ty = if short { Ty::I16 } else { Ty::I32 };
     l.b.op(Op::XPtr, Ty::None, &[]);
-    let settled = settle(l);
+    let settled = super::pointers::settle(l);
     let cw = l.b.get(Ty::I16, Slot::FCW);
     let sw = l.b.get(Ty::I16, Slot::FSW);
     let tag = l.b.op(Op::XTagW, Ty::I16, &[]);
