@@ -617,7 +617,9 @@ fn probe<M: Memory>(mem: &mut M, addr: u64, bytes: u32, attr: u64) -> Result<(),
     let mut part = |k: u64, n: u32| mem.atomic(Atomic::Or, addr.wrapping_add(k), n, 0, 0).map(|_| ());
     // Nothing wider than 8 bytes is atomic. An address that cannot be comes before a page that is not there.
     let r = match bytes {
-        10 | 16 => match [part(0, 8), part(8, bytes - 8)] {
+        // An x87 register's lower part comes first, whatever its upper part does.
+        10 => part(0, 8).and_then(|()| part(8, 2)),
+        16 => match [part(0, 8), part(8, 8)] {
             [_, Err(t)] if t.vector == 13 => Err(t),
             [first, second] => first.and(second),
         },
