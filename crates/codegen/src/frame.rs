@@ -96,6 +96,10 @@ pub struct Frame {
     pub snapshot: HostRegs,
     /// Spilled values.
     pub spill: [V; SPILLS],
+    /// x86-64 hosts: address of the host instruction that left an unmasked x87 exception pending and is not yet a guest one, or 0.
+    pub x87_at: u64,
+    /// The address of that one's operand in memory, if it has one.
+    pub x87_operand: u64,
 }
 
 /// What a helper is called for besides operations: the guest's x87 state goes to the host's x87 unit.

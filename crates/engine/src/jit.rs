@@ -93,6 +93,8 @@ impl Jit {
             state: GuestState::default(),
             snapshot: HostRegs::default(),
             spill: [V::default(); SPILLS],
+            x87_at: 0,
+            x87_operand: 0,
         };
         let shadow = Stack::new(SHADOW).ok()?;
         let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
@@ -318,7 +320,30 @@ impl Jit {
         crate::x87::to_frame(frame);
         frame.x87.leave(&mut frame.state.x87);
         store.emitter.store(mode, &frame.snapshot, &mut frame.state);
-        state.clone_from(&frame.state);
+        if frame.x87_at != 0 {
+            self.locate_x87(store);
+        }
+        state.clone_from(&self.core.frame.state);
+    }
+
+    /// Makes the host instruction that left an x87 exception pending the guest's.
+    #[cold]
+    fn locate_x87(&mut self, store: &Store) {
+        let frame = &mut self.core.frame;
+        let at = std::mem::take(&mut frame.x87_at) as usize;
+        let Some(meta) = store.meta(at) else { return };
+        let unit = meta.unit();
+        let Some(place) = store.emitter.locate(&unit, &meta.variant.request, (at - meta.host) as u32) else { return };
+        let block = &unit.blocks[place.block as usize];
+        let Some(mark) = block.mark_at(place.index as usize) else { return };
+        // The operation that begins it; the unit knows the operand in memory.
+        let Some(chk) =
+            block.insts.get(usize::from(mark.first)..).and_then(|x| x.iter().find(|x| x.op == Op::XChk && x.imm != 0))
+        else {
+            return;
+        };
+        let operand = interp::Pointers::segment(chk.imm).map(|_| frame.x87_operand);
+        interp::Pointers::set(&mut frame.state, mark.pc, chk.imm, operand);
     }
 
     /// Lets the interpreter go on where the host PC in the snapshot stands, to the block's end. `None` when that PC is in the middle of something that
@@ -508,6 +533,13 @@ extern "C" fn helper(frame: *mut Frame, what: u64, imm: u64) -> u64 {
     #[cfg(target_arch = "aarch64")]
     if op.touches_x87() {
         core.frame.x87.leave(&mut core.frame.state.x87);
+    }
+    // An instruction that may leave an exception pending is the interpreter's as a whole: it knows where it is.
+    if op == Op::XChk && imm != 0 && core.frame.state.x87.cw & 0x3f != 0x3f {
+        return 1;
+    }
+    if op == Op::XPtr && core.frame.x87_at != 0 {
+        return 1;
     }
     let inst = Inst { op, ty, args: [Val::NONE; 4], imm };
     let args = core.frame.args;

@@ -48,7 +48,7 @@ use demotic_ir::state::{Mode, eflags};
 use demotic_x86::unit::{self, Limits, Reader};
 use exit::{Exception, Exit, SyscallEntry};
 use jit::{Jit, Stop};
-use memory::GuestMemory;
+use memory::{Aligned, GuestMemory};
 use pages::Pages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -478,6 +478,8 @@ impl Cpu {
                 return Exit::Attention;
             } else if self.state.sys & eflags::TF != 0 {
                 self.step()
+            } else if self.state.sys & eflags::AC != 0 {
+                self.aligned()
             } else if self.jit.is_some() {
                 self.translated()
             } else {
@@ -633,6 +635,29 @@ impl Cpu {
             Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
             leave => leave,
         };
+        let at = block.marks.last().map_or(block.pc, |m| m.pc);
+        self.leave(leave, at)
+    }
+
+    /// With AC set: one instruction, whose accesses have to be aligned (SDM vol. 3, section 7.15). Masked moves and gathers are exempt, as on AMD's
+    /// processors.
+    fn aligned(&mut self) -> Option<Exit> {
+        use demotic_ir::{block::Inst, ops::Op, ty::Ty};
+        let limits = self.engine.one();
+        let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
+        let block = &unit.blocks[0];
+        let masked = |op| matches!(op, Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask);
+        if block.insts.iter().any(|i| masked(i.op)) {
+            return self.single();
+        }
+        let wide = |i: &&Inst| matches!((i.op, i.ty), (Op::Ld | Op::St, Ty::F80));
+        let image = block.insts.iter().filter(wide).count() > 1;
+        let mut mem = Aligned { memory: self.memory(), image };
+        let leave = match interp::run_block(block, &mut self.state, &mut mem, &mut self.scratch) {
+            Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
+            leave => leave,
+        };
+        self.settled = true;
         let at = block.marks.last().map_or(block.pc, |m| m.pc);
         self.leave(leave, at)
     }

@@ -40,13 +40,17 @@ impl GuestMemory {
     }
 }
 
-/// #GP for addresses that are not canonical and for 32-bit accesses that cross the segment limit of 4 GiB; #PF for the kernel's
-/// half and what lies between limit and 2^47.
+/// #GP for accesses with a byte whose address is not canonical and for 32-bit ones that cross the segment limit of 4 GiB; #PF for the
+/// kernel's half and what lies between limit and 2^47.
 #[cold]
 fn outside(addr: u64, bytes: u64, write: bool, limit: u64) -> Trap {
-    let canonical = ((addr << 16) as i64 >> 16) as u64 == addr;
+    let canonical = |a: u64| ((a << 16) as i64 >> 16) as u64 == a;
     let beyond = limit <= 1 << 32 && addr.saturating_add(bytes) > 1 << 32;
-    if beyond || !canonical { Trap::new(13) } else { Trap::page(addr, write, false) }
+    if beyond || !canonical(addr) || !canonical(addr.wrapping_add(bytes - 1)) {
+        Trap::new(13)
+    } else {
+        Trap::page(addr, write, false)
+    }
 }
 
 macro_rules! plain {
@@ -166,5 +170,64 @@ impl Memory for GuestMemory {
 
     fn fence(&mut self, _kind: u64) {
         fence(Ordering::SeqCst);
+    }
+}
+
+/// The same with alignment checks: #AC for what is not a multiple of its size, before the page is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aligned {
+    pub memory: GuestMemory,
+    /// Whether it is an image of x87 registers, of ten bytes each, which is aligned when its first words are.
+    pub image: bool,
+}
+
+/// Vector of the alignment check.
+const AC: u8 = 17;
+
+impl Aligned {
+    fn check(&self, addr: u64, bytes: u64, write: bool) -> Result<(), Trap> {
+        if addr & (bytes - 1) == 0 || self.image && bytes == 8 {
+            return Ok(());
+        }
+        match self.memory.host(addr, bytes, write) {
+            Err(t) if t.vector != 14 => Err(t),
+            _ => Err(Trap::new(AC)),
+        }
+    }
+}
+
+macro_rules! aligned {
+    ($($load:ident $store:ident $ty:ty, $bytes:literal;)*) => {$(
+        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
+            self.check(addr, $bytes, false)?;
+            self.memory.$load(addr)
+        }
+        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
+            self.check(addr, $bytes, true)?;
+            self.memory.$store(addr, v)
+        }
+    )*};
+}
+
+impl Memory for Aligned {
+    aligned! {
+        load8 store8 u8, 1;
+        load16 store16 u16, 2;
+        load32 store32 u32, 4;
+        load64 store64 u64, 8;
+        load128 store128 [u64; 2], 16;
+    }
+
+    fn atomic(&mut self, op: Atomic, addr: u64, bytes: u32, a: u64, b: u64) -> Result<u64, Trap> {
+        self.check(addr, u64::from(bytes), true)?;
+        self.memory.atomic(op, addr, bytes, a, b)
+    }
+
+    fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap> {
+        self.memory.cas128(addr, expected, new)
+    }
+
+    fn fence(&mut self, kind: u64) {
+        self.memory.fence(kind);
     }
 }

@@ -70,6 +70,12 @@ pub(crate) fn to_frame(frame: &mut Frame) {
         let n = (x.top() + i) & 7;
         (x.st[n].mant, x.st[n].se) = (mant, image.word(at + 8));
     }
+    let pointer = |at: usize| image.0[at..at + 8].iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+    // Pending since before the state was loaded: nothing is said of it.
+    if x.sw & 0x80 != 0 && pointer(8) != 0 {
+        // Guest addresses are host addresses. Where this was in the guest's code, `Jit::locate_x87` says.
+        (frame.x87_operand, frame.x87_at) = (pointer(16), pointer(8));
+    }
     frame.state.x87 = x;
     // SAFETY: the unit is the guest's alone, and its content has just been taken.
     unsafe { core::arch::asm!("fninit", options(nomem, nostack, preserves_flags)) };

@@ -474,8 +474,11 @@ ops! {
 
 
     // ---- x87 --------------------------------------------------------------------------------------------------------
-    /// Raises #MF when an unmasked exception is pending.
-    XChk      "x.chk"    None ()            No    FAULT;
+    /// Raises #MF when an unmasked exception is pending. The immediate, when it is not 0, makes this guest instruction the last x87 one, which the
+    /// environment names: [`crate::interp::Pointers`]. Translated code leaves that undone while no exception is unmasked.
+    XChk      "x.chk"    None ()            Num   FAULT;
+    /// FOP, FIP and FDP are wanted: translated code that has them elsewhere gives up here.
+    XPtr      "x.ptr"    None ()            No    FAULT;
     /// ST(i). Empty: stack underflow (IE, SF, C1 = 0), the default NaN.
     XGet      "x.get"    F80  ()            Num   STATE;
     /// ST(0) without setting status bits; the default NaN when it is empty.
@@ -538,8 +541,8 @@ ops! {
     // ---- what AVX needs besides ---------------------------------------------------------------------------------------
     /// Stores 32 bytes at a, c in the upper half, all of them or, when a part of them faults, none. Immediate as for `ld`.
     StPair    "stpair"   None (I64 V128 V128) Num WRITE;
-    /// Load at a when b is 1, else c. Immediate bit 1 as for `ld`.
-    LdIf      "ldif"     T    (I64 I1 T)    Num   READ;
+    /// c, and in the lane of type T that bits 8 and up of the immediate name what is at a, if the sign bit of that lane of b is set. Bit 1 as for `ld`.
+    LdLane    "ldlane"   V128 (I64 V128 V128) Num READ;
     /// Loads those lanes of type T at a whose lane of b has its sign bit set; the others are 0 and do not fault. Immediate bit 1 as for `ld`.
     LdMask    "ldmask"   V128 (I64 V128)    Num   READ;
     /// Stores those lanes of b at a whose lane of c has its sign bit set. Immediate bit 1 as for `ld`.

@@ -128,6 +128,11 @@ impl X87 {
     pub fn top(&self) -> usize {
         usize::from(self.sw >> 11) & 7
     }
+    /// FOP, FIP and FDP as FXSAVE, XSAVE and signal frames have them: while no unmasked exception is pending they are 0, as on AMD's processors (Intel's
+    /// store what FNSTENV stores).
+    pub fn pending_pointers(&self) -> (u16, u64, u64) {
+        if self.sw & 0x80 != 0 { (self.fop & 0x7ff, self.fip, self.fdp) } else { (0, 0, 0) }
+    }
     /// Makes ES and B of the status word what exceptions and masks say.
     pub fn summarise(&mut self) {
         const ES_B: u16 = 0x8080;

@@ -117,8 +117,10 @@ fn save<M: Memory>(state: &GuestState, mem: &mut M, addr: u64, request: Request)
     let at = |offset: usize| addr.wrapping_add(offset as u64);
     if stored & X87_STATE != 0 {
         let x = &state.x87;
-        mem.store64(addr, u64::from(x.cw) | u64::from(x.sw) << 16 | u64::from(x.valid) << 32 | u64::from(x.fop) << 48)?;
-        for (offset, pointer, selector) in [(8, x.fip, x.fcs), (16, x.fdp, x.fds)] {
+        let (fop, fip, fdp) = x.pending_pointers();
+        mem.store64(addr, u64::from(x.cw) | u64::from(x.sw) << 16 | u64::from(x.valid) << 32 | u64::from(fop) << 48)?;
+        for (offset, pointer, selector) in [(8, fip, x.fcs), (16, fdp, x.fds)] {
+            let selector = if x.sw & 0x80 != 0 { selector } else { 0 };
             let narrow = pointer & 0xffff_ffff | u64::from(selector) << 32;
             mem.store64(at(offset), if request.wide { pointer } else { narrow })?;
         }
@@ -176,7 +178,8 @@ fn restore<M: Memory>(state: &mut GuestState, mem: &mut M, addr: u64, request: R
         x.valid = (words >> 32) as u8;
         x.fop = (words >> 48) as u16 & 0x7ff;
         let (ip, dp) = (mem.load64(at(8))?, mem.load64(at(16))?);
-        let cut = |v: u64| if request.wide { v } else { v & 0xffff_ffff };
+        // Addresses of 48 bits.
+        let cut = |v: u64| if request.wide { ((v << 16) as i64 >> 16) as u64 } else { v & 0xffff_ffff };
         (x.fip, x.fdp) = (cut(ip), cut(dp));
         if !request.wide {
             (x.fcs, x.fds) = ((ip >> 32) as u16, (dp >> 32) as u16);

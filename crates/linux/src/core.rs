@@ -211,8 +211,9 @@ fn fsave(task: &Task) -> Vec<u8> {
     let state = &task.cpu.state;
     let x87 = &state.x87;
     let mut b = Bytes::new(false);
-    let (fip, fdp) = (x87.fip as u32, x87.fdp as u32);
-    let code = u32::from(state.seg_sel[seg::CS]) | u32::from(x87.fop) << 16;
+    let (_, fip, fdp) = x87.pending_pointers();
+    let (fip, fdp) = (fip as u32, fdp as u32);
+    let code = u32::from(state.seg_sel[seg::CS]);
     let words = [
         0xffff_0000 | u32::from(x87.cw),
         0xffff_0000 | u32::from(x87.sw),

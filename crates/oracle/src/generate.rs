@@ -341,6 +341,10 @@ fn generate_vector(rng: &mut Rng, mode: Mode) -> Option<Case> {
 fn target(rng: &mut Rng) -> u64 {
     let at = 64 + rng.below(DATA_LEN as u64 - 1024);
     match rng.below(20) {
+        // Near the end of what 32 bits reach, of the lower half, of the hole behind it, of everything.
+        0 if rng.one_in(4) => {
+            rng.pick(&[0u64, 1 << 32, 1 << 47, 1 << 47, (1u64 << 47).wrapping_neg()]).wrapping_sub(rng.below(40))
+        }
         0 => DATA + DATA_LEN as u64 - rng.below(40),
         1..=10 => DATA + (at & !15),
         _ => DATA + at,
@@ -483,9 +487,12 @@ pub fn x87(rng: &mut Rng, s: &mut GuestState) {
         s.x87.cw = 0x40 | rng.bits() as u16 & 0xf00 | 0x3f;
         s.x87.sw |= rng.bits() as u16 & 0x477f;
     }
-    if rng.one_in(12) {
-        // Some exceptions unmasked, none pending.
+    if rng.one_in(8) {
+        // Some exceptions unmasked, mostly none pending.
         s.x87.cw &= !(rng.bits() as u16 & 0x3f);
-        s.x87.sw &= !0x7f;
+        if !rng.one_in(6) {
+            s.x87.sw &= !0x7f;
+        }
+        s.x87.summarise();
     }
 }

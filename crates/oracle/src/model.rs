@@ -24,7 +24,8 @@ impl Window {
     }
 
     fn find(&self, addr: u64, n: usize, write: bool) -> Result<usize, Trap> {
-        if self.long && ((addr << 16) as i64 >> 16) as u64 != addr {
+        let canonical = |a: u64| ((a << 16) as i64 >> 16) as u64 == a;
+        if self.long && !(canonical(addr) && canonical(addr.wrapping_add(n as u64 - 1))) {
             return Err(Trap::new(13));
         }
         if !self.long && addr.saturating_add(n as u64) > 1 << 32 {

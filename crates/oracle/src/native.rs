@@ -90,6 +90,7 @@ fn get_fx(image: &[u8], s: &mut GuestState) {
     s.x87.cw = u16_at(0);
     s.x87.sw = u16_at(2);
     s.x87.valid = image[4];
+    (s.x87.fop, s.x87.fip, s.x87.fdp) = (u16_at(6), u64_at(8), u64_at(16));
     s.mxcsr = u64_at(24) as u32;
     for i in 0..8 {
         let n = (s.x87.top() + i) & 7;

@@ -275,6 +275,8 @@ impl Maker<'_> {
             self.emit(Op::XChk, Ty::None, &[], 0);
         }
         self.checked |= s.op.touches_x87();
+        // What it makes of its instruction, translated code need not keep.
+        let imm = if s.op == Op::XChk { 0 } else { imm };
         self.emit(s.op, s.ty, &args, imm);
         self.changed |= effects.changes_state();
         if s.op == Op::ExitIf {

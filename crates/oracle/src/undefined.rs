@@ -71,6 +71,11 @@ pub fn approximate(insn: &Instruction) -> bool {
     )
 }
 
+/// Loads and stores of chosen elements.
+fn masked(m: M) -> bool {
+    matches!(m, M::Vmaskmovps | M::Vmaskmovpd | M::Vpmaskmovd | M::Vpmaskmovq)
+}
+
 /// Whether the instruction is a branch in 64-bit code.
 fn near(insn: &Instruction, case: &Case) -> bool {
     let next = matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception);
@@ -98,6 +103,10 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
     match insn.mnemonic() {
         // A fault in the middle may have loaded some registers already.
         M::Popa | M::Popad => real.fault.is_some(),
+        // Across the end of 4 GiB: AMD's family 19h wraps.
+        M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 if real.fault.is_some_and(|f| f.0 == 14 && f.2 < 512) => {
+            ours.fault.is_some()
+        }
         // The host's processor may allow more MXCSR bits than the one that guests see.
         M::Ldmxcsr | M::Vldmxcsr | M::Fxrstor | M::Fxrstor64 => {
             let [r, o] = [real, ours].map(|o| o.fault.map_or(0, |f| f.0));
@@ -119,7 +128,7 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
             real.fault.is_some() && ours.fault.is_some()
         }
         // With a 16-bit destination AMD's processors read 32 bits.
-        M::Movsxd if insn.op_register(0).size() == 2 => real.fault.is_some() && ours.fault.is_none(),
+        M::Movsxd if insn.op_register(0).size() == 2 => real.fault.is_some(),
         // Some processors ignore W where it has to be 1 or 0.
         M::INVALID => {
             let vex = case.bytes.iter().position(|b| !matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67));
@@ -130,6 +139,8 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         M::Vpinsrd | M::Vpextrd if case.mode != Mode::Long => real.fault.is_some_and(|f| f.0 == 6),
         // Whether bytes that are not selected can fault.
         M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu => real.fault.is_some(),
+        // Selected elements beyond the end of the address size: AMD's family 19h reaches them from address 0 on, its family 1Ah does not wrap.
+        m if masked(m) => real.fault.is_some_and(|f| f.0 == 14 && f.2 < 32) && ours.fault.is_some(),
         _ => false,
     }
 }
@@ -158,6 +169,7 @@ pub fn touches(insn: &Instruction, case: &Case) -> bool {
             | M::Vpinsrd
             | M::Vpextrd
     ) || insn.mnemonic() == M::Movsxd && insn.op_register(0).size() == 2
+        || masked(insn.mnemonic())
         || matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq) && insn.is_string_instruction();
     let repeated = insn.has_rep_prefix() || insn.has_repne_prefix();
     let branch =

@@ -212,7 +212,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Sysenter => system::sysenter(l),
 
         // ---- system and hints
-        M::Nop | M::Fnop | M::Pause | M::Endbr32 | M::Endbr64 | M::Prefetch | M::Prefetchw | M::Prefetchnta
+        M::Nop | M::Pause | M::Endbr32 | M::Endbr64 | M::Prefetch | M::Prefetchw | M::Prefetchnta
         | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Reservednop | M::Prefetchwt1 | M::Prefetchit0 | M::Prefetchit1 | M::Cldemote
         | M::Rdsspd | M::Rdsspq => system::nop(l),
         // The first coprocessors' own, which do nothing today.
@@ -583,6 +583,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Fninit | M::Finit => x87::quiet(l, X87Fn::Fninit),
         M::Fnclex | M::Fclex => x87::quiet(l, X87Fn::Fnclex),
         M::Wait => x87::wait(l),
+        M::Fnop => x87::fnop(l),
         M::Fldcw => x87::fldcw(l),
         M::Fnstcw | M::Fstcw => x87::fnstcw(l),
         M::Fnstsw | M::Fstsw => x87::fnstsw(l),

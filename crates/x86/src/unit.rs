@@ -9,6 +9,7 @@ use crate::lift::{Flow, Lifter};
 use crate::quick;
 use demotic_ir::block::{Block, Edge, Term, Unit};
 use demotic_ir::build::{Builder, MAX_INSTS};
+use demotic_ir::ops::Op;
 use demotic_ir::state::Mode;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
@@ -159,6 +160,9 @@ impl Reader {
             count += 1;
         }
         self.spare.extend(unit.blocks.drain(count..));
+        if unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr)) {
+            crate::lift::pointers::tell(unit);
+        }
         // Edges lead outside until they are linked.
         if inside || count > 1 {
             unit.link();
@@ -194,7 +198,7 @@ impl Reader {
             if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                if !quick::lift(&mut Lifter::new(b, none, mode, at, next, limits.features), usual) {
+                if !quick::lift(&mut Lifter::new(b, none, code, mode, at, next, limits.features), usual) {
                     return;
                 }
                 at = next;
@@ -216,7 +220,7 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                match crate::table::dispatch(&mut Lifter::new(b, insn, mode, at, next, limits.features)) {
+                match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits.features)) {
                     Flow::Next => at = next,
                     Flow::End(term) => return b.end(term, next),
                     Flow::Undefined => {

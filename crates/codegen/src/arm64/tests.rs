@@ -220,7 +220,7 @@ fn mmx_takes_loads_and_stores_of_registers() {
             v + 12,
             v + 13
         );
-        [read(v, 1), "  x.chk.none\n  x.fn.none 0x1e\n".into(), read(v + 5, 0), write].concat()
+        [read(v, 1), "  x.chk.none 0\n  x.fn.none 0x1e\n".into(), read(v + 5, 0), write].concat()
     };
     let twice = [pmuludq(0), pmuludq(15)].concat();
     let code = body(&twice, Order::Single);

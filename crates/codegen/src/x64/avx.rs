@@ -406,6 +406,24 @@ impl Emit<'_> {
                 self.a.avx3(op, false, t, mask, m);
                 self.vcomputed(i, t);
             }
+            // An element of a gather: a masked load of one lane, at an address from which it is the lane's own.
+            Op::LdLane if features.avx && matches!(inst.ty, Ty::I32 | Ty::I64) => {
+                let n = (inst.imm >> 8) as u8;
+                let m = self.address(a, 0);
+                let Some(disp) = m.disp.checked_sub(i32::from(n) * inst.ty.bytes() as i32) else { return false };
+                let (mask, old) = (self.vreg(b), self.vreg(c));
+                let (lane, t) = (self.vtemp(), self.vtemp());
+                let wide = inst.ty == Ty::I64;
+                // The 32 bits with the lane's sign, and zeros.
+                let k = if wide { 2 * n + 1 } else { n };
+                self.a.avx_imm(Sse::INSERTPS, lane, mask, mask, k << 6 | k << 4 | 0xf ^ 1 << k);
+                self.sync();
+                let (load, blend) =
+                    if wide { (Avx::VMASKMOVPD, Sse::VBLENDVPD) } else { (Avx::VMASKMOVPS, Sse::VBLENDVPS) };
+                self.a.avx3(load, false, t, lane, Mem { disp, ..m });
+                self.a.avx_imm(blend, t, old, t, lane.0 << 4);
+                self.vdefine(Val(i as u16), t);
+            }
             Op::StMask if features.avx && matches!(inst.ty, Ty::I32 | Ty::I64) => {
                 let m = self.address(a, 0);
                 let (mask, x) = (self.vreg(c), self.vreg(b));

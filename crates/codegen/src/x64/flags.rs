@@ -129,7 +129,7 @@ impl Emit<'_> {
         // A store that an exception holds back computes its condition and may fault then; so does a load that depends on one, and a conditional move
         // of the x87 stack. So does every operation that may fault, as long as its operands are only being computed.
         let leaves = self.b.insts.get(self.index).is_some_and(|x| {
-            let late = matches!(x.op, Op::ExitIf | Op::StUnless | Op::LdIf | Op::XChk);
+            let late = matches!(x.op, Op::ExitIf | Op::StUnless | Op::XChk);
             late || self.preparing && crate::plan::shows_state(x)
         });
         let at = if leaves { self.index } else { end + 1 };

@@ -17,11 +17,16 @@ fn chosen(ty: Ty, mask: V) -> impl Iterator<Item = u32> {
 /// Executes one of the operations.
 pub(super) fn run<M: Memory>(inst: &Inst, mem: &mut M, s: &Scratch) -> Result<V, Trap> {
     let [addr, b, c] = [0, 1, 2].map(|k| s.get(inst.args[k]));
-    let (ty, at, attr) = (inst.ty, addr.lo, inst.imm & !ATTR_ALIGN16);
+    let (ty, at, attr) = (inst.ty, addr.lo, inst.imm & 0xff & !ATTR_ALIGN16);
     let place = |n: u32| at.wrapping_add(u64::from(n * ty.bytes()));
     match inst.op {
-        Op::LdIf if b.lo == 0 => return Ok(c),
-        Op::LdIf => return load(mem, ty, at, attr),
+        Op::LdLane => {
+            let n = (inst.imm >> 8) as u32;
+            return match chosen(ty, b).any(|k| k == n) {
+                true => Ok(with_lane(ty, c, n, load(mem, ty, at, attr)?.lo)),
+                false => Ok(c),
+            };
+        }
         Op::LdMask => {
             return chosen(ty, b)
                 .try_fold(V::default(), |r, n| Ok(with_lane(ty, r, n, load(mem, ty, place(n), attr)?.lo)));

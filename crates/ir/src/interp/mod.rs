@@ -11,11 +11,13 @@ mod crypto;
 mod float;
 mod int;
 mod masked;
+mod pointers;
 mod strings;
 mod vector;
 mod x87;
 
 pub use int::{condition, flags_of};
+pub use pointers::Pointers;
 pub use x87::tag_word;
 
 use crate::block::{Block, Indirect, Inst, Service, Term, Val};
@@ -232,8 +234,16 @@ pub fn resume<M: Memory>(
     mem: &mut M,
     scratch: &mut Scratch,
 ) -> Leave {
+    let mut pointers = Pointers::NONE;
+    if from > 0 {
+        Pointers::before(block, from, state);
+    }
     for (i, inst) in block.insts.iter().enumerate().skip(from) {
+        if i == pointers.next {
+            pointers.reach(block, i, state, scratch);
+        }
         match step(inst, i, state, mem, scratch) {
+            Ok(None) if inst.op == Op::XChk && inst.imm != 0 => pointers = Pointers::begin(block, i, inst.imm),
             Ok(None) => {}
             Ok(Some(pc)) => return Leave::Pc(pc),
             Err(trap) => {
@@ -243,6 +253,7 @@ pub fn resume<M: Memory>(
             }
         }
     }
+    pointers.reach(block, block.insts.len(), state, scratch);
     recover(block, block.insts.len(), state, scratch);
     let operands = block.term.operands();
     finish(&block.term, |k| if operands[k] == Val::NONE { 0 } else { scratch.get(operands[k]).lo })
@@ -417,7 +428,7 @@ fn step<M: Memory>(
             }
             return Ok(None);
         }
-        Op::StPair | Op::LdIf | Op::LdMask | Op::StMask | Op::ProbeMask => masked::run(inst, mem, s)?,
+        Op::StPair | Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask => masked::run(inst, mem, s)?,
         Op::ProbeW => {
             probe(mem, s.get(a).lo, ty.bytes(), inst.imm)?;
             return Ok(None);
@@ -435,6 +446,7 @@ fn step<M: Memory>(
         op if op.is_sse_arithmetic() => float::run(inst, state, s)?,
         Op::FHi | Op::FFlags | Op::FFmaFl | Op::FFmaHi => float::quiet(inst, state, s),
         Op::XChk
+        | Op::XPtr
         | Op::XGet
         | Op::XPeek
         | Op::XSet
@@ -605,7 +617,9 @@ fn probe<M: Memory>(mem: &mut M, addr: u64, bytes: u32, attr: u64) -> Result<(),
     let mut part = |k: u64, n: u32| mem.atomic(Atomic::Or, addr.wrapping_add(k), n, 0, 0).map(|_| ());
     // Nothing wider than 8 bytes is atomic. An address that cannot be comes before a page that is not there.
     let r = match bytes {
-        10 | 16 => match [part(0, 8), part(8, bytes - 8)] {
+        // An x87 register's lower part comes first, whatever its upper part does.
+        10 => part(0, 8).and_then(|()| part(8, 2)),
+        16 => match [part(0, 8), part(8, 8)] {
             [_, Err(t)] if t.vector == 13 => Err(t),
             [first, second] => first.and(second),
         },

@@ -177,6 +177,7 @@ pub(super) fn run(inst: &Inst, state: &mut GuestState, s: &Scratch) -> Result<V,
             }
             V::default()
         }
+        Op::XPtr => V::default(),
         Op::XGet => V::from(get(x, i)),
         Op::XPeek => {
             let top = x.top();

@@ -4,7 +4,7 @@
 //! first, then captured signals; a system call that a signal interrupted is set up for restart or for EINTR before the first
 //! frame is built, so that the frame holds the right registers; when no handler runs, it is restarted.
 
-use super::{Action, SIG_DFL, SIG_IGN, UNBLOCKABLE, frame32, frame64, sa};
+use super::{Action, SIG_DFL, SIG_IGN, UNBLOCKABLE, fpstate, frame32, frame64, sa};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::Errno;
@@ -137,6 +137,8 @@ fn handle(task: &mut Task, signo: i32, action: &Action, info: &Siginfo, interrup
         force(task, &info);
         return;
     }
+    // Handlers begin with x87, SSE and AVX state as a new program does (handle_signal in arch/x86/kernel/signal.c).
+    fpstate::reset(&mut task.cpu.state);
     let mut blocked = task.signal.blocked | action.mask;
     if action.flags & sa::NODEFER == 0 {
         blocked |= bit(signo);

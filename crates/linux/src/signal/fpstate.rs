@@ -56,9 +56,10 @@ fn legacy(state: &GuestState) -> [u8; SIZE] {
     put(0, &x87.cw.to_le_bytes());
     put(2, &x87.sw.to_le_bytes());
     put(4, &[x87.valid]);
-    put(6, &(x87.fop & 0x7ff).to_le_bytes());
-    put(8, &x87.fip.to_le_bytes());
-    put(16, &x87.fdp.to_le_bytes());
+    let (fop, fip, fdp) = x87.pending_pointers();
+    put(6, &fop.to_le_bytes());
+    put(8, &fip.to_le_bytes());
+    put(16, &fdp.to_le_bytes());
     put(24, &state.mxcsr.to_le_bytes());
     put(28, &MXCSR_MASK.to_le_bytes());
     for i in 0..8 {
@@ -146,8 +147,9 @@ fn restore_legacy(state: &mut GuestState, image: &[u8; SIZE]) {
     x87.sw = u16_at(image, 2);
     x87.valid = image[4];
     x87.fop = u16_at(image, 6) & 0x7ff;
-    x87.fip = u64_at(image, 8);
-    x87.fdp = u64_at(image, 16);
+    // Addresses of 48 bits.
+    [x87.fip, x87.fdp] = [8, 16].map(|at| ((u64_at(image, at) << 16) as i64 >> 16) as u64);
+    (x87.fcs, x87.fds) = (0, 0);
     state.mxcsr = u64_at(image, 24) as u32 & MXCSR_MASK;
     let top = x87.top();
     for i in 0..8 {

@@ -71,9 +71,10 @@ fn fp_area(task: &Task) -> Vec<u8> {
     put(&mut area, 0, u64::from(x87.cw) | 0xffff_0000);
     put(&mut area, 4, u64::from(x87.sw) | 0xffff_0000);
     put(&mut area, 8, u64::from(fpstate::full_tags(state)) | 0xffff_0000);
-    put(&mut area, 12, x87.fip);
-    put(&mut area, 16, u64::from(state.seg_sel[seg::CS]) | u64::from(x87.fop) << 16);
-    put(&mut area, 20, x87.fdp);
+    let (_, fip, fdp) = x87.pending_pointers();
+    put(&mut area, 12, fip & 0xffff_ffff);
+    put(&mut area, 16, u64::from(state.seg_sel[seg::CS]));
+    put(&mut area, 20, fdp & 0xffff_ffff);
     put(&mut area, 24, u64::from(state.seg_sel[seg::DS]) | 0xffff_0000);
     for i in 0..8 {
         let st = x87.st[(x87.top() + i) & 7];

@@ -597,14 +597,10 @@ pub fn gather(l: &mut Lifter, ty: Ty, index: Ty) -> Flow {
         let addr = l.linear(l.insn.memory_segment(), offset);
         let (mask_slot, lane) = half(mask, k, ty);
         let m = l.b.get(Ty::V128, mask_slot);
-        let sign = l.b.op_imm(Op::VExt, ty, &[m], lane);
         let none = l.b.c(ty, 0);
-        let wanted = l.b.lts(sign, none);
-        let (slot, lane) = half(dest, k, ty);
+        let (slot, _) = half(dest, k, ty);
         let old = l.b.get(Ty::V128, slot);
-        let keep = l.b.op_imm(Op::VExt, ty, &[old], lane);
-        let v = l.b.op_imm(Op::LdIf, ty, &[addr, wanted, keep], attr);
-        let new = l.b.op_imm(Op::VIns, ty, &[old, v], lane);
+        let new = l.b.op_imm(Op::LdLane, ty, &[addr, m, old], attr | lane << 8);
         let done = l.b.op_imm(Op::VIns, ty, &[m, none], lane);
         l.b.set(slot, new);
         l.b.set(mask_slot, done);

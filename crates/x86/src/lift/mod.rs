@@ -12,6 +12,7 @@ pub mod branch;
 pub mod convert;
 pub mod mov;
 pub mod muldiv;
+pub(crate) mod pointers;
 pub mod shift;
 pub mod sse4;
 pub mod sse_fp;
@@ -101,6 +102,8 @@ pub struct Lifter<'a> {
     pub mode: Mode,
     /// Its address.
     pub pc: u64,
+    /// Its bytes, and perhaps some behind them.
+    pub bytes: &'a [u8],
     /// Address behind it.
     pub next: u64,
     /// What the guest's processor can do.
@@ -109,8 +112,16 @@ pub struct Lifter<'a> {
 
 impl<'a> Lifter<'a> {
     /// A lifter for one decoded instruction.
-    pub fn new(b: &'a mut Builder, insn: &'a Instruction, mode: Mode, pc: u64, next: u64, features: Features) -> Self {
-        Lifter { b, insn, mode, pc, next, features }
+    pub fn new(
+        b: &'a mut Builder,
+        insn: &'a Instruction,
+        bytes: &'a [u8],
+        mode: Mode,
+        pc: u64,
+        next: u64,
+        features: Features,
+    ) -> Self {
+        Lifter { b, insn, bytes, mode, pc, next, features }
     }
 
     /// Whether this is 64-bit code.

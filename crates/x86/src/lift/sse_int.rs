@@ -1,7 +1,7 @@
 //! SSE2 and MMX integer instructions, moves and shuffles.
 //!
 //! MMX registers are vectors whose upper half is zero. The first MMX access of an instruction resets the x87 stack
-//! (`x.fn`), so memory operands are read before it; a pending #MF is raised first.
+//! (`x.fn`), so memory operands are read before it; a pending #MF is raised before any access.
 
 use super::{Flow, Lifter, Place};
 use demotic_ir::block::Val;
@@ -34,11 +34,12 @@ fn enter_mmx(l: &mut Lifter) {
     reset_mmx(l);
 }
 
-/// Reads a vector source operand; `align` for legacy SSE memory operands of 16 bytes. Enters MMX state behind the load.
+/// Reads a vector source operand; `align` for legacy SSE memory operands of 16 bytes. Enters MMX state behind the load, looks for a pending #MF before.
 pub fn source(l: &mut Lifter, i: u32, align: bool) -> Val {
     let p = l.place(i);
+    check_mmx(l);
     let v = load_vector(l, p, align);
-    enter_mmx(l);
+    reset_mmx(l);
     v
 }
 
@@ -198,8 +199,9 @@ pub fn movd(l: &mut Lifter) -> Flow {
             let src = l.place(1);
             let v = match src {
                 Place::Gpr(..) | Place::Mem(..) => {
+                    check_mmx(l);
                     let x = l.load(src);
-                    enter_mmx(l);
+                    reset_mmx(l);
                     l.b.op(Op::VZext, ty, &[x])
                 }
                 _ => {
@@ -377,9 +379,10 @@ pub fn pextrw(l: &mut Lifter) -> Flow {
 /// pinsrw.
 pub fn pinsrw(l: &mut Lifter) -> Flow {
     let lanes = if is_mmx(l) { 3 } else { 7 };
+    check_mmx(l);
     let x = l.read(1);
     let x = l.b.zext(Ty::I16, x);
-    enter_mmx(l);
+    reset_mmx(l);
     let a = dest(l);
     let v = l.b.op_imm(Op::VIns, Ty::I16, &[a, x], u64::from(l.insn.immediate8()) & lanes);
     l.write(0, v);

@@ -154,21 +154,32 @@ pub fn fxsave(l: &mut Lifter, wide: bool) -> Flow {
         let a = l.b.addi(addr, at);
         l.b.st(a, v, attr);
     };
-    for (at, slot, ty) in [(0, Slot::FCW, Ty::I16), (2, Slot::FSW, Ty::I16), (6, Slot::FOP, Ty::I16)] {
-        let v = l.b.get(ty, slot);
+    for (at, slot) in [(0, Slot::FCW), (2, Slot::FSW)] {
+        let v = l.b.get(Ty::I16, slot);
         put(l, at, v);
     }
+    // What FNSTENV stores, while an unmasked exception is pending, else 0: [`demotic_ir::state::X87::pending_pointers`].
+    l.b.op(Op::XPtr, Ty::None, &[]);
+    let status = l.b.get(Ty::I16, Slot::FSW);
+    let es = l.b.andi(status, 0x80);
+    let idle = l.b.is_zero(es);
+    let pointer = |l: &mut Lifter, slot: Slot, ty: Ty| {
+        let (v, none) = (l.b.get(ty, slot), l.b.c(ty, 0));
+        l.b.sel(idle, none, v)
+    };
+    let fop = pointer(l, Slot::FOP, Ty::I16);
+    put(l, 6, fop);
     let tag = l.b.get(Ty::I8, Slot::FTAG);
     let tag = l.b.zext(Ty::I16, tag);
     put(l, 4, tag);
     for (at, slot, sel) in [(8, Slot::FIP, Slot::FCS), (16, Slot::FDP, Slot::FDS)] {
         if wide {
-            let v = l.b.get(Ty::I64, slot);
+            let v = pointer(l, slot, Ty::I64);
             put(l, at, v);
         } else {
-            let v = l.b.get(Ty::I32, slot);
+            let v = pointer(l, slot, Ty::I32);
             put(l, at, v);
-            let s = l.b.get(Ty::I16, sel);
+            let s = pointer(l, sel, Ty::I16);
             let s = l.b.zext(Ty::I32, s);
             put(l, at + 4, s);
         }
@@ -217,7 +228,11 @@ pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
     }
     for (at, slot, sel) in [(8, Slot::FIP, Slot::FCS), (16, Slot::FDP, Slot::FDS)] {
         if wide {
-            sets.push((slot, get(l, at, Ty::I64)));
+            // Addresses of 48 bits.
+            let v = get(l, at, Ty::I64);
+            let v = l.b.shli(v, 16);
+            let sixteen = l.b.c(Ty::I8, 16);
+            sets.push((slot, l.b.shift(Op::Sar, v, sixteen)));
         } else {
             let v = get(l, at, Ty::I32);
             sets.push((slot, l.b.zext(Ty::I64, v)));

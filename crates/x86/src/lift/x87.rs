@@ -4,11 +4,12 @@
 
 use super::{ALL, Flow, Lifter};
 use demotic_ir::block::Val;
+use demotic_ir::interp::Pointers;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::slot::Slot;
-use demotic_ir::state::reg;
+use demotic_ir::state::{reg, seg};
 use demotic_ir::ty::Ty;
-use iced_x86::OpKind;
+use iced_x86::{OpKind, Register};
 
 /// The four arithmetic operations and their reversed forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +28,26 @@ pub enum Arith {
     DivR,
 }
 
+/// The check of an instruction that says nothing of itself in the environment (control instructions).
 fn chk(l: &mut Lifter) {
     l.b.op(Op::XChk, Ty::None, &[]);
+}
+
+/// The check of all others.
+fn begin(l: &mut Lifter) {
+    let opcode = l.bytes.windows(2).find(|b| matches!(b[0], 0xd8..=0xdf));
+    let fop = opcode.map_or(0, |b| u16::from(b[0] & 7) << 8 | u16::from(b[1]));
+    let memory = (0..l.count()).any(|i| l.is_mem(i));
+    let segment = memory.then(|| match l.insn.memory_segment() {
+        // In 64-bit code only FS and GS can be chosen.
+        Register::FS => seg::FS,
+        Register::GS => seg::GS,
+        _ if l.stack_attr() != 0 => seg::SS,
+        Register::CS if !l.long() => seg::CS,
+        Register::ES if !l.long() => seg::ES,
+        _ => seg::DS,
+    });
+    l.b.op_imm(Op::XChk, Ty::None, &[], Pointers::code(fop, segment));
 }
 
 fn st(l: &mut Lifter, i: u64) -> Val {
@@ -80,7 +99,7 @@ fn convert(l: &mut Lifter, raw: Val, integer: bool, operand: bool) -> Val {
 
 /// fld, fild.
 pub fn load(l: &mut Lifter, integer: bool) -> Flow {
-    chk(l);
+    begin(l);
     let v = if l.is_mem(0) {
         let raw = load_raw(l);
         quiet(l, X87Fn::WillPush);
@@ -95,7 +114,7 @@ pub fn load(l: &mut Lifter, integer: bool) -> Flow {
 
 /// fst, fstp.
 pub fn store(l: &mut Lifter, pops: bool) -> Flow {
-    chk(l);
+    begin(l);
     if !l.is_mem(0) {
         let v = st(l, 0);
         quiet(l, X87Fn::ClearC1);
@@ -138,7 +157,7 @@ fn peek(l: &mut Lifter) -> Val {
 
 /// fist, fistp, fisttp.
 pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
-    chk(l);
+    begin(l);
     let addr = l.ea();
     let ty = Lifter::int_ty(l.insn.memory_size().size());
     let v = peek(l);
@@ -155,7 +174,7 @@ pub fn store_int(l: &mut Lifter, pops: bool, truncate: bool) -> Flow {
 
 /// fbld.
 pub fn load_bcd(l: &mut Lifter) -> Flow {
-    chk(l);
+    begin(l);
     let addr = l.ea();
     let attr = l.stack_attr();
     let raw = l.b.ld(Ty::F80, addr, attr);
@@ -167,7 +186,7 @@ pub fn load_bcd(l: &mut Lifter) -> Flow {
 
 /// fbstp.
 pub fn store_bcd(l: &mut Lifter) -> Flow {
-    chk(l);
+    begin(l);
     let addr = l.ea();
     let v = peek(l);
     let bits = l.b.op(Op::XToBcd, Ty::V128, &[v]);
@@ -194,7 +213,7 @@ fn compute(l: &mut Lifter, kind: Arith, a: Val, b: Val) -> Val {
 
 /// fadd fsub fsubr fmul fdiv fdivr, their popping forms and the integer forms.
 pub fn arith(l: &mut Lifter, kind: Arith, pops: bool, integer: bool) -> Flow {
-    chk(l);
+    begin(l);
     if l.count() > 0 && l.is_mem(0) {
         let raw = load_raw(l);
         let a = st(l, 0);
@@ -216,7 +235,7 @@ pub fn arith(l: &mut Lifter, kind: Arith, pops: bool, integer: bool) -> Flow {
 
 /// fcom fucom ficom and their popping forms; `pops` times.
 pub fn compare(l: &mut Lifter, quiet: bool, pops: u32, integer: bool) -> Flow {
-    chk(l);
+    begin(l);
     let (a, b) = if l.count() > 0 && l.is_mem(0) {
         let raw = load_raw(l);
         let a = st(l, 0);
@@ -233,7 +252,7 @@ pub fn compare(l: &mut Lifter, quiet: bool, pops: u32, integer: bool) -> Flow {
 
 /// fcomi fucomi and their popping forms: the result goes to ZF PF CF.
 pub fn compare_flags(l: &mut Lifter, quiet: bool, pops: bool) -> Flow {
-    chk(l);
+    begin(l);
     let i = st_number(l, l.count().saturating_sub(1));
     let (a, b) = (st(l, 0), st(l, i));
     let fl = l.b.op_imm(Op::XCmp, Ty::F80, &[a, b], u64::from(quiet));
@@ -247,7 +266,7 @@ pub fn compare_flags(l: &mut Lifter, quiet: bool, pops: bool) -> Flow {
 
 /// fcmovcc: `cc` as in Jcc.
 pub fn cmov(l: &mut Lifter, cc: u8) -> Flow {
-    chk(l);
+    begin(l);
     let i = st_number(l, 1);
     let (a, b) = (st(l, 0), st(l, i));
     let f = l.b.getfl();
@@ -259,7 +278,7 @@ pub fn cmov(l: &mut Lifter, cc: u8) -> Flow {
 
 /// Instructions on the register stack as a whole.
 pub fn function(l: &mut Lifter, f: X87Fn) -> Flow {
-    chk(l);
+    begin(l);
     quiet(l, f)
 }
 
@@ -276,7 +295,7 @@ pub fn fixup(l: &mut Lifter) {
 
 /// fxch, ffree, ffreep: the register number selects the function.
 pub fn numbered(l: &mut Lifter, first: X87Fn, pops: bool) -> Flow {
-    chk(l);
+    begin(l);
     let i = st_number(l, l.count().saturating_sub(1));
     l.b.op_imm(Op::XFn, Ty::None, &[], first as u64 + i);
     if pops {
@@ -288,6 +307,12 @@ pub fn numbered(l: &mut Lifter, first: X87Fn, pops: bool) -> Flow {
 /// wait.
 pub fn wait(l: &mut Lifter) -> Flow {
     chk(l);
+    Flow::Next
+}
+
+/// fnop.
+pub fn fnop(l: &mut Lifter) -> Flow {
+    begin(l);
     Flow::Next
 }
 
@@ -338,19 +363,25 @@ fn short(l: &Lifter, sizes: [usize; 2]) -> bool {
     n == sizes[0]
 }
 
-/// Stores the environment at `addr`; returns its size.
-fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
+/// Stores the environment at `addr`; returns its size and what is to be set when nothing can fault any more.
+fn put_env(l: &mut Lifter, addr: Val, short: bool) -> (i64, Vec<(Slot, Val)>) {
     let attr = l.stack_attr();
     let unit = if short { 2 } else { 4 };
     let ty = if short { Ty::I16 } else { Ty::I32 };
+    l.b.op(Op::XPtr, Ty::None, &[]);
+    let settled = super::pointers::settle(l);
     let cw = l.b.get(Ty::I16, Slot::FCW);
     let sw = l.b.get(Ty::I16, Slot::FSW);
     let tag = l.b.op(Op::XTagW, Ty::I16, &[]);
-    let fip = l.b.get(Ty::I32, Slot::FIP);
-    let fcs = l.b.get(Ty::I16, Slot::FCS);
-    let fdp = l.b.get(Ty::I32, Slot::FDP);
-    let fds = l.b.get(Ty::I16, Slot::FDS);
-    let fop = l.b.get(Ty::I16, Slot::FOP);
+    let pointer = |l: &mut Lifter, ty: Ty, slot: Slot| match settled.iter().rfind(|s| s.0 == slot) {
+        Some(&(_, v)) => l.b.zext(ty, v),
+        None => l.b.get(ty, slot),
+    };
+    let fip = pointer(l, Ty::I32, Slot::FIP);
+    let fcs = pointer(l, Ty::I16, Slot::FCS);
+    let fdp = pointer(l, Ty::I32, Slot::FDP);
+    let fds = pointer(l, Ty::I16, Slot::FDS);
+    let fop = pointer(l, Ty::I16, Slot::FOP);
     // The upper halves of the 32-bit slots read as ones, except beside the opcode.
     let ones = l.b.c(Ty::I32, 0xffff_0000);
     let pad = |l: &mut Lifter, v: Val| {
@@ -374,7 +405,7 @@ fn put_env(l: &mut Lifter, addr: Val, short: bool) -> i64 {
         let at = l.b.addi(addr, unit * k as i64);
         l.b.st(at, v, attr);
     }
-    unit * 7
+    (unit * 7, settled)
 }
 
 /// Checks the first word, then the last byte of the memory operand for writing, as processors do before they store any.
@@ -427,7 +458,10 @@ pub fn fnstenv(l: &mut Lifter) -> Flow {
     let addr = l.ea();
     let s = short(l, [14, 28]);
     probe_write(l, addr);
-    put_env(l, addr, s);
+    let (_, sets) = put_env(l, addr, s);
+    for (slot, v) in sets {
+        l.b.set(slot, v);
+    }
     let cw = l.b.get(Ty::I16, Slot::FCW);
     let mask = l.b.c(Ty::I16, 0x3f);
     let cw = l.b.or(cw, mask);
@@ -457,7 +491,7 @@ pub fn fnsave(l: &mut Lifter) -> Flow {
     let addr = l.ea();
     let s = short(l, [94, 108]);
     probe_write(l, addr);
-    let at = put_env(l, addr, s);
+    let (at, _) = put_env(l, addr, s);
     for i in 0..8 {
         let v = l.b.op_imm(Op::XGetPhys, Ty::F80, &[], 8 + i as u64);
         let a = l.b.addi(addr, at + 10 * i);
@@ -493,5 +527,6 @@ pub fn frstor(l: &mut Lifter) -> Flow {
 
 /// emms.
 pub fn emms(l: &mut Lifter) -> Flow {
-    function(l, X87Fn::Emms)
+    chk(l);
+    quiet(l, X87Fn::Emms)
 }

@@ -1,0 +1,104 @@
+//! The last x87 instruction and its operand (FIP, FOP, FDP and their selectors), as far as a block tells.
+//!
+//! The interpreter keeps them as it goes ([`demotic_ir::interp::Pointers`]). Translated code does not; but where a unit stores an environment, the
+//! block that does knows its own last instruction ([`settle`]), and the unit's other blocks leave theirs in the state ([`tell`]).
+
+use super::Lifter;
+use demotic_ir::block::{Block, Inst, Unit, Val};
+use demotic_ir::interp::Pointers;
+use demotic_ir::ops::{Op, X87Fn};
+use demotic_ir::slot::Slot;
+use demotic_ir::state::{Mode, seg};
+use demotic_ir::ty::Ty;
+
+/// What a block says.
+struct Last {
+    /// Everything was reset in it.
+    fresh: bool,
+    /// Immediate and address of the last instruction.
+    insn: Option<(u64, u64)>,
+    /// Segment and linear address of the last operand in memory.
+    operand: Option<(usize, Val)>,
+}
+
+fn last(block: &Block) -> Last {
+    // What sets the slots itself.
+    let sets = |x: &Inst| match x.op {
+        Op::XFn => x.imm == X87Fn::Fninit as u64,
+        op => op == Op::Set && x.imm == u64::from(Slot::FIP.0),
+    };
+    let from = block.insts.iter().rposition(sets).unwrap_or(0);
+    let find = |memory: bool| {
+        let named = |x: &Inst| x.op == Op::XChk && x.imm != 0 && (!memory || Pointers::segment(x.imm).is_some());
+        block.insts[from..].iter().rposition(named).map(|at| from + at)
+    };
+    Last {
+        fresh: block.insts.get(from).is_some_and(|x| x.op == Op::XFn && sets(x)),
+        insn: find(false).map(|at| (block.insts[at].imm, block.mark_at(at).map_or(block.pc, |m| m.pc))),
+        operand: find(true).and_then(|at| {
+            let segment = Pointers::segment(block.insts[at].imm)?;
+            Pointers::access(block, at).map(|(_, address)| (segment, address))
+        }),
+    }
+}
+
+/// The slots and what they are to hold; `op` makes an operation: its kind, type, operands and immediate.
+fn slots(last: &Last, long: bool, op: &mut dyn FnMut(Op, Ty, &[Val], u64) -> Val) -> Vec<(Slot, Val)> {
+    let mut sets = Vec::new();
+    if last.fresh {
+        let [none, zero] = [Ty::I64, Ty::I16].map(|ty| op(Op::Const, ty, &[], 0));
+        let all = [Slot::FCS, Slot::FDS, Slot::FOP].map(|slot| (slot, zero));
+        sets.extend(all.into_iter().chain([(Slot::FIP, none), (Slot::FDP, none)]));
+    }
+    if let Some((imm, pc)) = last.insn {
+        let cs = op(Op::Get, Ty::I16, &[], u64::from(Slot::seg_sel(seg::CS).0));
+        let pc = op(Op::Const, Ty::I64, &[], pc);
+        let fop = op(Op::Const, Ty::I16, &[], u64::from(Pointers::fop(imm)));
+        sets.extend([(Slot::FCS, cs), (Slot::FIP, pc), (Slot::FOP, fop)]);
+    }
+    if let Some((segment, mut offset)) = last.operand {
+        if matches!(segment, seg::FS | seg::GS) {
+            let base = op(Op::Get, Ty::I64, &[], u64::from(Slot::seg_base(segment).0));
+            offset = op(Op::Sub, Ty::I64, &[offset, base], 0);
+        }
+        if !long {
+            let mask = op(Op::Const, Ty::I64, &[], 0xffff_ffff);
+            offset = op(Op::And, Ty::I64, &[offset, mask], 0);
+        }
+        let selector = op(Op::Get, Ty::I16, &[], u64::from(Slot::seg_sel(segment).0));
+        sets.extend([(Slot::FDP, offset), (Slot::FDS, selector)]);
+    }
+    sets
+}
+
+/// What is known in the block so far, to be stored and then set.
+pub(super) fn settle(l: &mut Lifter) -> Vec<(Slot, Val)> {
+    let known = last(l.b.block());
+    let long = l.long();
+    slots(&known, long, &mut |op, ty, args, imm| match op {
+        Op::Const => l.b.c(ty, imm),
+        op => l.b.op_imm(op, ty, args, imm),
+    })
+}
+
+/// Has the blocks of a unit that stores an environment leave what they know in the state.
+pub(crate) fn tell(unit: &mut Unit) {
+    let long = unit.mode == Mode::Long;
+    for block in &mut unit.blocks {
+        let known = last(block);
+        let insts = &mut block.insts;
+        let mut op = |op, ty, args: &[Val], imm| {
+            let mut four = [Val::NONE; 4];
+            four[..args.len()].copy_from_slice(args);
+            insts.push(Inst { op, ty, args: four, imm });
+            Val(insts.len() as u16 - 1)
+        };
+        for (slot, v) in slots(&known, long, &mut op) {
+            let ty = match slot {
+                Slot::FIP | Slot::FDP => Ty::I64,
+                _ => Ty::I16,
+            };
+            op(Op::Set, ty, &[v], u64::from(slot.0));
+        }
+    }
+}
