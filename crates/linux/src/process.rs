@@ -248,7 +248,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     drop(program);
 
     let state = initial_state(is_32bit, &loaded);
-    let is_shown = crate::fs::shown::tell(&loaded, is_32bit);
+    let is_shown = crate::fs::shown::tell(&loaded);
     let process = Arc::new(Process {
         space,
         engine: engine.clone(),

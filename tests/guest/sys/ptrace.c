@@ -538,7 +538,7 @@ CASE(vfork_event) {
 static void *run(void *arg) { P("thread\n"); return arg; }
 #include <pthread.h>
 CASE(clone_event) {
-    TRACED(pthread_t t; pthread_create(&t, 0, run, 0); pthread_join(t, 0); _exit(6));
+    TRACED(pthread_t t; pthread_create(&t, 0, run, 0); pthread_join(t, 0); usleep(100000); _exit(6));
     F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACECLONE);
     T(PTRACE_CONT, child, 0, 0);
     see(child);
