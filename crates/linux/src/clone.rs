@@ -353,9 +353,9 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
     let is_child = |made: &SysResult| *made == Ok(0);
     let pid = crate::syscall::locked(|| {
         process.filtered.locked(|| {
-            process
-                .engine
-                .forked(request.flags & flag::FILES != 0, || process.space.locked(|| process.signals.locked(|| tracer::locked(host_fork, is_child))))
+            process.engine.forked(request.flags & flag::FILES != 0, || {
+                process.space.locked(|| process.signals.locked(|| tracer::locked(host_fork, is_child)))
+            })
         })
     })?;
     if pid != 0 {

@@ -381,8 +381,17 @@ pub struct Continuation {
 
 /// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd, mut seccomp, mut trace } =
-        Continuation::default();
+    let Continuation {
+        mut options,
+        mut launcher,
+        mut keep,
+        mut root,
+        mut own,
+        mut mask,
+        mut fd,
+        mut seccomp,
+        mut trace,
+    } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",

@@ -95,7 +95,11 @@ pub fn word(record: &Record, wide: bool, index: usize) -> Option<u64> {
 /// All of them as bytes.
 pub fn general(record: &Record, wide: bool) -> Vec<u8> {
     let words = (0..order(wide).len()).filter_map(|i| word(record, wide, i));
-    if wide { words.flat_map(u64::to_le_bytes).collect() } else { words.flat_map(|w| (w as u32).to_le_bytes()).collect() }
+    if wide {
+        words.flat_map(u64::to_le_bytes).collect()
+    } else {
+        words.flat_map(|w| (w as u32).to_le_bytes()).collect()
+    }
 }
 
 /// Changes one word (putreg, arch/x86/kernel/ptrace.c). False for a value that the kernel refuses.
@@ -144,9 +148,7 @@ pub fn set_general(record: &mut Record, wide: bool, bytes: &[u8]) -> bool {
 
 /// The FXSAVE image.
 pub fn fxsave(record: &Record) -> &[u8] {
-    let mut end = fpstate::SIZE;
-    end = end.min(record.fp.len());
-    &record.fp[..end]
+    &record.fp[..fpstate::SIZE]
 }
 
 /// The image with what belongs to software as PTRACE_GETREGSET leaves it: the first eight bytes are the components.
@@ -188,7 +190,8 @@ pub fn fsave(record: &Record) -> Vec<u8> {
         let tag = match (image[4] >> physical & 1, exponent) {
             (0, _) => 3,
             (_, 0x7fff) => 2,
-            (_, 0) => if mantissa == 0 { 1 } else { 2 },
+            (_, 0) if mantissa == 0 => 1,
+            (_, 0) => 2,
             _ if mantissa >> 63 == 1 => 0,
             _ => 2,
         };

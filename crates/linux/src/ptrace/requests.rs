@@ -218,7 +218,11 @@ fn signal_info(task: &Task, tid: i32, stop: &Stop) -> Result<Siginfo, Errno> {
 /// PTRACE_GET_SYSCALL_INFO: as much of `struct ptrace_syscall_info` as has room in `size` bytes; the answer is how long it is.
 fn syscall_info(task: &Task, tid: i32, stop: &Stop, size: u64, at: u64) -> SysResult {
     let record = exact(task, tid).unwrap_or_else(|_| Record::empty());
-    let arch = if record.is_32bit != 0 || record.is_i386_call != 0 && stop.kind <= kind::EXIT { ARCH_I386 } else { ARCH_X86_64 };
+    let arch = if record.is_32bit != 0 || record.is_i386_call != 0 && stop.kind <= kind::EXIT {
+        ARCH_I386
+    } else {
+        ARCH_X86_64
+    };
     let mut info = [0u8; 80];
     let op = match stop.kind {
         kind::ENTRY => 1,
@@ -276,7 +280,11 @@ fn registers(task: &Task, tid: i32, what: u32, addr: u64, data: u64) -> SysResul
             let mut bytes = vec![0; if whole { 512 } else { 108 }];
             task.mem.read_bytes(data, &mut bytes)?;
             change(task, tid, |record| {
-                if whole { regs::set_fp(record, &bytes) } else { regs::set_fsave(record, &bytes) }
+                if whole {
+                    regs::set_fp(record, &bytes)
+                } else {
+                    regs::set_fsave(record, &bytes)
+                }
                 Ok(0)
             })
         }

@@ -157,9 +157,8 @@ pub fn seen(task: &Task, tid: i32, status: i32) -> Seen {
 fn adopt(tid: i32) {
     let group = status_field(tid, "Tgid:").unwrap_or(tid);
     let parent = status_field(tid, "PPid:").unwrap_or(0);
-    let like = with(|all| {
-        all.values().find(|t| t.group == group || t.group == parent).map(|t| (t.is_seized, t.options))
-    });
+    let like =
+        with(|all| all.values().find(|t| t.group == group || t.group == parent).map(|t| (t.is_seized, t.options)));
     let (is_seized, options) = like.unwrap_or((false, 0));
     add(tid, is_seized, options);
 }
@@ -309,7 +308,8 @@ pub fn load(task: &Task, tid: i32) -> Result<Record, Errno> {
         return Err(Errno::EIO);
     }
     let mut bytes = [0u8; size_of::<Record>()];
-    transfer(task, libc::SYS_process_vm_readv, tid, bytes.as_mut_ptr(), address, bytes.len()).map_err(|_| Errno::EIO)?;
+    transfer(task, libc::SYS_process_vm_readv, tid, bytes.as_mut_ptr(), address, bytes.len())
+        .map_err(|_| Errno::EIO)?;
     let record = Record::read_from_bytes(&bytes).map_err(|_| Errno::EIO)?;
     if record.is_of(tid) { Ok(record) } else { Err(Errno::EIO) }
 }
@@ -321,7 +321,8 @@ pub fn load(task: &Task, tid: i32) -> Result<Record, Errno> {
 pub fn store(task: &Task, tid: i32, record: &Record) -> Result<(), Errno> {
     let address = with(|all| all.get(&tid).map_or(0, |t| t.record));
     let bytes = record.as_bytes();
-    transfer(task, libc::SYS_process_vm_writev, tid, bytes.as_ptr().cast_mut(), address, bytes.len()).map_err(|_| Errno::EIO)
+    transfer(task, libc::SYS_process_vm_writev, tid, bytes.as_ptr().cast_mut(), address, bytes.len())
+        .map_err(|_| Errno::EIO)
 }
 
 /// Notes that memory of another process was written to.
@@ -378,8 +379,7 @@ pub fn pump(task: &Task) {
     for tid in running {
         let mut info = [0u64; 16];
         let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-        let args =
-            [libc::P_PID as usize, tid as usize, info.as_mut_ptr() as usize, options as usize, 0, 0];
+        let args = [libc::P_PID as usize, tid as usize, info.as_mut_ptr() as usize, options as usize, 0, 0];
         if task.syscall_host(libc::SYS_waitid, args).is_err() {
             continue;
         }
@@ -413,4 +413,3 @@ pub fn is_ours(tid: i32) -> bool {
 pub fn host_options(options: u64) -> usize {
     (options & (option::EVENTS | option::EXITKILL)) as usize
 }
-

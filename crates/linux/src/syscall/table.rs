@@ -5,8 +5,8 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use crate::ptrace::requests;
 use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, numa, poll, sched, stat, time};
+use crate::ptrace::requests;
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
