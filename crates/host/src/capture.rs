@@ -47,6 +47,7 @@ pub struct Captured {
     count: AtomicUsize,
     entries: UnsafeCell<[Info; ROOM]>,
     attention: Arc<AtomicBool>,
+    unseen: AtomicBool,
 }
 
 // SAFETY: the entries are only touched by the owning thread and the handlers that interrupt it.
@@ -71,7 +72,13 @@ impl Captured {
             count: AtomicUsize::new(0),
             entries: UnsafeCell::new([Info([0; SIGINFO]); ROOM]),
             attention,
+            unseen: AtomicBool::new(false),
         })
+    }
+
+    /// Whether a stop for the tracer ([`signal::mark::STOP`]) came back to the thread since the last time: nobody traces it.
+    pub fn take_unseen(&self) -> bool {
+        self.unseen.swap(false, Ordering::AcqRel)
     }
 
     /// True if [`Captured::take`] would return something.
@@ -139,7 +146,14 @@ fn capture(info: *const libc::siginfo_t, context: &mut libc::ucontext_t) {
         return;
     }
     // SAFETY: `enter`'s contract; the kernel's siginfo has 128 bytes.
-    unsafe { (*current).add(&*info.cast::<Info>()) };
+    unsafe {
+        let info = &*info.cast::<Info>();
+        if info.code() == signal::mark::STOP {
+            (*current).unseen.store(true, Ordering::Release);
+            return;
+        }
+        (*current).add(info);
+    }
     crate::sys::abort_syscall(context);
     let kick = KICK.load(Ordering::Acquire);
     if kick != 0 {

@@ -153,6 +153,17 @@ pub fn pending() -> Set {
     set
 }
 
+/// si_code values that Demotic's processes give to signals they send to each other when one traces the other. Kernel and
+/// programs use none of them; negative, so anybody may send them.
+pub mod mark {
+    /// SIGFPE to oneself: a stop for the tracer. It reaches the handler only if there is no tracer.
+    pub const STOP: i32 = -0x4445_4d01;
+    /// SIGTRAP: the tracer asks for something to be done at the next instruction boundary.
+    pub const REQUEST: i32 = -0x4445_4d02;
+    /// A signal whose default action is due: the tracer has seen it already.
+    pub const DUE: i32 = -0x4445_4d03;
+}
+
 /// Blocks everything but the synchronous signals and restores the old mask when dropped.
 #[derive(Debug)]
 pub struct Blocked(Set);
@@ -161,6 +172,11 @@ impl Blocked {
     /// Blocks.
     pub fn new() -> Blocked {
         Blocked(set_mask(!SYNCHRONOUS))
+    }
+    /// The same with SIGTRAP, by which a tracer makes itself felt ([`mark::REQUEST`]): for stretches where a new thread or process is not
+    /// ready for it yet. No translated code may run meanwhile.
+    pub fn with_requests() -> Blocked {
+        Blocked(set_mask(!SYNCHRONOUS | bit(libc::SIGTRAP)))
     }
     /// The mask to be restored.
     pub fn old(&self) -> Set {
@@ -254,12 +270,17 @@ pub fn set_default_with(signo: i32, flags: i32) {
 /// returns after SIGCONT.
 pub fn die_of(signo: i32) {
     set_default(signo);
-    // SAFETY: plain system calls; the signal goes to this thread and is opened right after.
+    let mut info = [0i32; 32];
+    (info[0], info[2]) = (signo, mark::DUE);
+    // SAFETY: plain system calls; the signal goes to this thread and is opened right after. The structure is a siginfo_t.
     unsafe {
         let pid = crate::sys::syscall6(libc::SYS_getpid, [0; 6]) as usize;
         let tid = crate::sys::gettid() as usize;
         set_mask(!0);
-        crate::sys::syscall6(libc::SYS_tgkill, [pid, tid, signo as usize, 0, 0, 0]);
+        let args = [pid, tid, signo as usize, info.as_ptr() as usize, 0, 0];
+        if crate::sys::syscall6(libc::SYS_rt_tgsigqueueinfo, args) < 0 {
+            crate::sys::syscall6(libc::SYS_tgkill, [pid, tid, signo as usize, 0, 0, 0]);
+        }
     }
     set_mask(!bit(signo));
 }

@@ -14,6 +14,7 @@ use crate::errno::{Errno, SysResult};
 use crate::exit;
 use crate::mm::tls::{self, UserDesc};
 use crate::process::Process;
+use crate::ptrace::{tracee, tracer};
 use crate::run;
 use crate::signal::TaskSignals;
 use crate::task::Task;
@@ -171,10 +172,17 @@ fn do_clone(task: &mut Task, request: Request) -> SysResult {
     if (request.set_tid.1 != 0 || request.cgroup.is_some()) && has(flag::VM) {
         return Err(Errno::EPERM);
     }
-    if has(flag::THREAD) {
-        return thread(task, &request);
-    }
-    if has(flag::VM) { vfork(task, &request) } else { fork(task, &request) }
+    // The host's stops for children that are traced, too, are the guest's.
+    tracee::park(task);
+    let result = if has(flag::THREAD) {
+        thread(task, &request)
+    } else if has(flag::VM) {
+        vfork(task, &request)
+    } else {
+        fork(task, &request)
+    };
+    tracee::unpark(task);
+    result
 }
 
 /// The child's registers: the parent's, with 0 as answer, its stack and its thread-local storage.
@@ -224,6 +232,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         clear_child_tid: clear,
         robust_list: 0,
         seccomp: crate::seccomp::inherit(&task.seccomp),
+        trace: Default::default(),
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
@@ -262,7 +271,7 @@ fn thread(task: &mut Task, request: &Request) -> SysResult {
     let wish = *request;
     let (tell, told) = mpsc::channel();
     // The new host thread inherits the mask: nothing may arrive before it can be captured.
-    let blocked = host::Blocked::new();
+    let blocked = host::Blocked::with_requests();
     let spawned = std::thread::Builder::new().stack_size(STACK).spawn(move || {
         child.tid = sys::gettid();
         // Host threads share these by themselves; a guest thread may ask not to.
@@ -303,7 +312,7 @@ fn store_pidfd(task: &Task, request: &Request, pid: u64) -> Result<(), Errno> {
 fn fork(task: &mut Task, request: &Request) -> SysResult {
     let state = child_state(task, request)?;
     let process = task.process.clone();
-    let blocked = host::Blocked::new();
+    let blocked = host::Blocked::with_requests();
     // What the host's fork does not know: other exit signals, namespaces, a shared parent or file table.
     let special = request.flags
         & !(flag::PARENT_SETTID
@@ -341,11 +350,12 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
         // SAFETY: without CLONE_VM and a new stack the child returns here in a copy of this memory.
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) })
     };
+    let is_child = |made: &SysResult| *made == Ok(0);
     let pid = crate::syscall::locked(|| {
         process.filtered.locked(|| {
-            process
-                .engine
-                .forked(request.flags & flag::FILES != 0, || process.space.locked(|| process.signals.locked(host_fork)))
+            process.engine.forked(request.flags & flag::FILES != 0, || {
+                process.space.locked(|| process.signals.locked(|| tracer::locked(host_fork, is_child)))
+            })
         })
     })?;
     if pid != 0 {
@@ -363,6 +373,7 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
     task.signal.captured.clear();
     task.signal.held.clear();
     task.signal.trap = Default::default();
+    task.trace = Default::default();
     task.robust_list = 0;
     task.clear_child_tid = if request.flags & flag::CHILD_CLEARTID != 0 { request.child_tid } else { 0 };
     if request.flags & flag::CLEAR_SIGHAND != 0 {
@@ -406,7 +417,7 @@ fn vfork(task: &mut Task, request: &Request) -> SysResult {
         process.signals.forget();
     }
     let child = child_task(task, request, process)?;
-    let blocked = host::Blocked::new();
+    let blocked = host::Blocked::with_requests();
     let pid = if request.flags & flag::VFORK != 0 {
         let mine = Arc::as_ptr(&task.signal.captured);
         let pid = spawn_sharing(child, *request, None);

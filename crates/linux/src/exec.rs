@@ -354,8 +354,8 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp]: [Option<i32>; 4]) -> String {
-    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp)];
+fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp, trace]: [Option<i32>; 5]) -> String {
+    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp), ("trace", trace)];
     let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
@@ -386,12 +386,23 @@ pub struct Continuation {
     pub fd: Option<i32>,
     /// A memory file with seccomp filters.
     pub seccomp: Option<i32>,
+    /// How the thread goes on for its tracer.
+    pub trace: Option<u32>,
 }
 
 /// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
 pub fn decode(text: &str) -> Continuation {
-    let Continuation { mut options, mut launcher, mut keep, mut root, mut own, mut mask, mut fd, mut seccomp } =
-        Continuation::default();
+    let Continuation {
+        mut options,
+        mut launcher,
+        mut keep,
+        mut root,
+        mut own,
+        mut mask,
+        mut fd,
+        mut seccomp,
+        mut trace,
+    } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("strace", v)) => options.strace = v == "1",
@@ -407,10 +418,11 @@ pub fn decode(text: &str) -> Continuation {
             Some(("root", v)) => root = v.parse().ok(),
             Some(("fd", v)) => fd = v.parse().ok(),
             Some(("seccomp", v)) => seccomp = v.parse().ok(),
+            Some(("trace", v)) => trace = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, root, own, mask, fd, seccomp }
+    Continuation { options, launcher, keep, root, own, mask, fd, seccomp, trace }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -495,7 +507,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     task.exec_strings = env;
     let mask = task.signal.blocked;
     // From here on nothing is captured any more; what was goes back to the kernel and survives the exec there.
-    let blocked = host::Blocked::new();
+    let blocked = host::Blocked::with_requests();
     crate::signal::deliver::put_all_back(task);
     task.process.signals.prepare_exec();
     let errno = if native || up_to_kernel {
@@ -546,7 +558,9 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         });
         // Filters must not get lost.
         let short = short || (filters.is_none() && task.seccomp.is_active());
-        words.extend(CString::new(encode(options, mask, [kept, root.as_ref().map(|root| root.0), own, filters])));
+        let trace = crate::ptrace::tracee::handed_on(task).map(|mode| mode as i32);
+        let fds = [kept, root.as_ref().map(|root| root.0), own, filters, trace];
+        words.extend(CString::new(encode(options, mask, fds)));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
@@ -651,13 +665,14 @@ mod tests {
     fn options_travel() {
         let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
         options.uname = Some("5.10.0-x".to_owned());
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None]));
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None, Some(1)]));
         assert!(back.options.strace && !back.options.log);
         assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
+        assert_eq!(back.trace, Some(1));
         assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, [None; 4])).keep);
+        assert!(decode(&encode(&kept, 0, [None; 5])).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

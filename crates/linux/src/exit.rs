@@ -3,10 +3,12 @@
 use crate::abi::siginfo::Siginfo;
 use crate::abi::{Abi, Wide, x86_64};
 use crate::errno::{Errno, SysResult};
+use crate::ptrace::tracer::{self, Seen};
 use crate::task::Task;
 
 /// exit(2): ends the thread; the run loop returns the status.
 pub fn sys_exit(task: &mut Task, args: [u64; 6]) -> SysResult {
+    crate::ptrace::tracee::park(task);
     task.exiting = Some(args[0] as i32);
     Ok(0)
 }
@@ -18,6 +20,7 @@ pub fn sys_exit_group(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
     task.process.preserve();
     crate::futex::release_robust(task);
+    crate::ptrace::tracee::park(task);
     process_exit(args[0] as i32)
 }
 
@@ -101,7 +104,19 @@ fn do_wait4(task: &mut Task, pid: u64, status_at: u64, options: u64, usage_at: u
     let mut status = 0i32;
     let mut usage = empty_rusage();
     let args = [int(pid), &raw mut status as usize, int(options), &raw mut usage as usize, 0, 0];
-    let child = task.syscall_blocking(libc::SYS_wait4, args)?;
+    let child = loop {
+        let child = task.syscall_blocking(libc::SYS_wait4, args)?;
+        if libc::WIFSTOPPED(status) && child != 0 {
+            match tracer::seen(task, child as i32, status) {
+                Seen::Plain => {}
+                Seen::Passed => continue,
+                Seen::Status(shown) => status = shown,
+            }
+        } else if child != 0 && !libc::WIFCONTINUED(status) {
+            tracer::gone(child as i32);
+        }
+        break child;
+    };
     if child != 0 {
         store_rusage(task, usage_at, &usage)?;
         if status_at != 0 {
@@ -127,14 +142,24 @@ pub fn sys_waitid(task: &mut Task, args: [u64; 6]) -> SysResult {
     let mut info = [0u64; 16];
     let mut usage = empty_rusage();
     let host_args = [int(kind), int(id), info.as_mut_ptr() as usize, int(options), &raw mut usage as usize, 0];
-    task.syscall_blocking(libc::SYS_waitid, host_args)?;
+    let child = loop {
+        task.syscall_blocking(libc::SYS_waitid, host_args)?;
+        let mut child = Siginfo::from_host(tracer::raw(&info));
+        match child.code {
+            _ if child.pid == 0 => {}
+            libc::CLD_TRAPPED | libc::CLD_STOPPED => match tracer::seen(task, child.pid, child.status << 8 | 0x7f) {
+                Seen::Plain => {}
+                Seen::Passed => continue,
+                Seen::Status(shown) => child.status = shown >> 8,
+            },
+            libc::CLD_CONTINUED => {}
+            _ if options as i32 & libc::WNOWAIT == 0 => tracer::gone(child.pid),
+            _ => {}
+        }
+        break child;
+    };
     store_rusage(task, usage_at, &usage)?;
     if info_at != 0 {
-        let mut raw = [0u8; 128];
-        for (bytes, word) in raw.chunks_exact_mut(8).zip(info) {
-            bytes.copy_from_slice(&word.to_ne_bytes());
-        }
-        let child = Siginfo::from_host(raw);
         // The kernel stores these six fields and leaves the others alone.
         let words = [child.signo, 0, child.code].map(|w| w as u32);
         task.mem.write(info_at, &words)?;

@@ -15,6 +15,7 @@ pub mod futex;
 pub mod load;
 pub mod mm;
 pub mod process;
+pub mod ptrace;
 pub mod run;
 pub mod seccomp;
 pub mod shelf;

@@ -170,6 +170,8 @@ pub struct Start {
     pub by_kernel: bool,
     /// A memory file with the seccomp filters of the program before; it is closed.
     pub seccomp: Option<i32>,
+    /// The program before was traced, and how the thread goes on for its tracer.
+    pub trace: Option<u32>,
 }
 
 fn page_size() -> i64 {
@@ -246,7 +248,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     drop(program);
 
     let state = initial_state(is_32bit, &loaded);
-    let is_shown = crate::fs::shown::tell(&loaded, is_32bit);
+    let is_shown = crate::fs::shown::tell(&loaded);
     let process = Arc::new(Process {
         space,
         engine: engine.clone(),
@@ -274,6 +276,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         clear_child_tid: 0,
         robust_list: 0,
         seccomp: start.seccomp.map_or_else(Arc::default, crate::seccomp::import),
+        trace: Default::default(),
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
@@ -281,6 +284,9 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     task.process.filtered.enter(task.tid, &task.seccomp);
     // The kernel takes the name from the path that execve(2) was given: a link's own name, a script's; the file's for fexecve(3).
     let is_nameless = start.program.as_bytes().starts_with(b"/dev/fd/");
+    if let Some(mode) = start.trace {
+        crate::ptrace::tracee::take_up(&mut task, mode);
+    }
     set_name(if is_nameless { &exe } else { std::path::Path::new(&start.program) });
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
     Ok(task)

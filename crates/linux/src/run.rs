@@ -2,6 +2,7 @@
 
 use crate::abi::Abi;
 use crate::errno::Errno;
+use crate::ptrace::{Request, tracee};
 use crate::seccomp;
 use crate::signal::deliver::{self, Interrupted};
 use crate::syscall;
@@ -14,13 +15,22 @@ use std::sync::Arc;
 
 /// Runs a thread until it calls exit(2); its status.
 pub fn run(task: &mut Task) -> i32 {
+    if task.trace.leaves_exec && task.signal.needs_delivery() {
+        deliver::pending(task, None);
+    }
     loop {
         let mut interrupted = None;
+        if task.trace.on {
+            tracee::arm(task);
+        }
         match task.cpu.run() {
             Exit::Syscall(entry) => interrupted = system_call(task, entry),
             Exit::Exception(exception) if vsyscall(task, &exception) => {}
-            Exit::Exception(exception) => deliver::exception(task, &exception),
-            Exit::Attention => {}
+            Exit::Exception(exception) => {
+                tracee::leave_code(task);
+                deliver::exception(task, &exception);
+            }
+            Exit::Attention => task.trace.origin = u64::MAX,
         }
         if let Some(status) = task.exiting {
             return status;
@@ -34,14 +44,33 @@ pub fn run(task: &mut Task) -> i32 {
 /// One system call. Returns what is to be restarted or to become EINTR.
 fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
     let abi = if entry == SyscallEntry::Syscall { Abi::X86_64 } else { Abi::I386 };
+    if !task.trace.on {
+        return call(task, entry, abi);
+    }
+    let mut interrupted = None;
+    match tracee::enter_call(task, abi) {
+        Some(answer) => set_answer(task, abi, answer),
+        None => interrupted = call(task, entry, abi),
+    }
+    if task.exiting.is_none() && task.trace.on {
+        tracee::leave_call(task, &mut interrupted);
+    }
+    interrupted
+}
+
+fn set_answer(task: &mut Task, abi: Abi, value: u64) {
+    task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
+}
+
+/// The call itself.
+fn call(task: &mut Task, entry: SyscallEntry, abi: Abi) -> Option<Interrupted> {
     let number = task.cpu.state.gpr[reg::RAX];
     if task.seccomp.is_active() {
         let (nr, args) = syscall::registers(task, entry);
         match seccomp::judge(task, abi, nr, &args) {
             seccomp::Verdict::Allow => {}
             seccomp::Verdict::Answer(answer) => {
-                let value = answer.unwrap_or_else(Errno::to_ret);
-                task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
+                set_answer(task, abi, answer.unwrap_or_else(Errno::to_ret));
                 return None;
             }
             seccomp::Verdict::Nothing => return None,
@@ -54,7 +83,7 @@ fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
         }
         Err(errno) => errno.to_ret(),
     };
-    task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
+    set_answer(task, abi, value);
     None
 }
 
@@ -101,6 +130,11 @@ pub fn leave_thread(task: &mut Task) {
     capture::leave();
     // Signals to the process that this thread had taken are for the others; those to the thread are lost with it.
     for info in task.signal.captured.take() {
+        let info = match Request::decode(&info) {
+            Some(Request::Signal(original)) => original,
+            Some(_) => continue,
+            None => info,
+        };
         if info.code() != libc::SI_TKILL {
             // SAFETY: getpid has no arguments.
             let pid = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as usize;

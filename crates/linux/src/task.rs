@@ -39,6 +39,8 @@ pub struct Task {
     pub robust_list: u64,
     /// Its seccomp filters.
     pub seccomp: Arc<crate::seccomp::State>,
+    /// Who traces it, and what for.
+    pub trace: crate::ptrace::tracee::Trace,
     /// Set by exit(2): the thread's status; the run loop ends.
     pub exiting: Option<i32>,
     /// The shared library that was not found last, for the line that says what is missing.

@@ -28,7 +28,7 @@ struct MmMap {
 }
 
 /// Tells the kernel where the program that was loaded has what it shows. The answer is whether it took it.
-pub fn tell(loaded: &Loaded, is_32bit: bool) -> bool {
+pub fn tell(loaded: &Loaded) -> bool {
     if cfg!(not(target_pointer_width = "64")) {
         // Guest addresses have an offset there.
         return false;
@@ -49,9 +49,9 @@ pub fn tell(loaded: &Loaded, is_32bit: bool) -> bool {
         arg_end: shown.args.1,
         env_start: shown.env.0,
         env_end: shown.env.1,
-        // Of a 32-bit program the kernel has no 32-bit one to show here.
-        auxv: if is_32bit { std::ptr::null() } else { loaded.auxv.as_ptr() },
-        auxv_size: if is_32bit { 0 } else { loaded.auxv.len() as u32 },
+        // Kernels keep bytes, and those of a 32-bit program as its own words; debuggers find a program's place by them.
+        auxv: loaded.auxv.as_ptr(),
+        auxv_size: loaded.auxv.len() as u32,
         exe_fd: u32::MAX,
     };
     // SAFETY: the structure and the vector are ours; what is changed is only what /proc shows.

@@ -367,6 +367,28 @@ impl AddressSpace {
         result
     }
 
+    /// A file whose driver takes no wishes (io_uring's rings): where the host's kernel puts it.
+    fn map_by_driver(&self, inner: &mut Inner, request: &Request, len: u64) -> Result<u64, Errno> {
+        let (prot, null) = (host_prot(request.prot) as i32, std::ptr::null_mut());
+        let offset = request.offset as libc::off64_t;
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let at = unsafe { libc::mmap64(null, len as usize, prot, request.flags, request.fd, offset) };
+        if at == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let at = at as usize as u64;
+        let start = at.wrapping_sub(self.base as u64);
+        let Some(range) = self.page_range(start, len).filter(|range| inner.map.is_free(range.clone())) else {
+            // SAFETY: the mapping just made, which nobody knows.
+            unsafe { sys::syscall6(libc::SYS_munmap, [at as usize, len as usize, 0, 0, 0, 0]) };
+            return Err(Errno::EINVAL);
+        };
+        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
+        let (prot, kind, offset) = (request.prot, request.kind, request.offset);
+        inner.map.insert(Vma { start, end: range.end, prot, shared, kind, offset, file: None });
+        Ok(start)
+    }
+
     pub(super) fn map_locked(&self, inner: &mut Inner, request: &Request) -> Result<u64, Errno> {
         if request.len == 0 {
             return Err(Errno::EINVAL);
@@ -406,6 +428,10 @@ impl AddressSpace {
         let range = start..start + len;
         let result =
             self.sys_mmap(start, len, host_prot(request.prot), request.flags | MAP_FIXED, request.fd, request.offset);
+        if result == Err(Errno::EINVAL) && matches!(request.place, Place::Any) && request.fd >= 0 {
+            self.give_back(&inner.map.gaps(range));
+            return self.map_by_driver(inner, request, len);
+        }
         if let Err(e) = result {
             // What was only claimed goes back. Old guest mappings are still there: a failing mmap(2) with MAP_FIXED may
             // have unmapped them on real kernels, but does so only after its checks.

@@ -8,6 +8,7 @@ use super::{Action, SIG_DFL, SIG_IGN, UNBLOCKABLE, fpstate, frame32, frame64, sa
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::Errno;
+use crate::ptrace::{Request, tracee};
 use crate::task::Task;
 use demotic_engine::exit::Exception;
 use demotic_host::capture::Info;
@@ -53,16 +54,20 @@ pub fn pending(task: &mut Task, interrupted: Option<Interrupted>) {
 
 fn one_round(task: &mut Task, interrupted: Option<Interrupted>) {
     let mut interrupted = interrupted;
-    let mut infos = std::mem::take(&mut task.signal.held);
-    infos.extend(task.signal.captured.take());
-    for info in infos {
-        let signo = info.signo();
-        if bit(signo) & task.signal.blocked != 0 {
-            put_back(task, info);
-            continue;
+    loop {
+        let mut infos = std::mem::take(&mut task.signal.held);
+        infos.extend(task.signal.captured.take());
+        if task.trace.leaves_exec {
+            // The stop of execve(2) itself, and of its end, come before any signal.
+            infos.sort_by_key(|info| matches!(Request::decode(info), None | Some(Request::Signal(_))));
         }
-        let siginfo = Siginfo::from_host(info.0);
-        one(task, signo, &siginfo, &mut interrupted);
+        for info in infos {
+            arrived(task, info, &mut interrupted);
+        }
+        // What a tracer asked for meanwhile belongs to the same call.
+        if interrupted.is_none() || !task.signal.captured.any() {
+            break;
+        }
     }
     if let Some(call) = interrupted {
         restart(task, call);
@@ -74,11 +79,36 @@ fn one_round(task: &mut Task, interrupted: Option<Interrupted>) {
     task.signal.sync_host_mask();
 }
 
+/// One that was captured: a signal, or what a tracer asks for.
+fn arrived(task: &mut Task, info: Info, interrupted: &mut Option<Interrupted>) {
+    let info = match Request::decode(&info) {
+        Some(Request::Signal(original)) => {
+            tracee::begin(task);
+            original
+        }
+        Some(request) => {
+            tracee::answer(task, &request, interrupted);
+            return;
+        }
+        None => info,
+    };
+    tracee::leave_exec(task);
+    if bit(info.signo()) & task.signal.blocked != 0 {
+        put_back(task, info);
+        return;
+    }
+    one(task, &Siginfo::from_host(info.0), interrupted);
+}
+
 /// Before an exec: what was captured goes back into the kernel's queue, where the new program finds it. Everything must be
 /// blocked on the host.
 pub fn put_all_back(task: &mut Task) {
     for info in task.signal.captured.take() {
-        put_back(task, info);
+        match Request::decode(&info) {
+            Some(Request::Signal(original)) => put_back(task, original),
+            Some(_) => queue(task, &info),
+            None => put_back(task, info),
+        }
     }
 }
 
@@ -88,19 +118,39 @@ fn put_back(task: &mut Task, info: Info) {
         task.signal.held.push(info);
         return;
     }
+    queue(task, &info);
+}
+
+/// Sends a signal to the calling thread.
+fn queue(task: &Task, info: &Info) {
     // SAFETY: getpid has no arguments.
     let pid = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as usize;
     // Everything is blocked on the host now, so it stays in the queue. A process may send itself any siginfo.
-    let args = [pid, demotic_host::sys::gettid() as usize, info.signo() as usize, &raw const info as usize, 0, 0];
+    let args = [pid, demotic_host::sys::gettid() as usize, info.signo() as usize, info.0.as_ptr() as usize, 0, 0];
     let _ = task.syscall_host(libc::SYS_rt_tgsigqueueinfo, args);
 }
 
 /// Delivers one signal that is not blocked.
-fn one(task: &mut Task, signo: i32, info: &Siginfo, interrupted: &mut Option<Interrupted>) {
+fn one(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Interrupted>) {
+    if info.signo == libc::SIGCHLD {
+        crate::ptrace::tracer::pump(task);
+    }
+    if let Some(info) = tracee::before_signal(task, info, interrupted) {
+        one_untold(task, &info, interrupted);
+    }
+}
+
+/// Delivers a signal that the tracer knows of.
+fn one_untold(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Interrupted>) {
+    let signo = info.signo;
+    if bit(signo) & task.signal.blocked != 0 {
+        put_back(task, Info(info.to_host()));
+        return;
+    }
     let action = task.process.signals.get(signo);
     match action.handler {
         SIG_IGN => {}
-        SIG_DFL => default_action(task, info),
+        SIG_DFL => default_action(task, info, interrupted),
         _ => handle(task, signo, &action, info, interrupted),
     }
 }
@@ -144,6 +194,7 @@ fn handle(task: &mut Task, signo: i32, action: &Action, info: &Siginfo, interrup
         blocked |= bit(signo);
     }
     task.signal.blocked = blocked & !UNBLOCKABLE;
+    tracee::entered_handler(task);
 }
 
 fn set_result(task: &mut Task, abi: Abi, value: u64) {
@@ -162,14 +213,14 @@ fn restart(task: &mut Task, call: Interrupted) {
 }
 
 /// A signal whose action is the default arrived although a handler was installed when it did.
-fn default_action(task: &mut Task, info: &Siginfo) {
+fn default_action(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Interrupted>) {
     match info.signo {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => {}
         signo => {
             if crate::core::is_for(signo) {
                 crate::core::dump(task, info);
             }
-            host::die_of(signo);
+            tracee::parked(task, interrupted, || host::die_of(signo));
         }
     }
 }
@@ -177,6 +228,11 @@ fn default_action(task: &mut Task, info: &Siginfo) {
 /// Delivers a signal that cannot wait (force_sig_info): if it is blocked or ignored, the default action is taken. Says in
 /// one line when the process dies of it.
 pub fn force(task: &mut Task, info: &Siginfo) {
+    force_with(task, info, &mut None);
+}
+
+/// The same behind a system call that may be restarted.
+pub fn force_with(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Interrupted>) {
     let signo = info.signo;
     let blocked = bit(signo) & task.signal.blocked != 0;
     let mut action = task.process.signals.get(signo);
@@ -184,6 +240,13 @@ pub fn force(task: &mut Task, info: &Siginfo) {
         action = Action::default();
         task.process.signals.set(signo, action);
         task.signal.blocked &= !bit(signo);
+    }
+    if task.trace.on {
+        let Some(left) = tracee::before_signal(task, info, interrupted) else { return };
+        if left.signo != signo {
+            one_untold(task, &left, interrupted);
+            return;
+        }
     }
     if action.handler == SIG_DFL {
         let program = task.process.exe.file_name().unwrap_or(task.process.exe.as_os_str());
@@ -196,10 +259,10 @@ pub fn force(task: &mut Task, info: &Siginfo) {
             info.value
         ));
         crate::core::dump(task, info);
-        host::die_of(signo);
+        tracee::parked(task, interrupted, || host::die_of(signo));
         return;
     }
-    handle(task, signo, &action, info, &mut None);
+    handle(task, signo, &action, info, interrupted);
 }
 
 /// The names of the signals that exceptions become.

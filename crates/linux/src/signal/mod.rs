@@ -165,6 +165,14 @@ pub fn follow_core_limit(handlers: &Handlers) {
     }
 }
 
+/// To be called when the process begins to trace: it has to hear of its tracees' stops even if the program does not care for SIGCHLD.
+pub fn hear_of_children(handlers: &Handlers) {
+    let action = handlers.get(libc::SIGCHLD);
+    if action.handler == SIG_DFL {
+        set_on_host(libc::SIGCHLD, &action);
+    }
+}
+
 /// Installs on the host what an action needs there. The signals of faults keep Demotic's handler, which captures those
 /// that were sent.
 fn set_on_host(signo: i32, action: &Action) {
@@ -175,6 +183,9 @@ fn set_on_host(signo: i32, action: &Action) {
     match action.handler {
         // Demotic itself has to write the dump.
         SIG_DFL if DUMPS.load(Ordering::Relaxed) && crate::core::is_for(signo) => {
+            drop(host::install_with(signo, capture::on_signal, flags));
+        }
+        SIG_DFL if signo == libc::SIGCHLD && crate::ptrace::tracer::traces() => {
             drop(host::install_with(signo, capture::on_signal, flags));
         }
         SIG_DFL => host::set_default_with(signo, flags),

@@ -8,6 +8,7 @@ use crate::errno::{Errno, SysResult};
 use crate::exec;
 use crate::fs::root::Last;
 use crate::fs::{path, proc};
+use crate::ptrace::{memory, tracer};
 use crate::task::{Abi, Task};
 use crate::uaccess::Access;
 use std::ffi::CStr;
@@ -175,7 +176,11 @@ pub fn read(task: &mut Task, a: [u64; 6]) -> SysResult {
 /// `write(fd, buf, count)`.
 pub fn write(task: &mut Task, a: [u64; 6]) -> SysResult {
     let buf = input(task, a[1], a[2] as usize)?;
-    task.syscall_blocking(libc::SYS_write, [int(a[0]), buf, a[2] as usize, 0, 0, 0])
+    let written = task.syscall_blocking(libc::SYS_write, [int(a[0]), buf, a[2] as usize, 0, 0, 0])?;
+    if tracer::traces() {
+        memory::note_file(a[0] as i32, None, written);
+    }
+    Ok(written)
 }
 
 /// The offset argument at `i`: one register, or two for i386 (arch/x86/kernel/sys_ia32.c).
@@ -197,7 +202,11 @@ pub fn pread64(task: &mut Task, a: [u64; 6]) -> SysResult {
 pub fn pwrite64(task: &mut Task, a: [u64; 6]) -> SysResult {
     let buf = input(task, a[1], a[2] as usize)?;
     let args = HostArgs::new().arg(int(a[0])).arg(buf).arg(a[2] as usize).wide(offset(task, &a, 3));
-    task.syscall_blocking(libc::SYS_pwrite64, args.done())
+    let written = task.syscall_blocking(libc::SYS_pwrite64, args.done())?;
+    if tracer::traces() {
+        memory::note_file(a[0] as i32, Some(offset(task, &a, 3)), written);
+    }
+    Ok(written)
 }
 
 /// `readv(fd, iov, count)`.

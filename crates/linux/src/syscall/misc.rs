@@ -49,7 +49,11 @@ fn process_memory(task: &mut Task, nr: libc::c_long, a: &[u64; 6], access: Acces
     // Guest and host addresses of another translated process are the same on 64-bit hosts.
     let remote = iov::load_foreign(task, a[3], a[4])?;
     let args = [int(a[0]), local.as_ptr() as usize, local.len(), remote.as_ptr() as usize, remote.len(), a[5] as usize];
-    task.syscall_host(nr, args)
+    let result = task.syscall_host(nr, args);
+    if nr == libc::SYS_process_vm_writev {
+        crate::ptrace::memory::note_foreign(a[0] as i32, &remote);
+    }
+    result
 }
 /// `process_vm_readv(pid, local, count, remote, count, flags)`.
 pub fn process_vm_readv(task: &mut Task, a: [u64; 6]) -> SysResult {

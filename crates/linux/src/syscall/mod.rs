@@ -28,6 +28,7 @@ pub mod sched;
 pub mod stat;
 pub mod table;
 pub mod time;
+pub mod uring;
 
 #[cfg(test)]
 mod tests;

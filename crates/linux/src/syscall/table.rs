@@ -5,7 +5,8 @@
 
 use super::Kind::*;
 use super::{Action, Level, Row};
-use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, numa, poll, sched, stat, time};
+use super::{aio, dir, fcntl, file, ids, info, ioctl, ipc, kernel, misc, net, numa, poll, sched, stat, time, uring};
+use crate::ptrace::requests;
 
 /// Numbers at and above this are not known.
 const NUMBERS: usize = 512;
@@ -256,9 +257,9 @@ rows! {
     210 249 io_cancel                [call aio::io_cancel] (Ptr, Ptr, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     333 385 io_pgetevents            [call aio::io_pgetevents] (Ptr, Long, Long, Ptr, Timespec, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
       - 416 io_pgetevents_time64     [enosys] () missing "see io setup";
-    425 425 io_uring_setup           [enosys] () missing "programs fall back to epoll";
-    426 426 io_uring_enter           [enosys] () missing "programs fall back to epoll";
-    427 427 io_uring_register        [enosys] () missing "programs fall back to epoll";
+    425 425 io_uring_setup           [call uring::setup] (Uint, Ptr) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
+    426 426 io_uring_enter           [call uring::enter] (Fd, Uint, Uint, Hex, Ptr, Size) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
+    427 427 io_uring_register        [call uring::register] (Fd, Uint, Ptr, Uint) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
 
     // sockets
      41 359 socket                   [pass libc::SYS_socket] (Family, Hex, Int) full;
@@ -455,7 +456,7 @@ rows! {
     434 434 pidfd_open               [pass libc::SYS_pidfd_open] (Int, Hex) full;
     438 438 pidfd_getfd              [pass libc::SYS_pidfd_getfd] (Fd, Fd, Hex) full;
     312 349 kcmp                     [pass libc::SYS_kcmp] (Int, Int, Int, Size, Size) full;
-    101  26 ptrace                   [enosys] () missing "guest processes cannot be traced yet";
+    101  26 ptrace                   [call requests::sys_ptrace] (Int, Int, Ptr, Ptr) partial "only programs that Demotic runs; no debug registers, no PTRACE_O_TRACESECCOMP, PTRACE_SYSEMU";
     317 354 seccomp                  [call crate::seccomp::sys_seccomp] (Uint, Hex, Ptr) partial "no listeners (SECCOMP_FILTER_FLAG_NEW_LISTENER), nothing is logged";
     135 136 personality              [call misc::personality] (Hex) full;
     125 184 capget                   [pass libc::SYS_capget] (Out(8), Out(24)) full;

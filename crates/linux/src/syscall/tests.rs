@@ -59,6 +59,7 @@ impl Guest {
             seccomp: Arc::default(),
             exiting: None,
             missing_library: None,
+            trace: Default::default(),
             exec_strings: Vec::new(),
         };
         Guest { task, start, used: 0 }

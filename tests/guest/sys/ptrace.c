@@ -1,0 +1,805 @@
+/* ptrace(2): a tracer and what it sees of its children, stop by stop. Only what a kernel must give every time is printed: no addresses, no ids. */
+#include "sys.h"
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <elf.h>
+#undef PTRACE_GET_SYSCALL_INFO
+#define GET_SYSCALL_INFO 0x420e
+#ifdef __i386__
+#define IP(r) (r).eip
+#define SP(r) (r).esp
+#define AX(r) (r).eax
+#define NR(r) (r).orig_eax
+#define ARG(r) (r).ebx
+#define U_NR offsetof(struct user, regs.orig_eax)
+#define U_IP offsetof(struct user, regs.eip)
+#define U_AX offsetof(struct user, regs.eax)
+#else
+#define IP(r) (r).rip
+#define SP(r) (r).rsp
+#define AX(r) (r).rax
+#define NR(r) (r).orig_rax
+#define ARG(r) (r).rdi
+#define U_NR offsetof(struct user, regs.orig_rax)
+#define U_IP offsetof(struct user, regs.rip)
+#define U_AX offsetof(struct user, regs.rax)
+#endif
+#define T(req, pid, addr, data) (errno = 0, syscall(SYS_ptrace, (long)(req), (long)(pid), (long)(addr), (long)(data)))
+
+static int child; /* the traced one */
+
+static const char *name(long nr) {
+    switch (nr) {
+    case SYS_getpid: return "getpid";
+    case SYS_getppid: return "getppid";
+    case SYS_write: return "write";
+    case SYS_exit_group: return "exit_group";
+    case SYS_close: return "close";
+    case SYS_kill: return "kill";
+    case SYS_nanosleep: return "nanosleep";
+    case SYS_rt_sigreturn: return "rt_sigreturn";
+    case SYS_execve: return "execve";
+    case -1: return "none";
+    }
+    static char text[20];
+    sprintf(text, "%ld", nr);
+    return text;
+}
+static void say(const char *who, int st) {
+    if (WIFSTOPPED(st)) P("%s: stopped %d%s event %d\n", who, WSTOPSIG(st) & 0x7f, WSTOPSIG(st) & 0x80 ? "|80" : "", st >> 16);
+    else ended(who, st);
+}
+static int see(int pid) {
+    int st = 0;
+    int r = waitpid(pid, &st, __WALL);
+    if (r < 0) { P("wait: %s\n", err(errno)); return 0; }
+    say("tracee", st);
+    return st;
+}
+/* The same without a line. */
+static int quiet(int pid) {
+    int st = 0;
+    if (waitpid(pid, &st, __WALL) < 0) P("wait: %s\n", err(errno));
+    return st;
+}
+static struct user_regs_struct regs(int pid) {
+    struct user_regs_struct r;
+    memset(&r, 0, sizeof r);
+    if (T(PTRACE_GETREGS, pid, 0, &r) < 0) P("getregs: %s\n", err(errno));
+    return r;
+}
+/* A child that is traced and stopped by SIGSTOP. */
+#define TRACED(...)                              \
+    do {                                         \
+        child = fork();                          \
+        if (!child) {                            \
+            syscall(SYS_ptrace, 0, 0, 0, 0);     \
+            kill(getpid(), SIGSTOP);             \
+            __VA_ARGS__;                         \
+            _exit(0);                            \
+        }                                        \
+        see(child);                              \
+    } while (0)
+static void finish(void) {
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+}
+
+CASE(traceme) {
+    TRACED(P("in the child\n"));
+    siginfo_t info;
+    F(SYS_ptrace, PTRACE_GETSIGINFO, child, 0, &info);
+    P("signal %d, code %d, mine %d\n", info.si_signo, info.si_code, info.si_pid == child);
+    finish();
+}
+CASE(errors) {
+    S(SYS_ptrace, PTRACE_CONT, getppid(), 0, 0);
+    S(SYS_ptrace, PTRACE_GETREGS, 1, 0, 0);
+    S(SYS_ptrace, PTRACE_ATTACH, getpid(), 0, 0);
+    S(SYS_ptrace, PTRACE_ATTACH, 0x3ffffffe, 0, 0);
+    TRACED();
+    S(SYS_ptrace, PTRACE_CONT, child, 0, 200);
+    S(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, 0x40000000);
+    S(SYS_ptrace, PTRACE_ATTACH, child, 0, 0);
+    S(SYS_ptrace, PTRACE_SEIZE, child, 0, 0);
+    S(SYS_ptrace, PTRACE_INTERRUPT, child, 0, 0);
+    S(SYS_ptrace, PTRACE_LISTEN, child, 0, 0);
+    S(SYS_ptrace, PTRACE_PEEKUSER, child, 3, &errno);
+    S(SYS_ptrace, PTRACE_PEEKUSER, child, 100000, &errno);
+    S(SYS_ptrace, PTRACE_GETREGS, child, 0, BAD);
+    S(SYS_ptrace, 99, child, 0, 0);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    S(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+}
+CASE(calls) {
+    TRACED(syscall(SYS_getpid); syscall(SYS_close, -5); syscall(SYS_write, 1, "text\n", 5); _exit(3));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    for (;;) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        int st = see(child);
+        if (!WIFSTOPPED(st)) break;
+        struct user_regs_struct r = regs(child);
+        long message = -1;
+        T(PTRACE_GETEVENTMSG, child, 0, &message);
+        long answer = AX(r);
+        P("  %s, first %ld, answer %s, message %ld\n", name(NR(r)), NR(r) == SYS_close || NR(r) == SYS_write ? (long)ARG(r) : 0,
+          answer == -ENOSYS ? "ENOSYS" : answer == child ? "child" : answer < 0 ? err(-answer) : "other", message);
+        siginfo_t info;
+        T(PTRACE_GETSIGINFO, child, 0, &info);
+        P("  signal %d, code %#x\n", info.si_signo, info.si_code);
+    }
+}
+CASE(plain_calls) {
+    TRACED(syscall(SYS_getppid));
+    for (int i = 0; i < 3; i++) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        see(child);
+        long nr = -1;
+        T(PTRACE_PEEKUSER, child, U_NR, &nr);
+        P("%s\n", name(nr));
+    }
+    finish();
+}
+CASE(syscall_info) {
+    struct { u8 op, pad[3]; u32 arch; u64 ip, sp; u64 rest[7]; } __attribute__((packed)) info;
+    TRACED(syscall(SYS_close, 77); syscall(SYS_getpid));
+    memset(&info, 0, sizeof info);
+    long n = T(GET_SYSCALL_INFO, child, sizeof info, &info);
+    P("%ld: op %d arch %#x\n", n, info.op, info.arch);
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    for (int i = 0; i < 4; i++) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        see(child);
+        memset(&info, 0, sizeof info);
+        n = T(GET_SYSCALL_INFO, child, sizeof info, &info);
+        struct user_regs_struct r = regs(child);
+        P("%ld: op %d arch %#x ip %d sp %d\n", n, info.op, info.arch, info.ip == (size_t)IP(r), info.sp == (size_t)SP(r));
+        if (info.op == 1) P("  %s %lld\n", name(info.rest[0]), i < 2 ? info.rest[1] : 0);
+        if (info.op == 2) P("  error %d, %s\n", ((u8 *)&info.rest[1])[0], i < 2 ? err(-(s64)info.rest[0]) : "");
+    }
+    P("short: %ld\n", T(GET_SYSCALL_INFO, child, 10, &info));
+    finish();
+}
+CASE(change_call) {
+    TRACED(V(syscall(SYS_close, 77)); V(syscall(SYS_close, 78)); V(errno); V(syscall(SYS_close, 79)));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    int n = 0;
+    for (;;) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        int st = quiet(child);
+        if (!WIFSTOPPED(st)) break;
+        struct user_regs_struct r = regs(child);
+        if (NR(r) == SYS_close && ARG(r) == 77 && AX(r) == -ENOSYS) {
+            /* Not made at all. */
+            NR(r) = -1;
+            T(PTRACE_SETREGS, child, 0, &r);
+            T(PTRACE_SYSCALL, child, 0, 0);
+            quiet(child);
+            T(PTRACE_POKEUSER, child, U_AX, 4242);
+        } else if (NR(r) == SYS_close && ARG(r) == 78 && AX(r) == -ENOSYS) {
+            /* Left as it is, with another answer. */
+            T(PTRACE_SYSCALL, child, 0, 0);
+            quiet(child);
+            T(PTRACE_POKEUSER, child, U_AX, -EXDEV);
+        } else if (NR(r) == SYS_close && ARG(r) == 79 && AX(r) == -ENOSYS) {
+            /* Another call. */
+            NR(r) = SYS_getuid;
+            T(PTRACE_SETREGS, child, 0, &r);
+            n++;
+        }
+    }
+    V(n);
+}
+static volatile int got;
+static void handler(int s) { got = s; P("handler %d\n", s); }
+static void handler_info(int s, siginfo_t *i, void *c) { P("handler %d code %d value %d\n", s, i->si_code, i->si_value.sival_int); }
+CASE(signals) {
+    TRACED(signal(SIGUSR1, handler); kill(getpid(), SIGUSR1); P("after 1\n"); kill(getpid(), SIGUSR1); P("after 2\n");
+           kill(getpid(), SIGCHLD); kill(getpid(), SIGUSR2); P("after 3\n"); signal(SIGWINCH, SIG_IGN); kill(getpid(), SIGWINCH);
+           kill(getpid(), SIGTERM); P("never\n"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* USR1: delivered */
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("code %d from %d\n", info.si_code, info.si_pid == child);
+    T(PTRACE_CONT, child, 0, SIGUSR1);
+    see(child); /* USR1: suppressed */
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* CHLD */
+    T(PTRACE_CONT, child, 0, SIGCHLD);
+    see(child); /* USR2 becomes USR1 */
+    T(PTRACE_CONT, child, 0, SIGUSR1);
+    see(child); /* WINCH, ignored, is seen */
+    T(PTRACE_CONT, child, 0, SIGWINCH);
+    see(child); /* TERM */
+    T(PTRACE_CONT, child, 0, SIGTERM);
+    see(child);
+}
+CASE(change_siginfo) {
+    TRACED(struct sigaction a = {.sa_sigaction = handler_info, .sa_flags = SA_SIGINFO}; sigaction(SIGUSR1, &a, 0);
+           sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 5}));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("code %d value %d\n", info.si_code, info.si_value.sival_int);
+    info.si_value.sival_int = 99;
+    F(SYS_ptrace, PTRACE_SETSIGINFO, child, 0, &info);
+    T(PTRACE_CONT, child, 0, SIGUSR1);
+    see(child);
+}
+CASE(blocked_and_mask) {
+    TRACED(sigset_t s; sigemptyset(&s); sigaddset(&s, SIGUSR1); sigprocmask(SIG_BLOCK, &s, 0); signal(SIGUSR1, handler);
+           kill(getpid(), SIGUSR1); P("blocked\n"); kill(getpid(), SIGUSR2); sigprocmask(SIG_UNBLOCK, &s, 0); P("open\n"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* USR2 */
+    u64 mask = 0;
+    F(SYS_ptrace, 0x420a, child, 8, &mask);
+    X(mask);
+    S(SYS_ptrace, 0x420a, child, 4, &mask);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* USR1 */
+    T(PTRACE_CONT, child, 0, SIGUSR1);
+    see(child);
+}
+CASE(fault) {
+    TRACED(*(volatile int *)0x10 = 1);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("signal %d code %d address %#lx\n", info.si_signo, info.si_code, (long)info.si_addr);
+    T(PTRACE_CONT, child, 0, SIGSEGV);
+    see(child);
+}
+CASE(skip_fault) {
+    /* The tracer steps over the instruction: mov to memory through eax, two bytes. */
+    TRACED(int x = 7; asm volatile("mov %%eax, (%%eax)" : : "a"(16) : "memory"); P("behind it %d\n", x));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    u8 code[8];
+    *(long *)code = 0;
+    T(PTRACE_PEEKTEXT, child, IP(r), code);
+    int prefix = code[0] == 0x67;
+    IP(r) += 2 + prefix;
+    T(PTRACE_SETREGS, child, 0, &r);
+    finish();
+}
+static __attribute__((noinline)) int target(int a) {
+    asm volatile("");
+    return a + 1;
+}
+CASE(breakpoint) {
+    TRACED(int sum = 0; for (int i = 0; i < 3000; i++) sum += target(i); V(sum); sum = target(5); V(sum));
+    long old = 0, word;
+    F(SYS_ptrace, PTRACE_PEEKTEXT, child, target, &old);
+    P("same %d\n", !memcmp(&old, (void *)target, sizeof old));
+    word = old & ~0xffL | 0xcc;
+    F(SYS_ptrace, PTRACE_POKETEXT, child, target, word);
+    int hits = 0;
+    for (int i = 0; i < 3; i++) {
+        T(PTRACE_CONT, child, 0, 0);
+        int st = quiet(child);
+        struct user_regs_struct r = regs(child);
+        siginfo_t info;
+        T(PTRACE_GETSIGINFO, child, 0, &info);
+        P("stopped %d at %ld code %#x\n", WSTOPSIG(st), (long)(IP(r) - (long)target), info.si_code);
+        /* One step over the instruction, and the breakpoint again. */
+        IP(r) = (long)target;
+        T(PTRACE_SETREGS, child, 0, &r);
+        T(PTRACE_POKETEXT, child, target, old);
+        T(PTRACE_SINGLESTEP, child, 0, 0);
+        st = quiet(child);
+        r = regs(child);
+        P("stepped %d away %d\n", WSTOPSIG(st), IP(r) != (long)target);
+        T(PTRACE_POKETEXT, child, target, word);
+    }
+    T(PTRACE_POKETEXT, child, target, old);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+}
+/* The loop is translated by the time that the breakpoint comes. */
+CASE(late_breakpoint) {
+    int p[2];
+    pipe(p);
+    TRACED(volatile int sum = 0; for (int i = 0; i < 100000; i++) sum += target(i); kill(getpid(), SIGUSR1); sum = target(5); P("sum %d\n", sum));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    long old = 0;
+    T(PTRACE_PEEKTEXT, child, target, &old);
+    T(PTRACE_POKETEXT, child, target, old & ~0xffL | 0xcc);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    P("at %ld\n", (long)(IP(r) - (long)target));
+    T(PTRACE_POKETEXT, child, target, old);
+    IP(r) = (long)target;
+    T(PTRACE_SETREGS, child, 0, &r);
+    finish();
+}
+CASE(mem_file_breakpoint) {
+    TRACED(volatile int sum = 0; for (int i = 0; i < 100000; i++) sum += target(i); kill(getpid(), SIGUSR1); sum = target(5); P("sum %d\n", sum));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    char path[40];
+    sprintf(path, "/proc/%d/mem", child);
+    int fd = open(path, O_RDWR);
+    u8 old, stop = 0xcc;
+    V(pread64(fd, &old, 1, (long)target));
+    V(pwrite64(fd, &stop, 1, (long)target));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    P("at %ld\n", (long)(IP(r) - (long)target));
+    lseek64(fd, (long)target, SEEK_SET);
+    V(write(fd, &old, 1));
+    IP(r) = (long)target;
+    T(PTRACE_SETREGS, child, 0, &r);
+    finish();
+}
+CASE(steps) {
+    /* Registers after each of a few instructions of known length. */
+    TRACED(asm volatile("int3\n xor %%eax, %%eax\n mov $7, %%ecx\n 1: inc %%eax\n dec %%ecx\n jnz 1b\n nop\n int3" : : "c"(5) : "eax", "cc", "memory"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    long from = IP(r);
+    for (int i = 0; i < 26; i++) {
+        T(PTRACE_SINGLESTEP, child, 0, 0);
+        int st = quiet(child);
+        r = regs(child);
+        siginfo_t info;
+        T(PTRACE_GETSIGINFO, child, 0, &info);
+#ifdef __i386__
+        P("%d +%ld a %ld c %ld flags %#lx sig %d code %d\n", i, (long)IP(r) - from, (long)(int)r.eax, r.ecx, r.eflags & 0x3c5, WSTOPSIG(st), info.si_code);
+#else
+        P("%d +%ld a %ld c %ld flags %#lx sig %d code %d\n", i, (long)IP(r) - from, (long)(int)r.rax, r.rcx, r.eflags & 0x3c5, WSTOPSIG(st), info.si_code);
+#endif
+    }
+    T(PTRACE_KILL, child, 0, 0);
+    see(child);
+}
+CASE(step_over_call) {
+#ifdef __i386__
+    TRACED(int r; asm volatile("int3\n mov $224, %%eax\n int $0x80\n nop\n nop\n" : "=a"(r)));
+#else
+    TRACED(long r; asm volatile("int3\n mov $186, %%eax\n syscall\n nop\n nop\n" : "=a"(r) : : "rcx", "r11"));
+#endif
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    long from = IP(r);
+    for (int i = 0; i < 4; i++) {
+        T(PTRACE_SINGLESTEP, child, 0, 0);
+        int st = quiet(child);
+        r = regs(child);
+        P("%d +%ld tid %d sig %d nr %d\n", i, (long)IP(r) - from, AX(r) == child, WSTOPSIG(st), (int)NR(r) >= 0);
+    }
+    finish();
+}
+CASE(step_into_handler) {
+    TRACED(signal(SIGUSR1, handler); kill(getpid(), SIGUSR1); P("back\n"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    T(PTRACE_SINGLESTEP, child, 0, SIGUSR1);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    P("in the handler %d\n", IP(r) == (long)handler);
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    V(info.si_code);
+    T(PTRACE_SINGLESTEP, child, 0, 0);
+    see(child);
+    r = regs(child);
+    P("behind its first %d\n", IP(r) > (long)handler && IP(r) < (long)handler + 8);
+    finish();
+}
+CASE(general_registers) {
+#ifdef __i386__
+    TRACED(u32 a = 1, b = 2, c; asm volatile("int3\n" : "+a"(a), "+b"(b), "=c"(c) : "c"(3), "d"(4), "S"(5), "D"(6)); P("%#x %#x %#x\n", a, b, c));
+#else
+    TRACED(u64 a = 1, b = 2, c; asm volatile("int3\n" : "+a"(a), "+b"(b), "=c"(c) : "c"(3), "d"(4), "S"(5), "D"(6)); P("%#llx %#llx %#llx\n", a, b, c));
+#endif
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+#ifdef __i386__
+    P("%lx %lx %lx %lx %lx %lx\n", r.eax, r.ebx, r.ecx, r.edx, r.esi, r.edi);
+    P("cs %lx ss %lx ds %lx es %lx\n", r.xcs & 0xffff, r.xss & 0xffff, r.xds & 0xffff, r.xes & 0xffff);
+    r.eax = 0x11111111, r.ebx = 0x22222222, r.ecx = 0x33333333;
+#else
+    P("%llx %llx %llx %llx %llx %llx\n", r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi);
+    P("cs %llx ss %llx ds %llx es %llx fs %d\n", r.cs, r.ss, r.ds, r.es, r.fs_base != 0);
+    r.rax = 0x1111111111, r.rbx = 0x2222222222, r.rcx = -1;
+#endif
+    P("nr %ld\n", (long)NR(r));
+    F(SYS_ptrace, PTRACE_SETREGS, child, 0, &r);
+    long word = 0;
+    F(SYS_ptrace, PTRACE_PEEKUSER, child, U_AX, &word);
+    X(word);
+    struct iovec v = {&r, sizeof r};
+    memset(&r, 0, sizeof r);
+    F(SYS_ptrace, PTRACE_GETREGSET, child, NT_PRSTATUS, &v);
+    P("%d %#lx\n", (int)v.iov_len, (long)AX(r));
+    char more[1000];
+    v = (struct iovec){more, sizeof more};
+    F(SYS_ptrace, PTRACE_GETREGSET, child, NT_PRSTATUS, &v);
+    V(v.iov_len);
+    v.iov_len = 7;
+    F(SYS_ptrace, PTRACE_GETREGSET, child, NT_PRSTATUS, &v);
+    F(SYS_ptrace, PTRACE_GETREGSET, child, 0x7777, &v);
+    T(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg), 0);
+    finish();
+}
+CASE(float_registers) {
+    TRACED(double d = 1.5; u64 x[2] = {0x1122334455667788, 42}; u32 n = 0;
+           asm volatile("fldl %1\n movdqu %2, %%xmm3\n int3\n movd %%xmm3, %0\n fstp %%st(0)" : "=r"(n) : "m"(d), "m"(x)); P("%#x\n", n));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+#ifdef __i386__
+    u8 fp[108], fx[512];
+    F(SYS_ptrace, PTRACE_GETFPREGS, child, 0, fp);
+    hex("control", fp, 2);
+    hex("tags", fp + 8, 2);
+    hex("top", fp + 28, 10);
+    F(SYS_ptrace, PTRACE_GETFPXREGS, child, 0, fx);
+#else
+    u8 fx[512];
+    F(SYS_ptrace, PTRACE_GETFPREGS, child, 0, fx);
+#endif
+    hex("control", fx, 2);
+    hex("tags", fx + 4, 1);
+    hex("top", fx + 32, 10);
+    hex("mxcsr", fx + 24, 4);
+    hex("xmm3", fx + 160 + 48, 16);
+    fx[160 + 48] = 0x99;
+#ifdef __i386__
+    F(SYS_ptrace, PTRACE_SETFPXREGS, child, 0, fx);
+#else
+    F(SYS_ptrace, PTRACE_SETFPREGS, child, 0, fx);
+    struct iovec v = {fx, sizeof fx};
+    F(SYS_ptrace, PTRACE_GETREGSET, child, NT_PRFPREG, &v);
+    P("%d %#x\n", (int)v.iov_len, fx[160 + 48]);
+#endif
+    finish();
+}
+CASE(memory) {
+    static int variable = 0x12345678;
+    TRACED(X(variable));
+    long w = 0;
+    F(SYS_ptrace, PTRACE_PEEKDATA, child, &variable, &w);
+    X((u32)w);
+    F(SYS_ptrace, PTRACE_POKEDATA, child, &variable, w & ~0xffffL | 0xbeef);
+    S(SYS_ptrace, PTRACE_PEEKDATA, child, BAD, &w);
+    S(SYS_ptrace, PTRACE_POKEDATA, child, BAD, 1);
+    S(SYS_ptrace, PTRACE_PEEKDATA, child, HIGH, &w);
+    int copy = 0;
+    struct iovec local = {&copy, 4}, remote = {&variable, 4};
+    V(process_vm_readv(child, &local, 1, &remote, 1, 0));
+    X(copy);
+    copy = 0x1111beef;
+    V(process_vm_writev(child, &local, 1, &remote, 1, 0));
+    finish();
+}
+CASE(fork_event) {
+    TRACED(int p = fork(); if (!p) { P("grandchild\n"); _exit(9); } int st; waitpid(p, &st, 0); ended("grandchild", st));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    long new = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &new);
+    P("new %d\n", new > 0 && new != child);
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("signal %d code %#x\n", info.si_signo, info.si_code);
+    int st = 0;
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    struct user_regs_struct r = regs(new), s = regs(child);
+    P("answers %ld, same stack %d\n", (long)AX(r), SP(r) == SP(s));
+    T(PTRACE_SYSCALL, new, 0, 0);
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    T(PTRACE_CONT, new, 0, 0);
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* SIGCHLD */
+    T(PTRACE_CONT, child, 0, SIGCHLD);
+    see(child);
+}
+CASE(vfork_event) {
+    TRACED(int p = vfork(); if (!p) _exit(9); int st; waitpid(p, &st, 0); ended("grandchild", st));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEVFORK | PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXIT);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    long new = 0, message = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &new);
+    int st = 0;
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    T(PTRACE_CONT, child, 0, 0);
+    T(PTRACE_CONT, new, 0, 0);
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    T(PTRACE_GETEVENTMSG, new, 0, &message);
+    X(message);
+    T(PTRACE_CONT, new, 0, 0);
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    for (int i = 0; i < 5; i++) {
+        st = see(child);
+        if (!WIFSTOPPED(st)) break;
+        T(PTRACE_CONT, child, 0, WSTOPSIG(st) == SIGCHLD ? SIGCHLD : 0);
+    }
+}
+static void *run(void *arg) { P("thread\n"); return arg; }
+#include <pthread.h>
+CASE(clone_event) {
+    TRACED(pthread_t t; pthread_create(&t, 0, run, 0); pthread_join(t, 0); usleep(100000); _exit(6));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACECLONE);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    long new = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &new);
+    int st = 0;
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    struct user_regs_struct r = regs(new), s = regs(child);
+    P("answers %ld, same stack %d\n", (long)AX(r), SP(r) == SP(s));
+    T(PTRACE_CONT, child, 0, 0);
+    T(PTRACE_CONT, new, 0, 0);
+    waitpid(new, &st, __WALL);
+    say("new", st);
+    see(child);
+}
+static void again(const char *how) {
+    extern char **environ;
+    char *argv[] = {"ptrace", (char *)how, 0};
+    execve("/proc/self/exe", argv, environ);
+    _exit(50);
+}
+CASE(exec_plain) {
+    TRACED(again("--list"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    siginfo_t info;
+    T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("code %d\n", info.si_code);
+    struct user_regs_struct r = regs(child);
+    P("nr %s answer %ld\n", name(NR(r)), (long)AX(r));
+    T(PTRACE_KILL, child, 0, 0);
+    see(child);
+}
+CASE(exec_event) {
+    TRACED(again("--list"));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD);
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    P("nr %s\n", name(NR(r)));
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    long message = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &message);
+    P("mine %d\n", message == child);
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    r = regs(child);
+    P("nr %s answer %ld\n", name(NR(r)), (long)AX(r));
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    T(PTRACE_KILL, child, 0, 0);
+    see(child);
+}
+CASE(exec_calls_plain) {
+    TRACED(again("--list"));
+    for (int i = 0; i < 3; i++) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        see(child);
+        struct user_regs_struct r = regs(child);
+        P("nr %s answer %ld\n", name(NR(r)), (long)AX(r));
+    }
+    T(PTRACE_KILL, child, 0, 0);
+    see(child);
+}
+CASE(exit_event) {
+    TRACED(_exit(5));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEEXIT);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    long message = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &message);
+    X(message);
+    struct user_regs_struct r = regs(child);
+    P("nr %s\n", name(NR(r)));
+    finish();
+    TRACED(kill(getpid(), SIGTERM));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACEEXIT);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    T(PTRACE_CONT, child, 0, SIGTERM);
+    see(child);
+    T(PTRACE_GETEVENTMSG, child, 0, &message);
+    X(message);
+    finish();
+}
+/* Another process, busy or asleep. */
+static int other(int sleeps) {
+    int pid = fork();
+    if (!pid) {
+        signal(SIGUSR1, handler);
+        for (volatile long i = 0;; i++)
+            if (sleeps) pause();
+    }
+    usleep(50000);
+    return pid;
+}
+CASE(attach) {
+    for (int sleeps = 0; sleeps < 2; sleeps++) {
+        child = other(sleeps);
+        F(SYS_ptrace, PTRACE_ATTACH, child, 0, 0);
+        see(child);
+        struct user_regs_struct r = regs(child);
+        P("stack %d\n", SP(r) != 0);
+        if (sleeps) P("nr %d answer %ld\n", (int)NR(r) > 0, (long)AX(r));
+        T(PTRACE_CONT, child, 0, SIGUSR1);
+        usleep(30000);
+        kill(child, SIGUSR2);
+        see(child);
+        F(SYS_ptrace, PTRACE_DETACH, child, 0, 0);
+        usleep(30000);
+        S(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+        kill(child, SIGUSR1);
+        usleep(30000);
+        kill(child, SIGKILL);
+        int st;
+        waitpid(child, &st, 0);
+        say("child", st);
+    }
+}
+CASE(seize) {
+    for (int sleeps = 0; sleeps < 2; sleeps++) {
+        child = other(sleeps);
+        F(SYS_ptrace, PTRACE_SEIZE, child, 0, PTRACE_O_TRACESYSGOOD);
+        S(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+        F(SYS_ptrace, PTRACE_INTERRUPT, child, 0, 0);
+        see(child);
+        struct user_regs_struct r = regs(child);
+        if (sleeps) P("nr %d answer %ld\n", (int)NR(r) > 0, (long)AX(r));
+        siginfo_t info;
+        T(PTRACE_GETSIGINFO, child, 0, &info);
+        P("signal %d code %#x\n", info.si_signo, info.si_code);
+        T(PTRACE_CONT, child, 0, 0);
+        usleep(20000);
+        kill(child, SIGUSR1);
+        see(child);
+        T(PTRACE_CONT, child, 0, SIGUSR1);
+        usleep(20000);
+        F(SYS_ptrace, PTRACE_INTERRUPT, child, 0, 0);
+        see(child);
+        F(SYS_ptrace, PTRACE_DETACH, child, 0, 0);
+        kill(child, SIGTERM);
+        int st;
+        waitpid(child, &st, 0);
+        say("child", st);
+    }
+}
+CASE(group_stop) {
+    child = other(1);
+    F(SYS_ptrace, PTRACE_SEIZE, child, 0, 0);
+    kill(child, SIGSTOP);
+    see(child);
+    T(PTRACE_CONT, child, 0, SIGSTOP);
+    see(child); /* the group */
+    F(SYS_ptrace, PTRACE_LISTEN, child, 0, 0);
+    S(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+    kill(child, SIGCONT);
+    see(child);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child); /* SIGCONT */
+    T(PTRACE_CONT, child, 0, SIGCONT);
+    usleep(20000);
+    kill(child, SIGTSTP);
+    see(child);
+    T(PTRACE_CONT, child, 0, 0);
+    usleep(20000);
+    kill(child, SIGKILL);
+    see(child);
+}
+CASE(group_stop_plain) {
+    TRACED(kill(getpid(), SIGTSTP); P("on\n"); kill(getpid(), SIGSTOP); P("further\n"));
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    T(PTRACE_CONT, child, 0, 0); /* not delivered */
+    see(child);
+    T(PTRACE_CONT, child, 0, SIGSTOP);
+    see(child);
+    siginfo_t info;
+    S(SYS_ptrace, PTRACE_GETSIGINFO, child, 0, &info);
+    finish();
+}
+CASE(waitid_status) {
+    TRACED(kill(getpid(), SIGUSR2); _exit(4));
+    T(PTRACE_CONT, child, 0, 0);
+    siginfo_t info = {0};
+    F(SYS_waitid, P_PID, child, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL, 0);
+    P("code %d status %#x\n", info.si_code, info.si_status);
+    F(SYS_waitid, P_PID, child, &info, WEXITED | WSTOPPED | __WALL, 0);
+    P("code %d status %#x\n", info.si_code, info.si_status);
+    S(SYS_wait4, child, 0, WNOHANG | __WALL, 0);
+    T(PTRACE_CONT, child, 0, 0);
+    F(SYS_waitid, P_PID, child, &info, WEXITED | __WALL, 0);
+    P("code %d status %#x\n", info.si_code, info.si_status);
+}
+CASE(tracer_dies) {
+    int p[2];
+    pipe(p);
+    int pid = fork();
+    if (!pid) {
+        /* The tracer: attaches to its own child and dies. */
+        int c = other(0);
+        write(p[1], &c, 4);
+        syscall(SYS_ptrace, PTRACE_ATTACH, c, 0, 0);
+        int st;
+        waitpid(c, &st, __WALL);
+        syscall(SYS_ptrace, PTRACE_SYSCALL, c, 0, 0);
+        usleep(20000);
+        _exit(0);
+    }
+    int c, st;
+    read(p[0], &c, 4);
+    waitpid(pid, &st, 0);
+    say("tracer", st);
+    usleep(20000);
+    kill(c, SIGUSR1);
+    usleep(20000);
+    kill(c, SIGKILL);
+}
+CASE(exitkill) {
+    int p[2];
+    pipe(p);
+    int pid = fork();
+    if (!pid) {
+        int c = fork();
+        if (!c) { close(p[0]); for (;;) pause(); }
+        syscall(SYS_ptrace, PTRACE_SEIZE, c, 0, PTRACE_O_EXITKILL);
+        _exit(0);
+    }
+    int st;
+    close(p[1]);
+    waitpid(pid, &st, 0);
+    char b;
+    V(read(p[0], &b, 1));
+}
+CASE(interrupted_call) {
+    /* A signal that is suppressed lets the call go on, one with a handler ends it. */
+    TRACED(signal(SIGUSR1, handler); siginterrupt(SIGUSR1, 1); int q[2]; pipe(q); char b; long r = read(q[0], &b, 1); P("%ld %s\n", r, err(errno)));
+    T(PTRACE_CONT, child, 0, 0);
+    usleep(50000);
+    kill(child, SIGUSR2);
+    see(child);
+    struct user_regs_struct r = regs(child);
+    P("nr %d answer %ld\n", NR(r) == SYS_read, (long)AX(r));
+    T(PTRACE_CONT, child, 0, 0);
+    usleep(50000);
+    kill(child, SIGUSR1);
+    see(child);
+    T(PTRACE_CONT, child, 0, SIGUSR1);
+    see(child);
+}
+/* The tracer reads from its tracee instead of waiting for it. */
+CASE(unwaited) {
+    int p[2];
+    pipe(p);
+    TRACED(char *m = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); int sum = 0;
+           for (int i = 0; i < 50; i++) { memcpy(m, "\xb8\0\0\0\0\xc3", 6); m[1] = i; sum += ((int (*)(void))m)(); }
+           write(p[1], &sum, 4));
+    T(PTRACE_CONT, child, 0, 0);
+    int sum = 0;
+    V(read(p[0], &sum, 4));
+    V(sum);
+    see(child);
+}
