@@ -124,11 +124,15 @@ fn states(a: &GuestState, b: &GuestState, flags: u32, mxcsr: u32) -> Vec<String>
     check("x87 control", u64::from(a.x87.cw), u64::from(b.x87.cw));
     check("x87 status", u64::from(a.x87.sw), u64::from(b.x87.sw));
     check("x87 valid", u64::from(a.x87.valid), u64::from(b.x87.valid));
-    // Translated code keeps them no further than that.
+    // Translated code keeps them no further than that. On hosts without an x87 unit it has none of an exception that the control word unmasks later
+    // (`docs/undefined.md`).
+    let pointers = cfg!(target_arch = "x86_64");
     let [(fop, fip, fdp), (fop2, fip2, fdp2)] = [a, b].map(|s| s.x87.pending_pointers());
-    check("fop", u64::from(fop), u64::from(fop2));
-    check("fip", fip, fip2);
-    check("fdp", fdp, fdp2);
+    if pointers {
+        check("fop", u64::from(fop), u64::from(fop2));
+        check("fip", fip, fip2);
+        check("fdp", fdp, fdp2);
+    }
     diff
 }
 
