@@ -98,12 +98,18 @@ const INSTRUCTIONS: &[Case] = &[
     ("48 0f ad d8", ""),
     ("48 d1 d8", ""),
     ("48 d3 d0", ""),
-    ("c5 f4 58 c2", ""),
+    ("c5 f4 58 c2", "5"),
     ("c5 fd fe c1", ""),
-    ("c4 e2 75 b8 c2", ""),
+    ("c4 e2 75 b8 c2", "8"),
     ("c4 e2 69 b8 e1", ""),
     ("c5 fc 11 07", ""),
     ("c5 fc 28 07", ""),
+    // vpermd, vpmovmskb, vgatherdd, masked loads and stores
+    ("c4 e2 75 36 c2", "23"),
+    ("c5 fd d7 c1", "16"),
+    ("c4 e2 6d 90 04 88", "46"),
+    ("c4 e2 75 8c 00", ""),
+    ("c4 e2 75 8e 00", ""),
 ];
 
 /// What came with SSSE3 and later: strings (with the branch behind them), AES, SHA, checksums.

@@ -10,11 +10,11 @@
 
 use super::Emit;
 use super::batch::{PACKED, ROOM, Result, format};
-use super::regs::{S0, VS0, VS1, VS2};
+use super::regs::{S0, S1, VS0, VS1, VS2};
 use super::vector::lane;
 use demotic_asm::arm64::float::{self, Fmt, Three, Vec1, Vec2};
 use demotic_asm::arm64::int::{self, Arith, Logic};
-use demotic_asm::arm64::mem::{self, Mode, Pair, literal_q};
+use demotic_asm::arm64::mem::{self, Access, Mode, Pair, literal_q};
 use demotic_asm::arm64::simd::{self, Bits, Lane, Misc, Same};
 use demotic_asm::arm64::{Imm12, Shift, Sz, V, branch};
 use demotic_asm::buffer::Field;
@@ -382,6 +382,48 @@ impl Emit<'_> {
         }
         self.wo(mem::pair(false, Pair::Q, lo, hi, base, 0, Mode::Offset));
         self.buf.bind(back);
+        true
+    }
+
+    /// Masked loads, and elements of gathers, which are masked loads of one lane: each lane behind a test of its sign. False for lanes that x86 does
+    /// not have.
+    pub(super) fn load_lanes(&mut self, i: usize) -> bool {
+        let inst = self.block.insts[i];
+        let (lane, load) = match inst.ty {
+            Ty::I32 => (Lane::S, Access::LdrW),
+            Ty::I64 => (Lane::D, Access::LdrX),
+            _ => return false,
+        };
+        if inst.imm & ATTR_ALIGN16 != 0 {
+            return false;
+        }
+        let (base, mask) = (self.r(inst.args[0]), self.vr(inst.args[1]));
+        let (lanes, old) = match inst.op {
+            Op::LdLane => {
+                let n = (inst.imm >> 8) as u32;
+                (n..n + 1, Some(self.vr(inst.args[2])))
+            }
+            _ => (0..128 / inst.ty.bits(), None),
+        };
+        // In a register of its own: a later lane may fault, and the operands are then what they were.
+        let d = self.vscratch();
+        self.w(match old {
+            Some(old) => simd::mov(d, old),
+            None => simd::movi_d(d, 0),
+        });
+        for (k, n) in lanes.enumerate() {
+            let skip = self.buf.label();
+            self.w(simd::umov(lane, S0, mask, n));
+            self.w_to(branch::tbz(false, S0, inst.ty.bits() - 1), skip, Field::Arm14);
+            self.wo(mem::offset(load, S1, base, k as i64 * i64::from(inst.ty.bytes())));
+            self.w(simd::ins_reg(lane, d, n, S1));
+            self.buf.bind(skip);
+        }
+        self.vresult(i, d);
+        if self.tso() {
+            self.index = i + 1;
+            self.w(branch::DMB_ISHLD);
+        }
         true
     }
 

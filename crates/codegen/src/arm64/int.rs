@@ -138,6 +138,7 @@ impl Emit<'_> {
             Op::XSetPhys if self.mmx_set(i) => {}
             Op::FLo if self.wide_op(i) => {}
             Op::StPair if self.store_pair(i) => {}
+            Op::LdLane | Op::LdMask if self.load_lanes(i) => {}
             Op::ExitIf => {
                 let block = self.unit.blocks.iter().position(|b| b.pc == inst.imm).map(|b| b as u32);
                 let test = self.test(inst.args[0], i);
