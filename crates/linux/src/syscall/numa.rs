@@ -86,7 +86,12 @@ pub fn set_mempolicy_home_node(task: &mut Task, a: [u64; 6]) -> SysResult {
 pub fn migrate_pages(task: &mut Task, a: [u64; 6]) -> SysResult {
     let (from, to) = (set(task, a[2], a[1])?, set(task, a[3], a[1])?);
     let args = [int(a[0]), a[1] as usize, pointer(&from), pointer(&to), 0, 0];
-    task.syscall_host(libc::SYS_migrate_pages, args)
+    // The libc crate does not have its number for 32-bit ARM (asm/unistd-eabi.h).
+    #[cfg(target_arch = "arm")]
+    const MIGRATE_PAGES: libc::c_long = 400;
+    #[cfg(not(target_arch = "arm"))]
+    const MIGRATE_PAGES: libc::c_long = libc::SYS_migrate_pages;
+    task.syscall_host(MIGRATE_PAGES, args)
 }
 /// `move_pages(pid, count, pages, nodes, status, flags)`.
 pub fn move_pages(task: &mut Task, a: [u64; 6]) -> SysResult {
