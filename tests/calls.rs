@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use demotic_testkit::expect::{same, same_as_file};
 use demotic_testkit::guest::{self, Abi};
@@ -145,11 +146,12 @@ fn cases(host: Host, abi: Abi, family: &str, source: &str) -> Vec<Trial> {
         let known = is_known(host, abi, &family, &case);
         let name = format!("{}::{}::sys/{family}::{case}", host.name(), abi.name());
         Trial::test(name, move || {
+            let start = Instant::now();
             let (want, got) = done.get_or_init(|| both(host, abi, &family)).as_ref().map_err(String::clone)?;
             let nothing = String::new();
             let want = want.get(&case).ok_or_else(|| Failed::from("it did not run natively"))?;
             let result = same(want, got.get(&case).unwrap_or(&nothing));
-            results::record(&format!("sys/{family}@{case}"), abi, host, result.is_ok());
+            results::record(&format!("sys/{family}@{case}"), abi, host, result.is_ok(), start.elapsed());
             result.map_err(Failed::from)
         })
         .with_ignored_flag(known)

@@ -1,7 +1,7 @@
 //! What the test programs of this folder share: a trial that runs a guest on a host and notes the result.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use demotic_testkit::guest::Abi;
 use demotic_testkit::host::Host;
@@ -36,16 +36,17 @@ pub fn trial(
 ) -> Trial {
     let gap = is_gap(host, abi, program);
     if gap {
-        results::record(&format!("{program}@{case}"), abi, host, false);
+        results::record(&format!("{program}@{case}"), abi, host, false, Duration::ZERO);
     }
     let (key, name) = (format!("{program}@{case}"), format!("{}::{}::{program}::{case}", host.name(), abi.name()));
     Trial::test(name, move || {
+        let start = Instant::now();
         let result = if host.is_available() {
             body()
         } else {
             Err(format!("no Demotic for this host: {} (cargo xtask dist)", host.demotic().display()))
         };
-        results::record(&key, abi, host, result.is_ok());
+        results::record(&key, abi, host, result.is_ok(), start.elapsed());
         result.map_err(Failed::from)
     })
     .with_ignored_flag(gap || absent)

@@ -15,6 +15,9 @@ struct Sum {
     passed: u64,
     failed: u64,
     steps: Vec<String>,
+    /// What failing tests said: the lines between `failures:` and the result of each test program.
+    failures: Vec<String>,
+    in_failures: bool,
 }
 
 /// The hosts that this machine builds for and tests: its own, and on x86-64 the ARM ones under the emulator.
@@ -123,6 +126,11 @@ pub fn ci() -> Result<()> {
     tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");
     sum.command("whole programs on every host", tests)?;
     println!("\n{}", results::table().unwrap_or_default());
+    println!("what took longest:\n{}", results::slowest(25).unwrap_or_default());
+    // Once more, where the end of a long log is all that is kept.
+    for line in sum.failures.iter().take(300) {
+        println!("{line}");
+    }
     for step in &sum.steps {
         println!("step failed: {step}");
     }
@@ -262,6 +270,10 @@ impl Sum {
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             println!("{line}");
+            self.in_failures = (self.in_failures || line == "failures:") && !line.starts_with("test result");
+            if self.in_failures {
+                self.failures.push(line.clone());
+            }
             self.count(&line);
         }
         Ok(child.wait()?.success())

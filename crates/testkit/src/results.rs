@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -23,9 +24,10 @@ fn file() -> PathBuf {
     target_dir().join("results.tsv")
 }
 
-/// Notes a result. Failing to note it does not fail a test.
-pub fn record(program: &str, abi: Abi, host: Host, ok: bool) {
-    let line = format!("{program}\t{}\t{}\t{}\n", abi.name(), host.name(), if ok { "ok" } else { "fails" });
+/// Notes a result and how long it took. Failing to note it does not fail a test.
+pub fn record(program: &str, abi: Abi, host: Host, ok: bool, time: Duration) {
+    let (result, seconds) = (if ok { "ok" } else { "fails" }, time.as_secs_f32());
+    let line = format!("{program}\t{}\t{}\t{result}\t{seconds:.1}\n", abi.name(), host.name());
     if let Ok(mut f) = fs::OpenOptions::new().append(true).create(true).open(file()) {
         f.write_all(line.as_bytes()).ok();
     }
@@ -52,7 +54,7 @@ pub fn table() -> Result<String> {
     let mut columns = BTreeSet::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        if let [program, abi, host, result] = fields[..] {
+        if let [program, abi, host, result, _] = fields[..] {
             if host == Host::Native.name() {
                 continue;
             }
@@ -84,6 +86,23 @@ pub fn table() -> Result<String> {
     }
     out.push('\n');
     Ok(out)
+}
+
+/// What took longest: at most `count` lines, each with seconds, host, ABI and program.
+///
+/// # Errors
+/// No results are there.
+pub fn slowest(count: usize) -> Result<String> {
+    let text = fs::read_to_string(file()).context("no results yet: run the tests first")?;
+    let mut all: Vec<(f32, String)> = text
+        .lines()
+        .filter_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+            [program, abi, host, _, seconds] => Some((seconds.parse().ok()?, format!("{host} {abi} {program}"))),
+            _ => None,
+        })
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(all.iter().take(count).fold(String::new(), |out, (seconds, what)| out + &format!("{seconds:8.1} s  {what}\n")))
 }
 
 /// Puts the table between the README's markers.

@@ -150,10 +150,11 @@ CASE(signalfd_poll) { u64 m = bit(SIGUSR1); block(m); int s = R(SYS_signalfd, -1
 CASE(sigqueue_limit) { struct rlimit l = {3, 3}; setrlimit(RLIMIT_SIGPENDING, &l); UNPRIVILEGED({
     if (setresuid(54321, 54321, 54321)) P("no\n"); block(bit(40)); for (int k = 0; k < 5;
     k++) P("%d\n", sigqueue(getpid(), 40, (union sigval){.sival_int = k})); S(SYS_kill, getpid(), 40); }); }
-CASE(stop_and_continue) { int st, pid = fork(); if (!pid) { raise(SIGSTOP); raise(SIGTSTP); _exit(4); }
+CASE(stop_and_continue) { int st, p[2]; pipe(p); int pid = fork(); char c = 0; if (!pid) { raise(SIGSTOP);
+    read(p[0], &c, 1); raise(SIGTSTP); _exit(4); }
     waitpid(pid, &st, WUNTRACED); ended("child", st); kill(pid, SIGCONT); waitpid(pid, &st, WCONTINUED);
-    P("%d\n", WIFCONTINUED(st)); kill(pid, SIGCONT); usleep(20000); kill(pid, SIGKILL); waitpid(pid, &st, 0);
-    P("%d\n", WIFEXITED(st) || WIFSIGNALED(st)); }
+    P("%d\n", WIFCONTINUED(st)); write(p[1], &c, 1); waitpid(pid, &st, WUNTRACED); ended("child", st);
+    kill(pid, SIGCONT); waitpid(pid, &st, 0); ended("child", st); }
 CASE(continue_handler) { int st, p[2]; pipe(p); int pid = fork(); if (!pid) { handle(SIGCONT, count_it, 0);
     write(p[1], "x", 1); raise(SIGSTOP); _exit(got); } char c; read(p[0], &c, 1); waitpid(pid, &st, WUNTRACED);
     kill(pid, SIGCONT); waitpid(pid, &st, 0); ended("child", st); }
