@@ -34,7 +34,14 @@ fn main() -> anyhow::Result<()> {
             let levels: &[&str] = if host.is_emulated() { &["O2"] } else { &["O0", "O2"] };
             for level in levels {
                 for name in guest::sources("c", ".c")? {
-                    trials.push(c_trial(host, abi, level, name));
+                    let few = HAVE_FEW.contains(&name.as_str());
+                    if few && host == Host::Native {
+                        trials.push(c_trial(host, abi, level, name.clone(), true));
+                    }
+                    // An interpreter on an emulated host takes minutes for all.
+                    let interprets =
+                        host == Host::Armv7 || std::env::var_os("DEMOTIC_ENGINE").is_some_and(|e| e == "interp");
+                    trials.push(c_trial(host, abi, level, name, few && host.is_emulated() && interprets));
                 }
             }
         }
@@ -44,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     }
     libtest_mimic::run(&arguments, trials).exit()
 }
+
+/// C programs that do less with the argument `few`.
+const HAVE_FEW: [&str; 7] = ["avx", "avx_tables", "litmus", "tables_int", "tables_mmx", "tables_sse", "tables_x87"];
 
 fn prebuilt_guests_match() -> Result<(), Failed> {
     let out = demotic_testkit::target_dir().join("guests/asm");
@@ -98,22 +108,22 @@ const EMULATOR_LINES: [(&str, &str, &str); 3] = [
     ("procself", "parent right 1, threads 2\n", "parent right 1, threads 1\n"),
 ];
 
-fn c_trial(host: Host, abi: Abi, level: &'static str, name: String) -> Trial {
+fn c_trial(host: Host, abi: Abi, level: &'static str, name: String, few: bool) -> Trial {
     let program = guest::c_program(abi, level, &name);
     let missing = !guest::can_build() && !program.is_file();
-    trial(host, abi, &format!("c/{name}"), level, missing, move || {
+    trial(host, abi, &format!("c/{name}"), if few { "few" } else { level }, missing, move || {
         static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
         if guest::can_build() {
             BUILT.get_or_init(|| guest::build_c().map_err(|e| e.to_string())).clone()?;
         }
-        let mut outcome = run_here(host, &program, &[], b"")?;
+        let mut outcome = run_here(host, &program, if few { &["few"] } else { &[] }, b"")?;
         for (of, emulated, real) in EMULATOR_LINES {
             if host.is_emulated() && of == name {
                 let text = String::from_utf8_lossy(&outcome.stdout).replace(emulated, real);
                 outcome.stdout = text.into_bytes();
             }
         }
-        let file = format!("c/{}/{name}.txt", abi.name());
+        let file = format!("c/{}/{name}{}.txt", abi.name(), if few { ".few" } else { "" });
         if host == Host::Aarch64 {
             // Translated arithmetic does not keep MXCSR's denormal-operand flag there; the tables have a line of their own about it.
             let expected = fs::read_to_string(guest::tests_dir().join("expected").join(&file)).unwrap_or_default();

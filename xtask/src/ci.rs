@@ -113,18 +113,20 @@ pub fn ci() -> Result<()> {
     sum.command("whole programs, all of them translated", tests)?;
     // What a run leaves for the next one: made in the first round, used in the second.
     let folder = kept()?;
-    for round in ["leaving translations behind", "with translations of the round before"] {
+    results::clear()?;
+    for (round, on) in
+        [("leaving translations behind", &translating[..]), ("with translations of the round before", hosts)]
+    {
         let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast"]);
-        tests
-            .env("DEMOTIC_HOSTS", translating.join(","))
-            .env("DEMOTIC_REQUIRE_GUESTS", "1")
-            .env("DEMOTIC_KEEP", &folder);
+        tests.env("DEMOTIC_HOSTS", on.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1").env("DEMOTIC_KEEP", &folder);
         sum.command(&format!("whole programs {round}"), tests)?;
     }
-    results::clear()?;
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
+    for test in ["calls", "fuzz", "heavy", "manage", "roots"] {
+        tests.args(["--test", test]);
+    }
     tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");
-    sum.command("whole programs on every host", tests)?;
+    sum.command("system calls, roots and the manager on every host", tests)?;
     println!("\n{}", results::table().unwrap_or_default());
     println!("what took longest:\n{}", results::slowest(25).unwrap_or_default());
     // Once more, where the end of a long log is all that is kept.

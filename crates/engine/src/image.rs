@@ -17,6 +17,7 @@
 
 use crate::GuestSpace;
 use crate::cache::PAGE;
+use crate::hosts;
 use crate::meta::{self, Meta, Variant};
 use crate::store::Key;
 use demotic_codegen::target::{Order, Target};
@@ -539,6 +540,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         reach: u64::from(reach),
         end_at_stores: false,
         features: Features::from_bits(u64::from(features)),
+        pointers: hosts::LEAVES_POINTERS,
     };
     let order = if flags & bit::TSO != 0 { Order::Tso } else { Order::Single };
     let request = Request {

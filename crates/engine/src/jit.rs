@@ -381,6 +381,8 @@ impl Jit {
             state.flags = self.core.frame.spill[usize::from(n)].lo as u32 & eflags::ARITH;
         }
         let Core { scratch, memory, .. } = &mut *self.core;
+        let has = |v: Val| place.values.iter().any(|&(known, _)| known == v);
+        interp::Pointers::before(block, place.index as usize, state, |v| has(v).then(|| scratch.vector(v).lo));
         let leave = match block.term {
             // Behind the return from a call.
             Term::Call { ret, .. } | Term::Indirect { ret: Some(ret), .. }

@@ -203,8 +203,10 @@ impl Engine {
             interrupt::install();
             Store::new(emitter, target, config)
         });
-        let (cache, limits, patience) =
-            (Cache::default(), Limits { features: config.features, ..Limits::default() }, config.patience);
+        // What the interpreter runs, it keeps them of by itself.
+        let pointers = hosts::LEAVES_POINTERS && store.is_some();
+        let limits = Limits { features: config.features, pointers, ..Limits::default() };
+        let (cache, patience) = (Cache::default(), config.patience);
         let engine = Engine { space, cache, store, shelf, is_child: AtomicBool::new(false), limits, patience };
         engine.restore();
         Arc::new(engine)
@@ -296,7 +298,11 @@ impl Engine {
                 precision: store.precision(),
             };
             let checked = store.is_checked(key.pc);
-            let limits = if checked { Limits { features: wanted.features, ..checked::LIMITS } } else { wanted };
+            let limits = if checked {
+                Limits { features: wanted.features, pointers: wanted.pointers, ..checked::LIMITS }
+            } else {
+                wanted
+            };
             seen.clear();
             pages.begin(generation);
             let mut fetch = |at: u64, buf: &mut [u8]| {

@@ -26,17 +26,25 @@ pub struct Limits {
     pub end_at_stores: bool,
     /// What the guest's processor can do.
     pub features: Features,
+    /// Whether every block leaves the last x87 instruction of its own in the state: for hosts whose code does not keep it by itself.
+    pub pointers: bool,
 }
 
 impl Limits {
     /// One instruction.
-    pub const SINGLE: Limits =
-        Limits { blocks: 1, instructions: 1, reach: 0, end_at_stores: false, features: Features::DEFAULT };
+    pub const SINGLE: Limits = Limits {
+        blocks: 1,
+        instructions: 1,
+        reach: 0,
+        end_at_stores: false,
+        features: Features::DEFAULT,
+        pointers: false,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { blocks: 8, instructions: 64, reach: 4096, end_at_stores: false, features: Features::DEFAULT }
+        Limits { blocks: 8, instructions: 64, reach: 4096, ..Limits::SINGLE }
     }
 }
 
@@ -160,7 +168,7 @@ impl Reader {
             count += 1;
         }
         self.spare.extend(unit.blocks.drain(count..));
-        if unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr)) {
+        if limits.pointers || unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr)) {
             crate::lift::pointers::tell(unit);
         }
         // Edges lead outside until they are linked.

@@ -2,12 +2,14 @@
  *
  * Without arguments a program prints, for each instruction, how many lines it has and a digest of them; with the argument `all` the lines themselves
  * (`cargo xtask tables` compares them with the processor's own). Only what manuals define is in a line. MXCSR's denormal-operand flag, which not
- * every host keeps, has a digest of its own, and with the argument `most` it is not in the lines. */
+ * every host keeps, has a digest of its own, and with the argument `most` it is not in the lines. With the argument `few` there are digests of every
+ * eleventh line, for hosts that interpret an interpreter. */
 #ifndef TABLES_H
 #define TABLES_H
 #include "check.h"
 
-static int show_all, show_most;
+static int show_all, show_most, show_few;
+static unsigned turn;
 static uint64_t digest, denormals, lines, all_lines;
 
 static uint64_t mix(uint64_t h, uint64_t v) {
@@ -55,7 +57,14 @@ static int finish(void) {
     return 0;
 }
 
-#define ARGUMENTS(argc, argv) (show_most = (argc) > 1 && !strcmp((argv)[1], "most"), show_all = show_most || (argc) > 1 && !strcmp((argv)[1], "all"))
+/* Whether there is an argument `name`. */
+static int is_given(int argc, char **argv, const char *name) { return argc > 1 && !strcmp(argv[1], name); }
+#define ARGUMENTS(argc, argv)                                            \
+    (show_most = is_given(argc, argv, "most"),                          \
+     show_all = show_most || is_given(argc, argv, "all"),               \
+     show_few = is_given(argc, argv, "few"))
+/* Whether the next line is not for this run. */
+#define LEFT_OUT (show_few && turn++ % 11)
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 #ifdef __x86_64__

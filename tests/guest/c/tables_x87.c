@@ -91,6 +91,7 @@ int main(int argc, char **argv) {
         for (int c = 0; c < COUNT(roundings); c++)
             for (int i = 0; i < COUNT(reals); i++)
                 for (int j = 0; j < COUNT(reals); j++) {
+                    if (LEFT_OUT) continue;
                     struct io io = {.a = reals[i], .b = reals[j], .cw = roundings[c]};
                     twos[k].f(&io);
                     show(twos[k].name, &io);
@@ -100,6 +101,7 @@ int main(int argc, char **argv) {
     for (int k = 0; k < COUNT(ones); k++) {
         for (int c = 0; c < COUNT(roundings); c++)
             for (int i = 0; i < COUNT(reals); i++) {
+                if (LEFT_OUT) continue;
                 struct io io = {.a = reals[i], .b = reals[15], .cw = roundings[c]};
                 ones[k].f(&io);
                 show(ones[k].name, &io);
@@ -113,6 +115,7 @@ int main(int argc, char **argv) {
         for (int c = 0; c < COUNT(roundings); c += 4)
             for (int i = 0; i < COUNT(images) + COUNT(patterns); i++)
                 for (int j = 0; j < COUNT(reals); j += 3) {
+                    if (LEFT_OUT) continue;
                     struct io io = {.b = reals[j], .cw = roundings[c]};
                     io.extra = i < COUNT(images) ? images[i] : patterns[i - COUNT(images)];
                     loads[k].f(&io);

@@ -226,7 +226,7 @@ pub fn run_block<M: Memory>(block: &Block, state: &mut GuestState, mem: &mut M, 
     resume(block, 0, state, mem, scratch)
 }
 
-/// Like [`run_block`], from the operation `from` on: the state and the values in the scratch array are those before it.
+/// Like [`run_block`], from the operation `from` on: the state and the values in the scratch array are those before it ([`Pointers::before`]).
 pub fn resume<M: Memory>(
     block: &Block,
     from: usize,
@@ -235,9 +235,6 @@ pub fn resume<M: Memory>(
     scratch: &mut Scratch,
 ) -> Leave {
     let mut pointers = Pointers::NONE;
-    if from > 0 {
-        Pointers::before(block, from, state);
-    }
     for (i, inst) in block.insts.iter().enumerate().skip(from) {
         if i == pointers.next {
             pointers.reach(block, i, state, scratch);

@@ -5,7 +5,8 @@
 
 use super::Scratch;
 use crate::block::{Block, Inst, Val};
-use crate::ops::Op;
+use crate::ops::{Op, X87Fn};
+use crate::slot::Slot;
 use crate::state::{GuestState, Mode, seg};
 
 /// There is no such operation.
@@ -44,6 +45,14 @@ impl Pointers {
         (imm & Self::MEMORY != 0).then_some((imm >> 12) as usize & 7)
     }
 
+    /// Whether an operation writes the slots of the last instruction by itself.
+    pub fn sets(inst: &Inst) -> bool {
+        match inst.op {
+            Op::XFn => inst.imm == X87Fn::Fninit as u64,
+            op => op == Op::Set && inst.imm == u64::from(Slot::FIP.0),
+        }
+    }
+
     /// The index of the operation behind the one at `chk` that accesses the operand in memory, and its address.
     pub fn access(block: &Block, chk: usize) -> Option<(usize, Val)> {
         Self::segment(block.insts[chk].imm)?;
@@ -66,15 +75,25 @@ impl Pointers {
         Pointers { next, end, imm, pc: block.mark_at(at).map_or(block.pc, |m| m.pc), operand: None }
     }
 
-    /// The state is that before operation `from`, of translated code, which has not kept the last instruction. Its operand is not known any more.
+    /// The state is that before operation `from`, of translated code, which has not kept the last instruction; `value` gives what it still has of
+    /// the values before. An operand whose address is none of them is not known any more.
     #[cold]
-    pub(super) fn before(block: &Block, from: usize, state: &mut GuestState) {
-        let named = |x: &Inst| x.op == Op::XChk && x.imm != 0;
-        let done = |at: &usize| Self::end(block, *at) <= from;
-        let at = block.insts[..from.min(block.insts.len())].iter().rposition(named).filter(done);
-        if let Some(at) = at {
-            Self::set(state, block.mark_at(at).map_or(block.pc, |m| m.pc), block.insts[at].imm, None);
+    pub fn before(block: &Block, from: usize, state: &mut GuestState, value: impl Fn(Val) -> Option<u64>) {
+        let done = &block.insts[..from.min(block.insts.len())];
+        let since = done.iter().rposition(Self::sets).unwrap_or(0);
+        let last = |memory: bool| {
+            let named = |x: &Inst| x.op == Op::XChk && x.imm != 0 && (!memory || Self::segment(x.imm).is_some());
+            let find = |end: usize| done[since..end].iter().rposition(named).map(|at| since + at);
+            // Of those that begin before it only the last can be unfinished.
+            let at = find(done.len())?;
+            if Self::end(block, at) <= from { Some(at) } else { find(at) }
+        };
+        let Some(at) = last(false) else { return };
+        if let Some(with) = last(true) {
+            let address = Self::access(block, with).and_then(|(_, address)| value(address));
+            Self::set(state, block.pc, block.insts[with].imm, address);
         }
+        Self::set(state, block.mark_at(at).map_or(block.pc, |m| m.pc), block.insts[at].imm, None);
     }
 
     /// Operation `at` is next.

@@ -1,12 +1,13 @@
 //! The last x87 instruction and its operand (FIP, FOP, FDP and their selectors), as far as a block tells.
 //!
-//! The interpreter keeps them as it goes ([`demotic_ir::interp::Pointers`]). Translated code does not; but where a unit stores an environment, the
-//! block that does knows its own last instruction ([`settle`]), and the unit's other blocks leave theirs in the state ([`tell`]).
+//! The interpreter keeps them as it goes ([`demotic_ir::interp::Pointers`]). Translated code does not; but a block that stores an environment knows its
+//! own last instruction ([`settle`]), and the other blocks leave theirs in the state ([`tell`]): those of the same unit, or all of them
+//! ([`crate::unit::Limits::pointers`]).
 
 use super::Lifter;
 use demotic_ir::block::{Block, Inst, Unit, Val};
 use demotic_ir::interp::Pointers;
-use demotic_ir::ops::{Op, X87Fn};
+use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
 use demotic_ir::state::{Mode, seg};
 use demotic_ir::ty::Ty;
@@ -22,18 +23,13 @@ struct Last {
 }
 
 fn last(block: &Block) -> Last {
-    // What sets the slots itself.
-    let sets = |x: &Inst| match x.op {
-        Op::XFn => x.imm == X87Fn::Fninit as u64,
-        op => op == Op::Set && x.imm == u64::from(Slot::FIP.0),
-    };
-    let from = block.insts.iter().rposition(sets).unwrap_or(0);
+    let from = block.insts.iter().rposition(Pointers::sets).unwrap_or(0);
     let find = |memory: bool| {
         let named = |x: &Inst| x.op == Op::XChk && x.imm != 0 && (!memory || Pointers::segment(x.imm).is_some());
         block.insts[from..].iter().rposition(named).map(|at| from + at)
     };
     Last {
-        fresh: block.insts.get(from).is_some_and(|x| x.op == Op::XFn && sets(x)),
+        fresh: block.insts.get(from).is_some_and(|x| x.op == Op::XFn && Pointers::sets(x)),
         insn: find(false).map(|at| (block.insts[at].imm, block.mark_at(at).map_or(block.pc, |m| m.pc))),
         operand: find(true).and_then(|at| {
             let segment = Pointers::segment(block.insts[at].imm)?;
@@ -81,7 +77,7 @@ pub(super) fn settle(l: &mut Lifter) -> Vec<(Slot, Val)> {
     })
 }
 
-/// Has the blocks of a unit that stores an environment leave what they know in the state.
+/// Has the blocks of a unit leave what they know in the state.
 pub(crate) fn tell(unit: &mut Unit) {
     let long = unit.mode == Mode::Long;
     for block in &mut unit.blocks {
