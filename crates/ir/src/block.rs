@@ -60,7 +60,7 @@ impl Inst {
 pub struct Mark {
     /// Index of its first IR instruction.
     pub first: u16,
-    /// Length in bytes (1..=15).
+    /// Length in bytes (1..=15), 0 for what belongs to no instruction at the block's end.
     pub len: u8,
     /// Guest address.
     pub pc: u64,

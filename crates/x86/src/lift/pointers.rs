@@ -5,7 +5,7 @@
 //! ([`crate::unit::Limits::pointers`]).
 
 use super::Lifter;
-use demotic_ir::block::{Block, Inst, Unit, Val};
+use demotic_ir::block::{Block, Inst, Mark, Term, Unit, Val};
 use demotic_ir::interp::Pointers;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
@@ -82,6 +82,15 @@ pub(crate) fn tell(unit: &mut Unit) {
     let long = unit.mode == Mode::Long;
     for block in &mut unit.blocks {
         let known = last(block);
+        let end = match block.term {
+            Term::Jump(edge) => Some(edge.pc),
+            _ => None,
+        };
+        let from = block.marks.last().map_or(0, |m| usize::from(m.first));
+        if let Some(pc) = end.filter(|_| block.insts[from..].iter().any(|x| x.op.touches_x87())) {
+            // Emitters recognise an x87 instruction by all of its operations: what follows is not one of them.
+            block.marks.push(Mark { first: block.insts.len() as u16, len: 0, pc });
+        }
         let insts = &mut block.insts;
         let mut op = |op, ty, args: &[Val], imm| {
             let mut four = [Val::NONE; 4];
