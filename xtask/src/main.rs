@@ -67,7 +67,7 @@ fn main() -> Result<()> {
         Some("bench") => bench::bench(&rest),
         Some("count") => count::count(&rest),
         Some("cost") => ci::tool(&["run", "--release", "-p", "demotic-debug", "--example", "cost", "--"], &rest),
-        Some("arm-kernel") => arm_kernel::arm_kernel(),
+        Some("arm-kernel") => arm_kernel::arm_kernel(&rest),
         Some("userlands") => userlands(&rest),
         Some("manual") => manual::write(),
         Some("tables") => tables::tables(),

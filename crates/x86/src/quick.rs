@@ -728,13 +728,15 @@ mod tests {
         let mut insn = super::Insn::NONE;
         let mut seed = 1u64;
         let mut usual = 0;
+        // The same on every host, and ARM ones may be emulated: there every thirteenth.
+        let step = if cfg!(target_arch = "x86_64") { 1 } else { 13 };
         let rex: Vec<Vec<u8>> = (0x40..0x50).map(|n| vec![n]).collect();
         let others =
             [&[][..], &[], &[0x64], &[0x65, 0x48], &[0x65, 0x43], &[0x66], &[0xf3], &[0x48, 0x64], &[0x67], &[0x2e]];
         for mode in [Mode::Long, Mode::Compat32, Mode::Compat16] {
             for prefix in others.iter().copied().chain(rex.iter().map(|r| &r[..])) {
                 for opcode in 0..512u32 {
-                    for modrm in 0..=255u8 {
+                    for modrm in ((opcode % step) as u8..=255).step_by(step as usize) {
                         let mut code = [0u8; 48];
                         for byte in &mut code {
                             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -757,6 +759,6 @@ mod tests {
                 }
             }
         }
-        assert!(usual > 1_000_000, "{usual}");
+        assert!(usual > 1_000_000 / step, "{usual}");
     }
 }

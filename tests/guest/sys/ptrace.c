@@ -192,7 +192,10 @@ CASE(change_call) {
     V(n);
 }
 static volatile int got;
-static void handler(int s) { got = s; P("handler %d\n", s); }
+/* The other process tells something. */
+static int told[2];
+static void hear(void) { char c; read(told[0], &c, 1); }
+static void handler(int s) { got = s; P("handler %d\n", s); if (told[1]) write(told[1], "h", 1); }
 static void handler_info(int s, siginfo_t *i, void *c) { P("handler %d code %d value %d\n", s, i->si_code, i->si_value.sival_int); }
 CASE(signals) {
     TRACED(signal(SIGUSR1, handler); kill(getpid(), SIGUSR1); P("after 1\n"); kill(getpid(), SIGUSR1); P("after 2\n");
@@ -626,15 +629,26 @@ CASE(exit_event) {
     X(message);
     finish();
 }
-/* Another process, busy or asleep. */
+/* Another process, busy or asleep. It tells when it is ready, and when its handler is done. */
 static int other(int sleeps) {
+    if (!told[1]) pipe(told);
     int pid = fork();
     if (!pid) {
         signal(SIGUSR1, handler);
+        write(told[1], "r", 1);
         for (volatile long i = 0;; i++)
             if (sleeps) pause();
     }
-    usleep(50000);
+    hear();
+    /* Until it sleeps. */
+    char path[40], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    for (int i = 0; sleeps && state != 'S' && i < 10000; i++) {
+        FILE *f = fopen(path, "r");
+        if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1) break;
+        fclose(f);
+        usleep(1000);
+    }
     return pid;
 }
 CASE(attach) {
@@ -646,14 +660,14 @@ CASE(attach) {
         P("stack %d\n", SP(r) != 0);
         if (sleeps) P("nr %d answer %ld\n", (int)NR(r) > 0, (long)AX(r));
         T(PTRACE_CONT, child, 0, SIGUSR1);
-        usleep(30000);
+        hear();
         kill(child, SIGUSR2);
         see(child);
         F(SYS_ptrace, PTRACE_DETACH, child, 0, 0);
         usleep(30000);
         S(SYS_ptrace, PTRACE_CONT, child, 0, 0);
         kill(child, SIGUSR1);
-        usleep(30000);
+        hear();
         kill(child, SIGKILL);
         int st;
         waitpid(child, &st, 0);
@@ -677,7 +691,7 @@ CASE(seize) {
         kill(child, SIGUSR1);
         see(child);
         T(PTRACE_CONT, child, 0, SIGUSR1);
-        usleep(20000);
+        hear();
         F(SYS_ptrace, PTRACE_INTERRUPT, child, 0, 0);
         see(child);
         F(SYS_ptrace, PTRACE_DETACH, child, 0, 0);
@@ -737,6 +751,7 @@ CASE(waitid_status) {
 CASE(tracer_dies) {
     int p[2];
     pipe(p);
+    pipe(told);
     int pid = fork();
     if (!pid) {
         /* The tracer: attaches to its own child and dies. */
@@ -755,7 +770,7 @@ CASE(tracer_dies) {
     say("tracer", st);
     usleep(20000);
     kill(c, SIGUSR1);
-    usleep(20000);
+    hear();
     kill(c, SIGKILL);
 }
 CASE(exitkill) {

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
@@ -142,6 +143,11 @@ static int count;
     }                                                                 \
     static void case_##name(void)
 
+static int gone(const char *path, const struct stat *st, int kind, struct FTW *at) {
+    (void)st, (void)kind, (void)at;
+    remove(path);
+    return 0;
+}
 static void one(struct test *t) {
     char folder[] = "/tmp/demotic-sys-XXXXXX";
     P("== %s\n", t->name);
@@ -165,14 +171,7 @@ static void one(struct test *t) {
     if (!done) { kill(pid, SIGKILL); waitpid(pid, &status, 0); P("[timeout]\n"); }
     else if (WIFEXITED(status)) P("[exit %d]\n", WEXITSTATUS(status));
     else P("[signal %d%s]\n", WTERMSIG(status), "");
-    char command[64];
-    int gone = fork();
-    if (!gone) {
-        snprintf(command, sizeof command, "%s", folder);
-        execl("/bin/rm", "rm", "-rf", command, (char *)0);
-        _exit(1);
-    }
-    waitpid(gone, &status, 0);
+    nftw(folder, gone, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 int main(int argc, char **argv) {

@@ -1,0 +1,158 @@
+//! The test programs: system calls case by case, and the C programs, compared with what `tests/expected` says, which is from native runs on x86-64.
+//!
+//! `tests/arm_kernel.txt` lists what differs there, with the reason; a line that is not needed any more is an error, too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use demotic_testkit::guest::{self, Abi};
+
+use super::Machine;
+
+/// A processor with what the first ARM64 servers lacked: atomic instructions, ordered loads.
+const PROCESSOR: &str = "neoverse-n1";
+
+/// Seconds for all.
+const LIMIT: u32 = 3600;
+
+/// Loopback for sockets, and a file system as files have it on a disk.
+const PREPARE: &str = "\
+ifconfig lo up
+hostname machine
+modprobe loop
+truncate -s 512M /disk
+mke2fs -I 256 /disk > /dev/null 2>&1
+mount -o loop -t ext4 /disk /tmp || echo 'no disk'
+chmod 1777 /tmp
+";
+
+/// C programs that do less with the argument `few`: a machine that is interpreted takes minutes for all.
+const HAVE_FEW: [&str; 7] = ["avx", "avx_tables", "litmus", "tables_int", "tables_mmx", "tables_sse", "tables_x87"];
+
+/// Runs those whose `ABI/NAME` contains one of the names, or all.
+pub fn run(names: &[&str]) -> Result<()> {
+    guest::build_c()?;
+    guest::build_sys()?;
+    let machine = Machine::new("guests")?;
+    let mut commands = String::from(PREPARE);
+    let mut wanted = Vec::new();
+    for abi in Abi::ALL {
+        for (kind, name) in programs()? {
+            let full = format!("{}/{kind}/{name}", abi.name());
+            if !names.is_empty() && !names.iter().any(|n| full.contains(n)) {
+                continue;
+            }
+            let few = kind == "c" && HAVE_FEW.contains(&name.as_str());
+            let program = if kind == "c" { guest::c_program(abi, "O2", &name) } else { guest::sys_program(abi, &name) };
+            machine.put(&program, &full)?;
+            let options = if name.starts_with("avx") { "--cpu max" } else { "" };
+            let argument = if few { "few" } else { "" };
+            writeln!(commands, "echo '=== {full}'; cd /{}/{kind}", abi.name())?;
+            writeln!(
+                commands,
+                "{{ : | timeout -s KILL 600 demotic {options} ./{name} {argument} 2> /dev/null; echo \"[exit $?]\"; }} | cat > /tmp/out; cat /tmp/out; rm -rf /tmp/[!l]*"
+            )?;
+            let suffix = if few { ".few" } else { "" };
+            let file = guest::tests_dir().join(format!("expected/{kind}/{}/{name}{suffix}.txt", abi.name()));
+            let expected = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            wanted.push((full, kind == "sys", expected));
+        }
+    }
+    ensure!(!wanted.is_empty(), "no program has such a name");
+    let console = machine.run(&commands, PROCESSOR, LIMIT)?;
+    let mut got: BTreeMap<&str, &str> = BTreeMap::new();
+    for part in console.split("=== ").skip(1) {
+        let (name, text) = part.split_once('\n').unwrap_or((part, ""));
+        got.insert(name, text);
+    }
+    let mut report = Report::default();
+    for (full, in_cases, expected) in &wanted {
+        let text = got.get(full.as_str()).copied().unwrap_or_default();
+        if *in_cases {
+            // The last line is how the program itself ended.
+            let text = text.trim_end().rsplit_once('\n').map_or("", |(text, _)| text);
+            let (want, text) = (cases(expected), cases(text));
+            for (case, lines) in want {
+                report.compare(&format!("{full}/{case}"), &lines, text.get(case).map_or("", String::as_str));
+            }
+        } else {
+            report.compare(full, &as_shell_says(expected), text);
+        }
+    }
+    println!("arm-kernel: {} the same, {} known to differ, {} not", report.same, report.known, report.differing);
+    ensure!(
+        report.differing == 0,
+        "the real kernel gives something else; what differs for a reason stands in tests/arm_kernel.txt"
+    );
+    Ok(())
+}
+
+fn programs() -> Result<Vec<(&'static str, String)>> {
+    let mut all = Vec::new();
+    for kind in ["sys", "c"] {
+        all.extend(guest::sources(kind, ".c")?.into_iter().map(|name| (kind, name)));
+    }
+    Ok(all)
+}
+
+/// The lines of each case of a family.
+fn cases(text: &str) -> BTreeMap<&str, String> {
+    let mut all = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        match line.strip_prefix("== ") {
+            Some(next) => name = next,
+            None if name.is_empty() => {}
+            None => {
+                let lines: &mut String = all.entry(name).or_default();
+                lines.push_str(line);
+                lines.push('\n');
+            }
+        }
+    }
+    all
+}
+
+/// A signal as the shell's `$?`.
+fn as_shell_says(expected: &str) -> String {
+    let Some((text, end)) = expected.trim_end().rsplit_once("[signal ") else { return expected.to_owned() };
+    let number: u32 = end.trim_end_matches(']').parse().unwrap_or_default();
+    format!("{text}[exit {}]\n", 128 + number)
+}
+
+#[derive(Default)]
+struct Report {
+    same: u32,
+    known: u32,
+    differing: u32,
+}
+
+impl Report {
+    fn compare(&mut self, name: &str, want: &str, got: &str) {
+        let known = is_known(name);
+        match demotic_testkit::expect::same(want, got) {
+            Ok(()) if known => {
+                self.differing += 1;
+                println!("{name}: listed in tests/arm_kernel.txt, and the same");
+            }
+            Ok(()) => self.same += 1,
+            Err(_) if known => self.known += 1,
+            Err(difference) => {
+                self.differing += 1;
+                println!("{name}: {difference}");
+            }
+        }
+    }
+}
+
+/// Whether `tests/arm_kernel.txt` lists it: `ABI KIND/NAME[/CASE] reason`, a star for either ABI.
+fn is_known(name: &str) -> bool {
+    let Ok(text) = fs::read_to_string(guest::tests_dir().join("arm_kernel.txt")) else { return false };
+    let Some((abi, rest)) = name.split_once('/') else { return false };
+    text.lines().filter(|line| !line.starts_with('#')).any(|line| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|a| a == "*" || a == abi) && words.next() == Some(rest)
+    })
+}

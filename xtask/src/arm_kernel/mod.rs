@@ -1,0 +1,235 @@
+//! `cargo xtask arm-kernel`: the AArch64 build on a real ARM64 kernel, in a virtual machine (qemu-system-aarch64 interprets that).
+//!
+//! Debian's cloud kernel and a static busybox for ARM64 come from apt, with a state of its own, into the cache. They, Demotic and a few guests make an initial
+//! file system. Its `/init` does what is to be tried, and what it prints is compared with what it must be. Not part of continuous integration: it needs
+//! qemu-system-arm. [`usage`] does what a user does, in a minute; [`guests`] runs the test programs, and tells what emulators of user mode cannot.
+
+mod guests;
+mod usage;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use demotic_testkit::packages::cache_dir;
+use demotic_testkit::target_dir;
+
+/// What every `/init` begins with.
+const START: &str = r#"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts pts /dev/pts
+cd /root
+# The kernel's own messages go elsewhere.
+echo 1 > /proc/sys/kernel/printk
+echo BEGIN
+"#;
+
+/// What every `/init` ends with.
+const END: &str = "echo END\npoweroff -f\n";
+
+/// Runs one of the trials, or both.
+pub fn arm_kernel(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => usage::run().and_then(|()| guests::run(&[])),
+        ["usage"] => usage::run(),
+        ["guests", names @ ..] => guests::run(names),
+        _ => bail!("usage: cargo xtask arm-kernel [usage | guests [NAME...]]"),
+    }
+}
+
+/// A machine to be started: a tree of files.
+struct Machine {
+    kernel: PathBuf,
+    work: PathBuf,
+}
+
+impl Machine {
+    /// One with the kernel, busybox and Demotic.
+    fn new(name: &str) -> Result<Machine> {
+        let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+        ensure!(found, "install the machine: sudo apt-get install --no-install-recommends qemu-system-arm");
+        let machine = Machine { kernel: kernel()?, work: target_dir().join("arm-kernel").join(name) };
+        crate::dist::dist(&["aarch64"])?;
+        if machine.work.exists() {
+            fs::remove_dir_all(&machine.work)?;
+        }
+        for dir in ["bin", "proc", "sys", "dev", "tmp", "etc", "root"] {
+            fs::create_dir_all(machine.root().join(dir))?;
+        }
+        machine.put(&machine.kernel.join("files/bin/busybox"), "bin/busybox")?;
+        let version = vmlinuz(&machine.kernel)?;
+        let version = version.file_name().and_then(|n| n.to_str()?.strip_prefix("vmlinuz-")).context("a version")?;
+        let modules = format!("lib/modules/{version}");
+        let mut names = String::new();
+        for module in ["kernel/fs/binfmt_misc.ko", "kernel/drivers/block/loop.ko"] {
+            let path = format!("{modules}/{module}");
+            machine.put(&machine.kernel.join("files").join(&path), &path)?;
+            names.push_str(&format!("{module}:\n"));
+        }
+        machine.text(&names, &format!("{modules}/modules.dep"))?;
+        let dist = target_dir().join("dist");
+        machine.put(&dist.join("demotic-aarch64"), "bin/demotic")?;
+        machine.put(&dist.join("demotic-manage-aarch64"), "bin/demotic-manage")?;
+        Ok(machine)
+    }
+
+    /// The tree that becomes the machine's file system.
+    fn root(&self) -> PathBuf {
+        self.work.join("system")
+    }
+
+    fn made(&self, to: &str) -> Result<PathBuf> {
+        let to = self.root().join(to);
+        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        Ok(to)
+    }
+
+    fn put(&self, from: &Path, to: &str) -> Result<()> {
+        let to = self.made(to)?;
+        fs::copy(from, &to).with_context(|| from.display().to_string())?;
+        Ok(fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?)
+    }
+
+    fn text(&self, contents: &str, to: &str) -> Result<()> {
+        let to = self.made(to)?;
+        fs::write(&to, contents)?;
+        Ok(fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?)
+    }
+
+    /// What the commands print on that processor, within a time in seconds.
+    fn run(&self, commands: &str, processor: &str, limit: u32) -> Result<String> {
+        self.text(&format!("{START}{commands}{END}"), "init")?;
+        let image = self.work.join("initrd");
+        fs::write(&image, archive(&self.root())?)?;
+        let out = Command::new("timeout")
+            .args([&limit.to_string(), QEMU, "-M", "virt", "-cpu", processor, "-smp", "2", "-m", "2048", "-nographic"])
+            .args(["-no-reboot", "-nic", "none"])
+            .arg("-kernel")
+            .arg(vmlinuz(&self.kernel)?)
+            .arg("-initrd")
+            .arg(&image)
+            .args(["-append", "console=ttyAMA0 quiet panic=-1"])
+            .stdin(Stdio::null())
+            .output()?;
+        let console = String::from_utf8_lossy(&out.stdout).replace('\r', "");
+        fs::write(self.work.join("console.txt"), &console)?;
+        let got = console.split_once("BEGIN\n").and_then(|(_, rest)| rest.split_once("END\n")).map(|(got, _)| got);
+        let Some(got) = got else { bail!("the machine did not come to its end:\n{console}") };
+        Ok(got.to_owned())
+    }
+}
+
+const QEMU: &str = "qemu-system-aarch64";
+
+/// The folder in the cache with the kernel's files and busybox, fetched when it is not there.
+fn kernel() -> Result<PathBuf> {
+    let folder = cache_dir().join("arm-kernel");
+    if folder.join("complete").is_file() {
+        return Ok(folder);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let state = folder.join("apt");
+    for dir in ["state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(state.join(dir))?;
+    }
+    fs::write(state.join("status"), "")?;
+    let path = |p: &str| state.join(p).display().to_string();
+    let options: Vec<String> = [
+        ("Dir::State", path("state")),
+        ("Dir::State::status", path("status")),
+        ("Dir::Cache", path("cache")),
+        ("APT::Architecture", "arm64".to_owned()),
+        ("APT::Architectures", "arm64".to_owned()),
+    ]
+    .iter()
+    .flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")])
+    .collect();
+    let apt = |tool: &str, arguments: &[&str]| -> Result<String> {
+        let out = Command::new(tool).args(&options).args(arguments).current_dir(&folder).output()?;
+        ensure!(out.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    apt("apt-get", &["-q", "update"])?;
+    let depends = apt("apt-cache", &["depends", "linux-image-cloud-arm64"])?;
+    let image = depends.lines().find_map(|l| l.trim().strip_prefix("Depends: ")).context("the kernel's package")?;
+    apt("apt-get", &["-q", "download", image, "busybox-static"])?;
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            let done = Command::new("dpkg-deb").arg("-x").arg(&path).arg(folder.join("files")).status()?;
+            ensure!(done.success(), "dpkg-deb failed");
+        }
+    }
+    fs::write(folder.join("complete"), "")?;
+    Ok(folder)
+}
+
+fn vmlinuz(kernel: &Path) -> Result<PathBuf> {
+    let files = fs::read_dir(kernel.join("files/boot"))?.flatten().map(|e| e.path());
+    let is_kernel = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz-"));
+    files.into_iter().find(is_kernel).context("a kernel in the package")
+}
+
+/// A cpio archive in the form that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst, newc).
+fn archive(root: &Path) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut names = vec![PathBuf::new()];
+    let mut number = 1;
+    entry(&mut out, &mut number, "dev", 0o40755, &[], 0);
+    // The console before anything is mounted.
+    entry(&mut out, &mut number, "dev/console", 0o20600, &[], 0x5_0001);
+    while let Some(name) = names.pop() {
+        let path = root.join(&name);
+        let metadata = fs::symlink_metadata(&path)?;
+        let data = if metadata.is_dir() {
+            for child in fs::read_dir(&path)? {
+                names.push(name.join(child?.file_name()));
+            }
+            Vec::new()
+        } else {
+            fs::read(&path)?
+        };
+        if !name.as_os_str().is_empty() {
+            entry(&mut out, &mut number, &name.to_string_lossy(), metadata.mode(), &data, 0);
+        }
+    }
+    entry(&mut out, &mut number, "TRAILER!!!", 0, &[], 0);
+    Ok(out)
+}
+
+/// One file; `device`: major number above sixteen bits of minor.
+fn entry(out: &mut Vec<u8>, number: &mut u32, name: &str, mode: u32, data: &[u8], device: u32) {
+    let links = if mode & 0o170000 == 0o40000 { 2 } else { 1 };
+    let fields = [
+        *number,
+        mode,
+        0,
+        0,
+        links,
+        0,
+        data.len() as u32,
+        0,
+        0,
+        device >> 16,
+        device & 0xffff,
+        name.len() as u32 + 1,
+        0,
+    ];
+    *number += 1;
+    out.extend(b"070701");
+    fields.iter().for_each(|f| out.extend(format!("{f:08X}").bytes()));
+    out.extend(name.bytes());
+    out.push(0);
+    out.resize(out.len().next_multiple_of(4), 0);
+    out.extend(data);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
