@@ -48,6 +48,7 @@ both! {
     loop_and_syscall
     fault_state_is_exact_though_flags_were_deferred
     traps_and_faults
+    sticky_exceptions_survive_jumps_that_are_looked_up
     fetch_fault_names_the_address
     single_step
     strings_go_down_as_well
@@ -151,6 +152,22 @@ fn fault_state_is_exact_though_flags_were_deferred() {
     assert_eq!(cpu.state.rip, space.code as u64 + 2);
     assert_eq!(cpu.state.flags, eflags::CF | eflags::ZF | eflags::AF | eflags::PF);
     assert_eq!(cpu.state.gpr[reg::RAX], 0);
+}
+
+/// A quotient by zero right before a jump whose target is known but not in the table of jumps: out of translated code, and in again.
+fn sticky_exceptions_survive_jumps_that_are_looked_up() {
+    let code = [
+        &[0xb8, 1, 0, 0, 0, 0xf3, 0x0f, 0x2a, 0xc0][..], // mov eax, 1; cvtsi2ss xmm0, eax
+        &[0x48, 0x8d, 0x1d, 5, 0, 0, 0, 0xb9, 5, 0, 0, 0], // lea rbx, [rip + 5]; mov ecx, 5
+        &[0xff, 0xc9, 0x74, 0x10, 0x8d, 0x51, 0xfd],     // top: dec ecx; jz end; lea edx, [rcx - 3]
+        &[0xf3, 0x0f, 0x2a, 0xca, 0x0f, 0x28, 0xd0],     // cvtsi2ss xmm1, edx; movaps xmm2, xmm0
+        &[0xf3, 0x0f, 0x5e, 0xd1, 0xff, 0xe3, 0x0f, 0x05], // divss xmm2, xmm1; jmp rbx; end: syscall
+    ]
+    .concat();
+    let space = Space::new(&code, false);
+    let mut cpu = cpu(&space);
+    assert!(matches!(cpu.run(), Exit::Syscall(_)));
+    assert_eq!(cpu.state.mxcsr & 0x3f, 4);
 }
 
 fn traps_and_faults() {

@@ -493,7 +493,10 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         Err(Refusal::Broken(_)) => return Err(Errno::ENOEXEC),
         Err(Refusal::NotElf | Refusal::OtherMachine(_)) => true,
     };
-    drop(target);
+    // A host program gets its name and its script's from the kernel, by the path; in a guest root that leads elsewhere, and a script is given to its
+    // interpreter here. By descriptor alone the kernel calls a script /dev/fd/N.
+    let by_path = up_to_kernel || (!by_fd && !root.is_active());
+    let interpreter = (native && !by_path && !by_fd && probe_args != args).then_some(target.file);
     if (native || up_to_kernel) && task.seccomp.is_active() {
         // Nobody would apply the filters there.
         return Err(Errno::EACCES);
@@ -511,13 +514,17 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     crate::signal::deliver::put_all_back(task);
     task.process.signals.prepare_exec();
     let errno = if native || up_to_kernel {
+        let given = match &interpreter {
+            Some(_) => probe_args.into_iter().flat_map(CString::new).collect(),
+            None => given,
+        };
         let list = pointers(&given);
         task.exec_strings.extend(given);
         host::set_mask(mask);
         // SAFETY: both arrays end with a null pointer and point to terminated strings.
         unsafe {
-            let (fd, empty) = (file.as_raw_fd(), c"".as_ptr());
-            if up_to_kernel {
+            let (fd, empty) = (interpreter.as_ref().unwrap_or(&file).as_raw_fd(), c"".as_ptr());
+            if by_path {
                 libc::syscall(libc::SYS_execve, c_path.as_ptr(), list.as_ptr(), env_list.as_ptr());
             } else {
                 libc::syscall(libc::SYS_execveat, fd, empty, list.as_ptr(), env_list.as_ptr(), libc::AT_EMPTY_PATH);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use demotic_testkit::guest::{self, Abi};
@@ -22,8 +23,6 @@ const PREPARE: &str = "\
 ifconfig lo up
 hostname machine
 modprobe loop
-truncate -s 512M /disk
-mke2fs -I 256 /disk > /dev/null 2>&1
 mount -o loop -t ext4 /disk /tmp || echo 'no disk'
 chmod 1777 /tmp
 ";
@@ -36,6 +35,9 @@ pub fn run(names: &[&str]) -> Result<()> {
     guest::build_c()?;
     guest::build_sys()?;
     let machine = Machine::new("guests")?;
+    let disk = machine.root().join("disk");
+    let made = Command::new("/usr/sbin/mke2fs").args(["-q", "-t", "ext4", "-b", "4096"]).arg(&disk).arg("64M").status();
+    ensure!(made.is_ok_and(|s| s.success()), "mke2fs failed (e2fsprogs)");
     let mut commands = String::from(PREPARE);
     let mut wanted = Vec::new();
     for abi in Abi::ALL {

@@ -108,7 +108,9 @@ impl Machine {
         self.text(&format!("{START}{commands}{END}"), "init")?;
         let image = self.work.join("initrd");
         fs::write(&image, archive(&self.root())?)?;
-        let out = Command::new("timeout")
+        // A file, so that a long run can be watched.
+        let log = self.work.join("console.txt");
+        Command::new("timeout")
             .args([&limit.to_string(), QEMU, "-M", "virt", "-cpu", processor, "-smp", "2", "-m", "2048", "-nographic"])
             .args(["-no-reboot", "-nic", "none"])
             .arg("-kernel")
@@ -117,9 +119,9 @@ impl Machine {
             .arg(&image)
             .args(["-append", "console=ttyAMA0 quiet panic=-1"])
             .stdin(Stdio::null())
-            .output()?;
-        let console = String::from_utf8_lossy(&out.stdout).replace('\r', "");
-        fs::write(self.work.join("console.txt"), &console)?;
+            .stdout(fs::File::create(&log)?)
+            .status()?;
+        let console = String::from_utf8_lossy(&fs::read(&log)?).replace('\r', "");
         let got = console.split_once("BEGIN\n").and_then(|(_, rest)| rest.split_once("END\n")).map(|(got, _)| got);
         let Some(got) = got else { bail!("the machine did not come to its end:\n{console}") };
         Ok(got.to_owned())

@@ -170,7 +170,9 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     let loading = a.0.offset();
     a.frame(Access::LdrX, x(16), field(offset_of!(HostRegs, fpcr)));
     a.w(branch::msr(SysReg::Fpcr, x(16)));
-    a.w(branch::msr(SysReg::Fpsr, ZR));
+    // Whoever comes back from a way out that was not the end brings the exceptions along.
+    a.frame(Access::LdrX, x(16), field(offset_of!(HostRegs, fpsr)));
+    a.w(branch::msr(SysReg::Fpsr, x(16)));
     a.frame(Access::LdrX, x(16), field(offset_of!(HostRegs, flags)));
     a.w(branch::msr(SysReg::Nzcv, x(16)));
     a.add(x(16), FRAME, vec);
