@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
             let levels: &[&str] = if host.is_emulated() { &["O2"] } else { &["O0", "O2"] };
             for level in levels {
                 for name in guest::sources("c", ".c")? {
-                    let few = HAVE_FEW.contains(&name.as_str());
+                    let few = guest::HAVE_FEW.contains(&name.as_str());
                     if few && host == Host::Native {
                         trials.push(c_trial(host, abi, level, name.clone(), true));
                     }
@@ -51,9 +51,6 @@ fn main() -> anyhow::Result<()> {
     }
     libtest_mimic::run(&arguments, trials).exit()
 }
-
-/// C programs that do less with the argument `few`.
-const HAVE_FEW: [&str; 7] = ["avx", "avx_tables", "litmus", "tables_int", "tables_mmx", "tables_sse", "tables_x87"];
 
 fn prebuilt_guests_match() -> Result<(), Failed> {
     let out = demotic_testkit::target_dir().join("guests/asm");

@@ -495,7 +495,8 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
     };
     // A host program gets its name and its script's from the kernel, by the path; in a guest root that leads elsewhere, and a script is given to its
     // interpreter here. By descriptor alone the kernel calls a script /dev/fd/N.
-    let by_path = up_to_kernel || (!by_fd && !root.is_active());
+    // Never on x86-64 hosts, where what stands there by then could be a guest program that the kernel runs natively.
+    let by_path = up_to_kernel || (cfg!(not(target_arch = "x86_64")) && !by_fd && !root.is_active());
     let interpreter = (native && !by_path && !by_fd && probe_args != args).then_some(target.file);
     if (native || up_to_kernel) && task.seccomp.is_active() {
         // Nobody would apply the filters there.

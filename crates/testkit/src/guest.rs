@@ -64,6 +64,9 @@ pub fn can_build() -> bool {
         .all(|cc| Command::new(cc).arg("--version").output().is_ok_and(|o| o.status.success()))
 }
 
+/// C guests that do less with the argument `few`; `expected/c/ABI/NAME.few.txt` is what they print then.
+pub const HAVE_FEW: [&str; 7] = ["avx", "avx_tables", "litmus", "tables_int", "tables_mmx", "tables_sse", "tables_x87"];
+
 /// Where the C guests' builds are: `guests/c/ABI-LEVEL/NAME` below the target directory, or `DEMOTIC_C_GUESTS`.
 pub fn c_dir() -> PathBuf {
     std::env::var_os("DEMOTIC_C_GUESTS").map_or_else(|| target_dir().join("guests/c"), PathBuf::from)

@@ -81,7 +81,14 @@ pub(super) fn settle(l: &mut Lifter) -> Vec<(Slot, Val)> {
 pub(crate) fn tell(unit: &mut Unit) {
     let long = unit.mode == Mode::Long;
     for block in &mut unit.blocks {
+        // Most blocks say nothing: one look at each of their operations is all that this costs them.
+        if !block.insts.iter().any(|x| matches!(x.op, Op::XChk | Op::XFn)) {
+            continue;
+        }
         let known = last(block);
+        if !known.fresh && known.insn.is_none() {
+            continue;
+        }
         let end = match block.term {
             Term::Jump(edge) => Some(edge.pc),
             _ => None,
