@@ -65,7 +65,8 @@ pub fn dist(hosts: &[&str]) -> Result<()> {
 pub fn crate_tests(host: &str, crates: &[&str], run: impl FnOnce(Command) -> Result<bool>) -> Result<bool> {
     let target = TARGETS.iter().find(|t| t.host == host).context("a known host")?;
     let mut command = cargo(target)?;
-    command.args(["test", "--no-fail-fast", "--target", target.triple]);
+    // Nobody debugs them there: half of the time of the build is saved.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").args(["test", "--no-fail-fast", "--target", target.triple]);
     for name in crates {
         command.args(["-p", name]);
     }
@@ -74,8 +75,12 @@ pub fn crate_tests(host: &str, crates: &[&str], run: impl FnOnce(Command) -> Res
 
 fn build(target: &Target, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = cargo(target)?;
-    // What is given away carries symbols for a useful backtrace, but no line tables.
-    command.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo").args(arguments).args(["--target", target.triple]);
+    // What is given away carries symbols for a useful backtrace, but no line tables: they are not even made.
+    command
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        .args(arguments)
+        .args(["--target", target.triple]);
     if !command.status()?.success() {
         bail!("the build for {} failed", target.host);
     }

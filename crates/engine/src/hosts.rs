@@ -13,9 +13,6 @@ pub(crate) const UNSEEN: Precision = if cfg!(target_arch = "x86_64") { Precision
 /// Whether calls come in elsewhere than jumps: see [`demotic_codegen::Compiled::calls`].
 pub(crate) const CALLS_ELSEWHERE: bool = cfg!(target_arch = "aarch64");
 
-/// Whether translated code stores which x87 instruction was the last one at the end of each block. An x86 host's x87 unit knows of its own.
-pub(crate) const LEAVES_POINTERS: bool = cfg!(target_arch = "aarch64");
-
 /// This host's emitter and target; `None` where there is none and everything is interpreted.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {

@@ -540,7 +540,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         reach: u64::from(reach),
         end_at_stores: false,
         features: Features::from_bits(u64::from(features)),
-        pointers: hosts::LEAVES_POINTERS,
+        pointers: true,
     };
     let order = if flags & bit::TSO != 0 { Order::Tso } else { Order::Single };
     let request = Request {

@@ -204,7 +204,7 @@ impl Engine {
             Store::new(emitter, target, config)
         });
         // What the interpreter runs, it keeps them of by itself.
-        let pointers = hosts::LEAVES_POINTERS && store.is_some();
+        let pointers = store.is_some();
         let limits = Limits { features: config.features, pointers, ..Limits::default() };
         let (cache, patience) = (Cache::default(), config.patience);
         let engine = Engine { space, cache, store, shelf, is_child: AtomicBool::new(false), limits, patience };

@@ -7,12 +7,13 @@ static uint32_t env[27];
 static uint16_t short_env[47];
 static double d = 1.5, zero;
 static unsigned short open_zero = 0x37b;
-extern char fld_at[], sqrt_at[], xch_at[], add_at[], nop_at[], free_at[], div_at[], pending_at[], save_at[], low_at[];
+extern char fld_at[], sqrt_at[], xch_at[], add_at[], nop_at[], free_at[], div_at[], pending_at[], save_at[], low_at[], far_load_at[], far_root_at[];
 
 static const char *place(uint64_t at) {
     static const struct { const char *name; const void *at; } known[] = {
         {"nowhere", 0}, {"fld", fld_at}, {"fsqrt", sqrt_at}, {"fxch", xch_at}, {"fadd", add_at}, {"fnop", nop_at}, {"ffree", free_at},
-        {"fdiv", div_at}, {"pending", pending_at}, {"fld before fsave", save_at}, {"fdiv of the loop", low_at}, {"d", &d}, {"zero", &zero},
+        {"fdiv", div_at}, {"pending", pending_at}, {"fld before fsave", save_at}, {"fdiv of the loop", low_at}, {"load of a function", far_load_at},
+        {"root of a function", far_root_at}, {"d", &d}, {"zero", &zero},
     };
     for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
         if ((uint32_t)(uintptr_t)known[i].at == (uint32_t)at) return known[i].name;
@@ -54,6 +55,19 @@ static void handler(int signo, siginfo_t *info, void *context) {
 
 #define AFTER(code) __asm__ volatile(code "; fnstenv %0; fldenv %0; fxsave %1" : "=m"(env), "=m"(image) : "m"(d), "m"(zero))
 
+/* Far from each other, so that each is translated by itself. */
+__asm__(".text; .skip 8192, 0x90\n .type far_root, @function; far_root: far_root_at: fsqrt\n ret\n"
+        ".skip 8192, 0x90\n .type far_look, @function; far_look:\n"
+#ifdef __x86_64__
+        "fnstenv (%rdi); ret\n"
+#else
+        "mov 4(%esp), %eax; fnstenv (%eax); ret\n"
+#endif
+        ".skip 8192, 0x90\n");
+void far_root(void), far_look(uint32_t *where);
+static void __attribute__((noinline)) far_load(void) { __asm__ volatile("far_load_at: fldl %0" ::"m"(d)); }
+static void __attribute__((noinline)) far_drop(void) { __asm__ volatile("fldenv %0; fninit" ::"m"(env)); }
+
 int main(void) {
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
     sigaction(SIGFPE, &action, 0);
@@ -92,5 +106,21 @@ int main(void) {
                          : "+r"(p), "+r"(n) : "m"(open_zero) : "memory", "cc");
         printf("rounds left %ld\n", n);
     }
+    /* The last instruction and its operand are elsewhere than the look at them, in code that runs often. */
+    void (*volatile load)(void) = far_load, (*volatile root)(void) = far_root, (*volatile drop)(void) = far_drop;
+    void (*volatile look)(uint32_t *) = far_look;
+    unsigned loads = 0, roots = 0, operands = 0;
+    __asm__ volatile("fninit");
+    for (int i = 0; i < 3000; i++) {
+        load();
+        if (i % 3 == 0) root();
+        look(env);
+        loads += !strcmp(place(env[3]), "load of a function");
+        roots += !strcmp(place(env[3]), "root of a function");
+        operands += env[5] == (uint32_t)(uintptr_t)&d;
+        if (i == 2998 || i == 2999) show("far away");
+        drop();
+    }
+    printf("%u loads, %u roots, %u operands\n", loads, roots, operands);
     return 0;
 }

@@ -56,10 +56,11 @@ fn slots(last: &Last, long: bool, op: &mut dyn FnMut(Op, Ty, &[Val], u64) -> Val
         if matches!(segment, seg::FS | seg::GS) {
             let base = op(Op::Get, Ty::I64, &[], u64::from(Slot::seg_base(segment).0));
             offset = op(Op::Sub, Ty::I64, &[offset, base], 0);
-        }
-        if !long {
-            let mask = op(Op::Const, Ty::I64, &[], 0xffff_ffff);
-            offset = op(Op::And, Ty::I64, &[offset, mask], 0);
+            // Other linear addresses of 32-bit code have 32 bits already.
+            if !long {
+                let mask = op(Op::Const, Ty::I64, &[], 0xffff_ffff);
+                offset = op(Op::And, Ty::I64, &[offset, mask], 0);
+            }
         }
         let selector = op(Op::Get, Ty::I16, &[], u64::from(Slot::seg_sel(segment).0));
         sets.extend([(Slot::FDP, offset), (Slot::FDS, selector)]);

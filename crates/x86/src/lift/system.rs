@@ -146,8 +146,7 @@ pub fn fxsave(l: &mut Lifter, wide: bool) -> Flow {
     let attr = l.stack_attr();
     let addr = l.ea();
     check_aligned(l, addr);
-    // Here processors look at the last byte first.
-    let last = l.b.addi(addr, 511);
+    let last = first_checked(l, addr);
     l.b.op_imm(Op::ProbeW, Ty::I8, &[last], attr);
     l.b.op_imm(Op::ProbeW, Ty::I8, &[addr], attr);
     let put = |l: &mut Lifter, at: i64, v: Val| {
@@ -205,6 +204,19 @@ fn check_aligned(l: &mut Lifter, addr: Val) {
     l.b.op(Op::CheckGp, Ty::I64, &[low]);
 }
 
+/// The byte of an image of 512 that processors look at first: the last one, where the address of the first is canonical.
+fn first_checked(l: &mut Lifter, addr: Val) -> Val {
+    let last = l.b.addi(addr, 511);
+    if !l.long() {
+        return last;
+    }
+    let sixteen = l.b.c(Ty::I8, 16);
+    let canonical = l.b.shli(addr, 16);
+    let canonical = l.b.shift(Op::Sar, canonical, sixteen);
+    let is_canonical = l.b.eq(canonical, addr);
+    l.b.sel(is_canonical, last, addr)
+}
+
 /// fxrstor, fxrstor64.
 pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
     let attr = l.stack_attr();
@@ -214,7 +226,7 @@ pub fn fxrstor(l: &mut Lifter, wide: bool) -> Flow {
         let a = l.b.addi(addr, at);
         l.b.ld(ty, a, attr)
     };
-    let last = l.b.addi(addr, 511);
+    let last = first_checked(l, addr);
     l.b.ld(Ty::I8, last, attr);
     let mut sets = Vec::new();
     for (at, slot, ty) in
