@@ -399,14 +399,15 @@ impl<'a> Emit<'a> {
         // Whether operations without code have passed since the last one with some.
         let mut behind = false;
         for (i, inst) in self.b.insts.iter().enumerate() {
-            if self.shape.member(i) {
+            if !self.shape.grouped(i) {
+                if self.without_code(i, inst) {
+                    behind = true;
+                    continue;
+                }
+            } else if self.shape.member(i) {
                 continue;
             }
             self.index = i;
-            if self.without_code(i, inst) {
-                behind = true;
-                continue;
-            }
             if std::mem::take(&mut behind) {
                 self.release(i - 1);
                 self.sync();
@@ -517,11 +518,10 @@ impl<'a> Emit<'a> {
         self.a.string(0xf3, op, size);
     }
 
-    /// Half of all operations: those that only say where a value is. What the map says in between is nobody's business until there is code again.
+    /// Half of all operations, and of no group: those that only say where a value is. What the map says in between is nobody's business until there is code again.
     #[inline(always)]
     fn without_code(&mut self, i: usize, inst: &Inst) -> bool {
         match inst.op {
-            _ if self.shape.special(i) => return false,
             Op::Const => self.at[i] = At::Const(inst.imm & inst.ty.mask()),
             Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.define_home(Val(i as u16), inst.imm as u8),
             _ if self.shape.lazy(i) => self.at[i] = At::Lazy,
