@@ -15,6 +15,7 @@
 mod analysis;
 mod avx;
 mod batch;
+mod class;
 mod crypto;
 mod flags;
 mod float;
@@ -297,8 +298,7 @@ impl Emit<'_> {
         self.runs_on = false;
         self.block = &unit.blocks[b as usize];
         let (fp, exact, plain) = (self.fp_inline(), self.request.precision.is_exact(), !self.tso());
-        analysis::flags_home(self.block, fp, exact, &mut self.flags_home);
-        self.an.analyse(self.block, &self.flags_home, unit.mode, fp, plain);
+        self.an.analyse(self.block, &mut self.flags_home, unit.mode, fp, exact, plain);
         let n = self.block.insts.len();
         self.books.clear(n, self.narrow());
         self.done.clear();
@@ -312,15 +312,28 @@ impl Emit<'_> {
 
     fn block_body(&mut self) {
         let n = self.block.insts.len();
+        let batches = self.an.seen.1 & class::BATCH != 0;
+        // The last operation without code since one with some: what nobody needs behind it is given back before there is code again.
+        let mut behind = None;
         for i in 0..n {
-            self.index = i;
             if self.done[i] {
                 continue;
             }
-            if !self.batched(i) {
+            if !self.an[i].live || self.an[i].lazy {
+                behind = Some(i);
+                continue;
+            }
+            if let Some(before) = behind.take() {
+                self.end_op(before);
+            }
+            self.index = i;
+            if !(batches && self.batched(i)) {
                 self.op(i);
             }
             self.end_op(i);
+        }
+        if let Some(before) = behind {
+            self.end_op(before);
         }
         self.index = n;
         self.commit(n);

@@ -226,7 +226,7 @@ impl Emit<'_> {
         // Inside a guest instruction of the x87 it is its beginning that counts.
         let (first, index) = self.x87.as_ref().and_then(|s| s.pending).unwrap_or((self.index, self.index));
         for k in 0..first.min(self.books.loc.len()) {
-            if self.an.end[k] < index {
+            if self.an[k].end() < index {
                 continue;
             }
             let inst = &self.block.insts[k];
@@ -319,7 +319,7 @@ impl Emit<'_> {
     /// Computes a value that was left to its user.
     fn compute_lazy(&mut self, val: Val) -> Reg {
         let k = val.index();
-        self.an.lazy[k] = false;
+        self.an[k].lazy = false;
         self.op(k);
         match self.books.loc[k] {
             W::T(_) | W::Home(0..=15) => self.r(val),
@@ -338,7 +338,7 @@ impl Emit<'_> {
                 continue;
             }
             if let Own::Vals(vals) = &self.books.temps[k] {
-                let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                let end = vals.iter().map(|&v| self.an[usize::from(v)].end()).max().unwrap_or(0);
                 if end >= best.0 {
                     best = (end, k as u8);
                 }
@@ -474,7 +474,7 @@ impl Emit<'_> {
 
     /// The register that the result of the current operation goes to. It may be an operand's: write it last.
     pub fn dest(&mut self, i: usize) -> Reg {
-        if let Some(s) = self.an.into[i] {
+        if let Some(s) = self.an[i].into {
             if s < 16 {
                 self.evacuate(s, i);
                 return Self::home(s);
@@ -544,7 +544,7 @@ impl Emit<'_> {
         let names = core::mem::take(&mut self.books.alias[s]);
         let needed: Names = names
             .into_iter()
-            .filter(|&k| self.an.end[usize::from(k)] > i && self.books.loc[usize::from(k)] == W::Home(slot))
+            .filter(|&k| self.an[usize::from(k)].end() > i && self.books.loc[usize::from(k)] == W::Home(slot))
             .collect();
         if needed.is_empty() {
             return;
@@ -603,7 +603,7 @@ impl Emit<'_> {
 
     /// Releases what nobody needs behind operation `i`.
     pub fn end_op(&mut self, i: usize) {
-        let end = &self.an.end;
+        let an = &self.an;
         let mut left = self.books.taken;
         while left != 0 {
             let t = left.trailing_zeros();
@@ -614,7 +614,7 @@ impl Emit<'_> {
             };
             match own {
                 Own::Vals(vals) => {
-                    vals.retain(|v| end[usize::from(*v)] > i);
+                    vals.retain(|v| an[usize::from(*v)].end() > i);
                     if vals.is_empty() {
                         *own = Own::Free;
                     }
@@ -627,11 +627,11 @@ impl Emit<'_> {
             }
         }
         for s in &mut self.books.spilled {
-            if s.as_ref().is_some_and(|vals| vals.iter().all(|&v| end[usize::from(v)] <= i)) {
+            if s.as_ref().is_some_and(|vals| vals.iter().all(|&v| an[usize::from(v)].end() <= i)) {
                 *s = None;
             }
         }
-        self.books.in_flags.retain(|&v| end[usize::from(v)] > i);
+        self.books.in_flags.retain(|&v| an[usize::from(v)].end() > i);
         self.books.pinned = 0;
         self.books.vpinned = 0;
     }
@@ -647,7 +647,7 @@ impl Emit<'_> {
                 let mut best = (0usize, NONE);
                 for k in 0..usize::from(VTEMPS) {
                     if let (0, Own::Vals(vals)) = (pinned >> k & 1, &self.books.vtemps[k]) {
-                        let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                        let end = vals.iter().map(|&v| self.an[usize::from(v)].end()).max().unwrap_or(0);
                         if end >= best.0 {
                             best = (end, k);
                         }
@@ -723,7 +723,7 @@ impl Emit<'_> {
 
     /// The vector register for the result; it may be an operand's: write it last.
     pub fn vdest(&mut self, i: usize) -> V {
-        if let Some(s) = self.an.into[i] {
+        if let Some(s) = self.an[i].into {
             if s >= 16 {
                 self.evacuate(s, i);
                 return v(s);
