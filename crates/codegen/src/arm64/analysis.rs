@@ -232,7 +232,6 @@ impl Analysis {
         for list in [&mut self.slots, &mut self.loads, &mut self.stores, &mut self.lazies, &mut self.flags] {
             list.clear();
         }
-        (self.seen, self.aligns) = ((0, 0), false);
     }
 
     /// Writes of registers that are written again before anybody can look.
@@ -424,10 +423,11 @@ impl Analysis {
         }
         let mut home = block.live_out;
         flags_home[n] = home;
+        let (mut seen, mut aligns) = ((0, 0), false);
         for (i, inst) in block.insts.iter().enumerate().rev() {
             let at = i as u16;
             let (all, class) = class::of(inst.op);
-            self.seen = (self.seen.0 | all, self.seen.1 | class);
+            seen = (seen.0 | all, seen.1 | class);
             if all & (of_all::SLOT | of_all::SHOWS) != 0 {
                 self.slots.push(at);
             }
@@ -459,7 +459,7 @@ impl Analysis {
             }
             flags_home[i] = home;
             if class & (class::LOAD | class::STORE) != 0 {
-                self.aligns |= inst.imm & ATTR_ALIGN16 != 0;
+                aligns |= inst.imm & ATTR_ALIGN16 != 0;
                 if class & class::LOAD != 0 { &mut self.loads } else { &mut self.stores }.push(at);
             }
             let own = &mut self.of[i];
@@ -494,6 +494,7 @@ impl Analysis {
                 self.of[inst.args[0].index()].set = at;
             }
         }
+        (self.seen, self.aligns) = (seen, aligns);
     }
 
     /// What only deferred definitions need: reads of slots have to be tracked, pure operations can be recomputed from their operands.
@@ -872,16 +873,17 @@ impl Analysis {
     }
 
     fn homes(&mut self, block: &Block, fp: bool) {
-        let mut busy = [0usize; Slot::COUNT as usize];
-        let mut written = [0usize; Slot::COUNT as usize];
-        let mut shown = 0usize;
+        // Last operations so far that read or write the slot, and that show the state.
+        let mut busy = [0u16; Slot::COUNT as usize];
+        let mut written = [0u16; Slot::COUNT as usize];
+        let mut shown = 0;
         for k in (0..self.slots.len()).rev() {
-            let i = usize::from(self.slots[k]);
-            let inst = &block.insts[i];
+            let i = self.slots[k];
+            let inst = &block.insts[usize::from(i)];
             let slot = usize::from(inst.imm as u8 % Slot::COUNT);
             match inst.op {
                 // Values that are needed longer are moved out of the way.
-                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(i),
+                Op::Get | Op::GetHi => busy[slot] = i,
                 Op::Set => {
                     let def = inst.args[0].index();
                     let producer = &block.insts[def];
@@ -892,9 +894,7 @@ impl Analysis {
                         && !matches!(producer.op, Op::Get | Op::GetHi | Op::Const | Op::Cond)
                         && producer.result() == inst.ty
                         && self[def].into.is_none()
-                        && busy[slot] <= def
-                        && written[slot] <= def
-                        && shown <= def;
+                        && busy[slot].max(written[slot]).max(shown) <= inst.args[0].0;
                     if ok {
                         self[def].into = Some(slot as u8);
                         // What is only widened on its way there.
@@ -906,9 +906,7 @@ impl Analysis {
                             && !self[src].lazy
                             && block.insts[src].op == Op::Ld
                             && self[src].into.is_none()
-                            && busy[slot] <= src
-                            && written[slot] <= src
-                            && shown <= src
+                            && busy[slot].max(written[slot]).max(shown) <= producer.args[0].0
                             && (producer.op != Op::Sext || self[src].extended.is_some())
                         {
                             self[src].into = Some(slot as u8);

@@ -105,6 +105,8 @@ pub(super) struct Books {
     vpinned: u32,
     /// Values that are names for a home.
     alias: [Names; 32],
+    /// Homes that have had such names, one bit each.
+    named: u32,
     /// Flags values in the homes of the flags, and conditions of them that are not computed.
     pub in_flags: Vec<u16>,
     spilled: Vec<Option<Names>>,
@@ -121,7 +123,11 @@ impl Books {
         self.bits.resize(n, 64);
         self.temps.iter_mut().chain(&mut self.vtemps).for_each(|own| *own = Own::Free);
         (self.pinned, self.vpinned, self.taken) = (0, 0, 0);
-        self.alias.iter_mut().for_each(SmallVec::clear);
+        let mut left = core::mem::take(&mut self.named);
+        while left != 0 {
+            self.alias[left.trailing_zeros() as usize].clear();
+            left &= left - 1;
+        }
         self.in_flags.clear();
         self.spilled.clear();
         self.home_bits = [if narrow { 32 } else { 64 }; 16];
@@ -129,6 +135,12 @@ impl Books {
 }
 
 impl Books {
+    /// A value is in the home of that slot as well.
+    fn name(&mut self, slot: u8, v: u16) {
+        self.named |= 1 << slot;
+        self.alias[usize::from(slot)].push(v);
+    }
+
     /// Says what is in a temporary.
     pub fn set_own(&mut self, t: usize, own: Own) {
         self.taken |= 1 << t;
@@ -491,7 +503,7 @@ impl Emit<'_> {
         if n < 16 {
             self.books.loc[i] = W::Home(n);
             self.books.home_bits[usize::from(n)] = bits;
-            self.books.alias[usize::from(n)].push(i as u16);
+            self.books.name(n, i as u16);
         } else if let Some(t) = TEMPS.iter().position(|&t| t == n) {
             self.books.loc[i] = W::T(t as u8);
             self.books.set_own(t, Own::Vals(smallvec![i as u16]));
@@ -522,7 +534,7 @@ impl Emit<'_> {
                 false
             }
             W::Home(s) => {
-                self.books.alias[usize::from(s)].push(i as u16);
+                self.books.name(s, i as u16);
                 self.books.loc[i] = W::Home(s);
                 self.books.bits[i] = bits;
                 true
@@ -535,7 +547,7 @@ impl Emit<'_> {
     pub fn name_home(&mut self, i: usize, slot: u8, bits: u8) {
         self.books.loc[i] = W::Home(slot);
         self.books.bits[i] = bits;
-        self.books.alias[usize::from(slot)].push(i as u16);
+        self.books.name(slot, i as u16);
     }
 
     /// Saves values that are needed behind operation `i` and live in a home that is about to be overwritten.
@@ -598,7 +610,7 @@ impl Emit<'_> {
             _ => return,
         }
         self.books.loc[k] = W::Home(slot);
-        self.books.alias[usize::from(slot)].push(k as u16);
+        self.books.name(slot, k as u16);
     }
 
     /// Releases what nobody needs behind operation `i`.
@@ -612,17 +624,20 @@ impl Emit<'_> {
                 Some(v) => &mut self.books.vtemps[v as usize],
                 None => &mut self.books.temps[t as usize],
             };
-            match own {
-                Own::Vals(vals) => {
-                    vals.retain(|v| an[usize::from(*v)].end() > i);
-                    if vals.is_empty() {
-                        *own = Own::Free;
+            let over = match own {
+                Own::Vals(vals) => match vals.as_slice() {
+                    // One value is the rule.
+                    [v] => an[usize::from(*v)].end() <= i,
+                    _ => {
+                        vals.retain(|v| an[usize::from(*v)].end() > i);
+                        vals.is_empty()
                     }
-                }
-                Own::Scratch => *own = Own::Free,
-                _ => {}
-            }
-            if *own == Own::Free {
+                },
+                Own::Scratch | Own::Free => true,
+                Own::Const(_) | Own::X87 => false,
+            };
+            if over {
+                *own = Own::Free;
                 self.books.taken &= !(1 << t);
             }
         }
