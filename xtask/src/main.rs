@@ -39,7 +39,7 @@ cargo xtask TASK
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
                   (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
-  cost PROGRAM [HOST]  what translating all code of a program costs, stage by stage
+  cost PROGRAM [HOST|digest]  what translating all code of a program costs, stage by stage; a number for all that comes out
   userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program
   arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
   second-stage [--host HOST] [ABI...]  debootstrap --foreign and its second stage, by the aarch64 build where none is named

@@ -1,4 +1,4 @@
-//! `cargo xtask cost PROGRAM`: what translating a program costs.
+//! `cargo xtask cost PROGRAM`: what translating a program costs; with `digest`, a number for all code that comes out, of several kinds.
 
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::{Emitter, Request, arm64::Arm64, x64::X64};
@@ -7,7 +7,7 @@ use demotic_ir::passes::Precision;
 
 fn main() {
     let Some(path) = std::env::args().nth(1) else {
-        eprintln!("usage: cost PROGRAM [x86-64|aarch64]");
+        eprintln!("usage: cost PROGRAM [x86-64|aarch64|digest]");
         std::process::exit(125);
     };
     let file = std::fs::read(&path).unwrap_or_else(|e| {
@@ -19,6 +19,9 @@ fn main() {
         std::process::exit(126);
     };
     let only = std::env::args().nth(2);
+    if only.as_deref() == Some("digest") {
+        return digests(&program);
+    }
     // For profilers: fewer instructions, once.
     let limit = std::env::args().nth(3).and_then(|n| n.parse().ok());
     let hosts: [(&str, Arch, &dyn Emitter, Precision); 2] =
@@ -38,5 +41,47 @@ fn main() {
             best.quickest(&cost::measure(&program, precision, Some((emitter, &request)), 2_000_000, false));
         }
         println!("for {name} hosts:\n{best}");
+    }
+}
+
+/// Digests of what both emitters make of a program in their variants, one a line: compare them before and after a change that is none.
+fn digests(program: &Program) {
+    let none = Features::default();
+    let all = Features {
+        lse: true,
+        lse2: true,
+        rcpc: true,
+        rcpc2: true,
+        flagm: true,
+        avx: true,
+        avx2: true,
+        bmi: true,
+        popcnt: true,
+        aes: true,
+        sha: true,
+        crc: true,
+    };
+    let request = |arch, features, order, precision| Request {
+        target: Target { arch, features, order },
+        unaligned: false,
+        fp_by_helper: false,
+        nans: false,
+        precision,
+    };
+    let arm = |features, order, precision| request(Arch::Arm64, features, order, precision);
+    let variants: [(&str, &dyn Emitter, Request); 6] = [
+        ("x86-64", &X64, request(Arch::X64, none, Order::Single, Precision::Kept)),
+        ("x86-64, all features, TSO", &X64, request(Arch::X64, all, Order::Tso, Precision::Kept)),
+        ("aarch64", &Arm64, arm(none, Order::Single, Precision::Exact)),
+        ("aarch64, all features, relaxed", &Arm64, arm(all, Order::Single, Precision::Relaxed)),
+        ("aarch64, TSO, NaNs", &Arm64, Request { nans: true, ..arm(all, Order::Tso, Precision::Relaxed) }),
+        (
+            "aarch64, TSO, unaligned, helpers",
+            &Arm64,
+            Request { unaligned: true, fp_by_helper: true, ..arm(none, Order::Tso, Precision::Exact) },
+        ),
+    ];
+    for (name, emitter, request) in variants {
+        println!("{:016x} {name}", cost::digest(program, emitter, &request, 700_000));
     }
 }

@@ -142,6 +142,33 @@ pub fn measure(
     cost
 }
 
+/// A digest of all that an emitter makes of a program, at most `limit` instructions: of every unit the code with its tables, or why there is none, and what
+/// one host PC of it means. What changes nothing leaves it as it is.
+pub fn digest(program: &Program, emitter: &dyn Emitter, request: &Request, limit: usize) -> u64 {
+    let mut digest = DefaultHasher::new();
+    let mut optimiser = passes::Optimiser::default();
+    let mut compiled = Compiled::default();
+    let mut fetch = |at: u64, buf: &mut [u8]| program.fetch(at, buf);
+    let mut reader = unit::Reader::default();
+    let mut unit = Unit::default();
+    for (number, blocks) in discover(program, limit).into_iter().enumerate() {
+        let mut known = |pc| !blocks.contains(&pc);
+        reader.lift(&mut unit, blocks[0], program.mode, &Limits::default(), &mut fetch, &mut known);
+        let precision = request.precision;
+        optimiser.run(&mut unit, precision, &mut |pc| ahead::live_flags(pc, program.mode, precision, &mut fetch));
+        match emitter.emit_into(&unit, request, &mut compiled) {
+            Ok(()) => {
+                format!("{compiled:?}").hash(&mut digest);
+                // Another distance from the beginning in each unit; instructions of some hosts begin at multiples of 4 only.
+                let offset = number.wrapping_mul(4 * 6151) % compiled.code.len().max(1);
+                format!("{:?}", emitter.locate(&unit, request, offset as u32)).hash(&mut digest);
+            }
+            Err(why) => format!("{why:?}").hash(&mut digest),
+        }
+    }
+    digest.finish()
+}
+
 impl Cost {
     /// Takes the shorter times of another run over the same program.
     pub fn quickest(&mut self, other: &Cost) {

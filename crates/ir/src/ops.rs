@@ -46,7 +46,7 @@ impl Effects {
         self.0 & 1 != 0
     }
     /// Whether it may be dropped when its result is not used. Reads of slots may; reads of memory may not, they fault.
-    pub fn removable(self) -> bool {
+    pub const fn removable(self) -> bool {
         self.0 & !8 == 0
     }
     /// Whether it writes a slot or other guest state.
@@ -592,7 +592,7 @@ impl Op {
 
     /// Whether it is SSE arithmetic: it reads MXCSR, raises sticky bits there and may raise #XM.
     #[inline]
-    pub fn is_sse_arithmetic(self) -> bool {
+    pub const fn is_sse_arithmetic(self) -> bool {
         use Op::*;
         matches!(
             self,

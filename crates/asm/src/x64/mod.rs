@@ -263,21 +263,14 @@ impl Asm {
 
     fn legacy_mem(&mut self, e: Enc, reg: u8, m: &Mem) {
         let mut head = Head::default();
-        if e.lock {
-            head.put(0xf0, 1);
+        // One look for what most instructions have nothing of.
+        if e.lock | m.gs | m.short | (e.prefix != 0) {
+            let prefixes = [(e.lock, 0xf0), (m.gs, 0x65), (m.short, 0x67), (e.prefix != 0, e.prefix.into())];
+            prefixes.into_iter().filter(|p| p.0).for_each(|p| head.put(p.1, 1));
         }
-        if m.gs {
-            head.put(0x65, 1);
-        }
-        if m.short {
-            head.put(0x67, 1);
-        }
-        if e.prefix != 0 {
-            head.put(e.prefix.into(), 1);
-        }
-        let (x, b) = extension(Rm::Mem(*m));
-        head.opcode(e, (reg >> 3 & 1) << 2 | x << 1 | b, e.reg8 && reg >= 4);
-        self.put_instruction(head, modrm(reg, Rm::Mem(*m)));
+        let (xb, tail) = memory(reg, m);
+        head.opcode(e, (reg >> 3 & 1) << 2 | xb, e.reg8 && reg >= 4);
+        self.put_instruction(head, tail);
     }
 
     #[inline(always)]
@@ -368,32 +361,36 @@ impl Head {
 /// ModRM, SIB and displacement, the first byte lowest, and their length, at most 6. What is above is not wanted.
 #[inline(always)]
 fn modrm(reg: u8, rm: Rm) -> (u64, usize) {
+    match rm {
+        Rm::Reg(r) => ((0xc0 | (reg & 7) << 3 | r & 7).into(), 1),
+        Rm::Mem(m) => memory(reg, &m).1,
+    }
+}
+
+/// [`extension`] as two bits and [`modrm`] of an operand in memory.
+#[inline(always)]
+fn memory(reg: u8, m: &Mem) -> (u8, (u64, usize)) {
     let reg = (reg & 7) << 3;
-    let m = match rm {
-        Rm::Reg(r) => return ((0xc0 | reg | r & 7).into(), 1),
-        Rm::Mem(m) => m,
-    };
     let disp = u64::from(m.disp as u32);
+    // Index and scale where SIB has them; 4 is no index.
+    let (sib, x) = m.index.map_or((0x20, 0), |(i, s)| ((s & 3) << 6 | (i.0 & 7) << 3, i.0 >> 3 & 1));
     let Some(base) = m.base else {
         // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
-        let (index, scale) = m.index.map_or((4, 0), |(i, s)| (i.0 & 7, s & 3));
-        let sib = u64::from(scale << 6 | index << 3 | 5);
-        return (u64::from(reg | 4) | sib << 8 | disp << 16, 6);
+        return (x << 1, (u64::from(reg | 4) | u64::from(sib | 5) << 8 | disp << 16, 6));
     };
-    let low = base.0 & 7;
+    let (low, b) = (base.0 & 7, base.0 >> 3 & 1);
     // RBP and R13 as base have no form without a displacement.
     let (mode, wide) = match m.disp {
         0 if low != 5 => (0x00, 0),
         -128..=127 => (0x40, 1),
         _ => (0x80, 4),
     };
-    match m.index {
-        None if low != 4 => (u64::from(mode | reg | low) | disp << 8, 1 + wide),
-        index => {
-            let sib = index.map_or(0x24, |(i, s)| (s & 3) << 6 | (i.0 & 7) << 3 | low);
-            (u64::from(mode | reg | 4) | u64::from(sib) << 8 | disp << 16, 2 + wide)
-        }
-    }
+    let tail = if m.index.is_none() && low != 4 {
+        (u64::from(mode | reg | low) | disp << 8, 1 + wide)
+    } else {
+        (u64::from(mode | reg | 4) | u64::from(sib | low) << 8 | disp << 16, 2 + wide)
+    };
+    (x << 1 | b, tail)
 }
 
 /// REX.X and REX.B of an operand.

@@ -6,7 +6,10 @@
 //! value has to be found; and which value may be computed in the home of the slot it is written to. Derived from the IR and
 //! nothing else, so that a second emission decides the same.
 
+use super::class;
+use crate::class as of_all;
 use crate::plan;
+use core::mem::take;
 use demotic_asm::arm64::Sz;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
@@ -16,11 +19,13 @@ use demotic_ir::slot::Slot;
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, ARITH, CF, OF, PF, SF, ZF};
 use demotic_ir::ty::Ty;
+use std::ops::{Index, IndexMut};
 
 /// EFLAGS bits whose home is NZCV.
 pub(super) const IN_NZCV: u32 = CF | ZF | SF | OF;
-/// No operation.
-pub(super) const NONE: usize = usize::MAX;
+/// No operation: above the number of operations of any block.
+pub(super) const NONE: usize = NOTHING as usize;
+const NOTHING: u16 = u16::MAX;
 
 /// How a flags value comes to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,45 +38,152 @@ pub(super) enum Fl {
     Image,
 }
 
+/// What is decided about one operation. Those that name others have [`NONE`] for nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fact {
+    /// Flags of a flags value that somebody reads.
+    pub need: u32,
+    end: u16,
+    user: u16,
+    set: u16,
+    fused: u16,
+    host_of: u16,
+    popped: u16,
+    pushed: u16,
+    push_sum: u16,
+    /// Number of live users.
+    pub uses: u16,
+    /// How many of those take the value as an address.
+    addresses: u16,
+    /// Emitted at all.
+    pub live: bool,
+    /// Emitted by its user.
+    pub lazy: bool,
+    /// A write of a register that nobody sees.
+    pub dead: bool,
+    /// An access whose address is known to be aligned: another one before it was, at a distance that keeps it.
+    pub aligned: bool,
+    /// How flags are computed.
+    pub how: Fl,
+    /// The slot in whose home the value may be computed.
+    pub into: Option<u8>,
+    /// A load that is only sign-extended, and to what.
+    pub extended: Option<Sz>,
+}
+
+/// Nothing is known yet, but [`Fact::end`].
+const FRESH: Fact = Fact {
+    need: 0,
+    end: 0,
+    user: NOTHING,
+    set: NOTHING,
+    fused: NOTHING,
+    host_of: NOTHING,
+    popped: NOTHING,
+    pushed: NOTHING,
+    push_sum: NOTHING,
+    uses: 0,
+    addresses: 0,
+    live: false,
+    lazy: false,
+    dead: false,
+    aligned: false,
+    how: Fl::Home,
+    into: None,
+    extended: None,
+};
+
+impl Fact {
+    /// Last operation that needs the value; the number of operations for the terminal.
+    #[inline(always)]
+    pub fn end(&self) -> usize {
+        self.end.into()
+    }
+    /// Another [`Fact::end`]; gives the one before.
+    #[inline(always)]
+    pub fn replace_end(&mut self, end: usize) -> usize {
+        core::mem::replace(&mut self.end, end as u16).into()
+    }
+    /// The operation at `i` needs the value as well.
+    #[inline(always)]
+    pub fn needed_at(&mut self, i: usize) {
+        self.end = self.end.max(i as u16);
+    }
+    /// One live user; the number of operations for the terminal.
+    #[inline(always)]
+    pub fn user(&self) -> usize {
+        self.user.into()
+    }
+    /// The live `SetFl` of a flags value.
+    #[inline(always)]
+    pub fn set(&self) -> usize {
+        self.set.into()
+    }
+    /// For a value operation: the flags operation that its instruction computes as well.
+    #[inline(always)]
+    pub fn fused(&self) -> usize {
+        self.fused.into()
+    }
+    /// The other way round.
+    #[inline(always)]
+    fn host_of(&self) -> usize {
+        self.host_of.into()
+    }
+    /// For a load: the addition to its address register that it can do as well.
+    #[inline(always)]
+    pub fn popped(&self) -> usize {
+        self.popped.into()
+    }
+    /// For a store: the `Set` of the address register that it can do as well.
+    #[inline(always)]
+    pub fn pushed(&self) -> usize {
+        self.pushed.into()
+    }
+    /// For such a store: the addition that gives its address.
+    #[inline(always)]
+    pub fn push_sum(&self) -> usize {
+        self.push_sum.into()
+    }
+}
+
+/// By operation.
 #[derive(Debug, Default)]
 pub(super) struct Analysis {
-    /// Last operation that needs the value; the number of operations for the terminal.
-    pub end: Vec<usize>,
-    /// Emitted at all.
-    pub live: Vec<bool>,
-    /// Emitted by its user.
-    pub lazy: Vec<bool>,
-    /// Flags of a flags value that somebody reads.
-    pub need: Vec<u32>,
-    /// The live `SetFl` of a flags value.
-    pub set: Vec<usize>,
-    /// For a value operation: the flags operation that its instruction computes as well.
-    pub fused: Vec<usize>,
-    /// How flags are computed.
-    pub how: Vec<Fl>,
-    /// The slot in whose home the value may be computed.
-    pub into: Vec<Option<u8>>,
-    /// Number of live users.
-    pub uses: Vec<u16>,
-    /// One live user; the number of operations for the terminal.
-    pub user: Vec<usize>,
-    /// A load that is only sign-extended, and to what.
-    pub extended: Vec<Option<Sz>>,
-    /// For a load: the addition to its address register that it can do as well.
-    pub popped: Vec<usize>,
-    /// For a store: the `Set` of the address register that it can do as well, and the addition that gives its address.
-    pub pushed: Vec<usize>,
-    pub push_sum: Vec<usize>,
-    /// A write of a register that nobody sees.
-    pub dead: Vec<bool>,
-    /// An access whose address is known to be aligned: another one before it was, at a distance that keeps it.
-    pub aligned: Vec<bool>,
+    of: Vec<Fact>,
+    /// [`class`] bits of all operations together: those of every emitter, and this one's.
+    pub seen: (u16, u8),
+    // ---- operations by what is to be decided about them, the last one first
+    /// Those that name a slot or show the state.
+    slots: Vec<u16>,
+    loads: Vec<u16>,
+    stores: Vec<u16>,
+    /// Those that may be lazy.
+    lazies: Vec<u16>,
+    /// Those that make flags.
+    flags: Vec<u16>,
+    /// Whether some access asks for an aligned address.
+    aligns: bool,
     /// Stores that write their address register, in order.
     pushes: Vec<usize>,
-    /// The other way round than `fused`.
-    host_of: Vec<usize>,
     /// Addresses that were looked at: a value and what is to be added to it for a multiple of 16.
     checked: Vec<(usize, u64)>,
+    /// What only deferred definitions need.
+    todo: Vec<Val>,
+}
+
+impl Index<usize> for Analysis {
+    type Output = Fact;
+    #[inline(always)]
+    fn index(&self, i: usize) -> &Fact {
+        &self.of[i]
+    }
+}
+
+impl IndexMut<usize> for Analysis {
+    #[inline(always)]
+    fn index_mut(&mut self, i: usize) -> &mut Fact {
+        &mut self.of[i]
+    }
 }
 
 fn is_const(block: &Block, v: Val) -> Option<u64> {
@@ -80,11 +192,22 @@ fn is_const(block: &Block, v: Val) -> Option<u64> {
 }
 
 impl Analysis {
-    /// Looks at a block. `flags_home`: see [`flags_home`].
-    pub fn analyse(&mut self, block: &Block, flags_home: &[u32], mode: Mode, fp: bool, plain: bool) {
+    /// Looks at a block. `flags_home` becomes the EFLAGS bits whose homes must be exact before every operation and the terminal; `exact`: also those
+    /// that only a fault shows.
+    pub fn analyse(
+        &mut self,
+        block: &Block,
+        flags_home: &mut Vec<u32>,
+        mode: Mode,
+        fp: bool,
+        exact: bool,
+        plain: bool,
+    ) {
         self.clear(block.insts.len());
-        self.liveness(block, flags_home);
-        self.deferred(block, fp);
+        self.liveness(block, flags_home, fp, exact);
+        if !block.deferred.is_empty() {
+            self.deferred(block, fp);
+        }
         if plain {
             self.pushes(block);
         }
@@ -94,50 +217,36 @@ impl Analysis {
         self.lifetimes(block, fp);
         self.homes(block, fp);
         self.overwritten(block, fp);
-        self.alignment(block);
+        if self.aligns {
+            self.alignment(block);
+        }
         if plain {
             self.pops(block);
         }
     }
 
     fn clear(&mut self, n: usize) {
-        fn fill<T: Clone>(table: &mut Vec<T>, n: usize, value: T) {
-            table.clear();
-            table.resize(n, value);
-        }
-        self.end.clear();
-        self.end.extend(0..n);
-        fill(&mut self.live, n, false);
-        fill(&mut self.lazy, n, false);
-        fill(&mut self.need, n, 0);
-        fill(&mut self.set, n, NONE);
-        fill(&mut self.fused, n, NONE);
-        fill(&mut self.host_of, n, NONE);
-        fill(&mut self.how, n, Fl::Home);
-        fill(&mut self.into, n, None);
-        fill(&mut self.uses, n, 0);
-        fill(&mut self.user, n, NONE);
-        fill(&mut self.extended, n, None);
-        fill(&mut self.popped, n, NONE);
-        fill(&mut self.pushed, n, NONE);
-        fill(&mut self.push_sum, n, NONE);
-        fill(&mut self.dead, n, false);
-        fill(&mut self.aligned, n, false);
+        self.of.clear();
+        self.of.extend((0..n as u16).map(|end| Fact { end, ..FRESH }));
         self.pushes.clear();
+        for list in [&mut self.slots, &mut self.loads, &mut self.stores, &mut self.lazies, &mut self.flags] {
+            list.clear();
+        }
     }
 
     /// Writes of registers that are written again before anybody can look.
     fn overwritten(&mut self, block: &Block, fp: bool) {
         const UPPER: core::ops::Range<u64> = 54..70;
         let mut later = [false; 70];
-        for i in (0..block.insts.len()).rev() {
+        for k in 0..self.slots.len() {
+            let i = usize::from(self.slots[k]);
             let inst = &block.insts[i];
             let homed = inst.imm < 32 || UPPER.contains(&inst.imm);
             let slot = if homed { inst.imm as usize } else { 0 };
             match inst.op {
                 Op::Set if homed => {
-                    if later[slot] && !self.pushes.iter().any(|&st| self.pushed[st] == i) {
-                        self.dead[i] = true;
+                    if later[slot] && !self.pushes.iter().any(|&st| self[st].pushed() == i) {
+                        self[i].dead = true;
                     } else if plan::replaces(inst.ty, Slot(slot as u8)) {
                         later[slot] = true;
                     }
@@ -170,8 +279,8 @@ impl Analysis {
             }
             let v = &block.insts[root];
             let cut = v.op == Op::And && by == 0 && is_const(block, v.args[1]).is_some_and(|c| c & 15 == 0);
-            self.aligned[i] = cut || self.checked.contains(&(root, by));
-            if !self.aligned[i] {
+            self[i].aligned = cut || self.checked.contains(&(root, by));
+            if !self[i].aligned {
                 self.checked.push((root, by));
             }
         }
@@ -184,20 +293,21 @@ impl Analysis {
             match inst.op {
                 Op::Nop | Op::Const => true,
                 Op::Get => inst.imm < 16 && inst.imm != slot,
-                _ => !self.live[k] && inst.op.info().effects.removable(),
+                _ => !self[k].live && inst.op.info().effects.removable(),
             }
         })
     }
 
     /// Stores at a register minus a constant which is then what the register becomes.
     fn pushes(&mut self, block: &Block) {
-        for i in 0..block.insts.len() {
+        for k in (0..self.stores.len()).rev() {
+            let i = usize::from(self.stores[k]);
             let st = &block.insts[i];
-            if st.op != Op::St || !matches!(st.ty, Ty::I16 | Ty::I32 | Ty::I64) || st.imm & 1 != 0 {
+            if !matches!(st.ty, Ty::I16 | Ty::I32 | Ty::I64) || st.imm & 1 != 0 {
                 continue;
             }
             let mut k = st.args[0].index();
-            let through = block.insts[k].op == Op::Zext && self.uses[k] == 1;
+            let through = block.insts[k].op == Op::Zext && self[k].uses == 1;
             if through {
                 k = block.insts[k].args[0].index();
             }
@@ -215,13 +325,13 @@ impl Analysis {
             // The first users are this store and the write.
             let v = Val(k as u16);
             let Some(set) =
-                (i + 1..block.insts.len()).find(|&j| self.live[j] && block.insts[j].operands().contains(&v))
+                (i + 1..block.insts.len()).find(|&j| self[j].live && block.insts[j].operands().contains(&v))
             else {
                 continue;
             };
             let write = &block.insts[set];
             let before = (k + 1..i).any(|j| {
-                self.live[j] && block.insts[j].operands().contains(&v) && !(through && j == st.args[0].index())
+                self[j].live && block.insts[j].operands().contains(&v) && !(through && j == st.args[0].index())
             });
             if write.op == Op::Set
                 && write.imm < 16
@@ -232,116 +342,165 @@ impl Analysis {
                 && st.args[1] != st.args[0]
                 && self.quiet(block, i, set, write.imm)
             {
-                self.pushed[i] = set;
+                self[i].pushed = set as u16;
                 self.pushes.push(i);
-                self.push_sum[i] = k;
+                self[i].push_sum = k as u16;
             }
         }
     }
 
     /// Loads at a register that then becomes itself plus a constant.
     fn pops(&mut self, block: &Block) {
-        for i in 0..block.insts.len() {
+        for i in self.loads.iter().rev().map(|&i| usize::from(i)) {
             let ld = &block.insts[i];
-            if ld.op != Op::Ld || ld.imm & 1 != 0 || !matches!(ld.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128) {
+            if ld.imm & 1 != 0 || !matches!(ld.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128) {
                 continue;
             }
             let mut k = ld.args[0].index();
-            if block.insts[k].op == Op::Zext && self.uses[k] == 1 {
+            if block.insts[k].op == Op::Zext && self.of[k].uses == 1 {
                 k = block.insts[k].args[0].index();
             }
-            let Some(j) = (i + 1..block.insts.len())
-                .find(|&j| self.live[j] && block.insts[j].operands().contains(&Val(k as u16)))
-            else {
+            // The next user and the last one: what stands between has to be quiet.
+            let j = self.of[k].end();
+            let Some(sum) = block.insts.get(j).filter(|sum| j > i && sum.op == Op::Add && self.of[j].live) else {
                 continue;
             };
-            let sum = &block.insts[j];
             let small = is_const(block, sum.args[1]).is_some_and(|c| {
                 let c = if sum.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 };
                 (-256..256).contains(&c) && c != 0
             });
-            let Some(slot) = self.into[j].filter(|&s| s < 16) else { continue };
-            if sum.op == Op::Add
-                && sum.args[0].index() == k
+            let Some(slot) = self.of[j].into.filter(|&s| s < 16) else { continue };
+            if sum.args[0].index() == k
                 && small
-                && self.into[i] != Some(slot)
+                && self.of[i].into != Some(slot)
                 && holds(block, Val(k as u16), sum.ty, u64::from(slot), j)
-                && self.fused[j] == NONE
-                && self.end[k] == j
+                && self.of[j].fused() == NONE
                 && self.quiet(block, i, j, u64::from(slot))
             {
-                self.popped[i] = j;
+                self.of[i].popped = j as u16;
             }
         }
     }
 
     fn extensions(&mut self, block: &Block) {
-        for i in 0..block.insts.len() {
+        for k in 0..self.loads.len() {
+            let i = usize::from(self.loads[k]);
             let ld = &block.insts[i];
-            if ld.op != Op::Ld || self.uses[i] != 1 || !self.live[i] {
+            if self[i].uses != 1 || !self[i].live {
                 continue;
             }
-            if let Some(u) = block.insts.get(self.user[i]) {
+            if let Some(u) = block.insts.get(self[i].user()) {
                 if u.op == Op::Sext
                     && u.imm == u64::from(ld.ty.bits())
                     && matches!(ld.ty, Ty::I8 | Ty::I16 | Ty::I32)
                     && matches!(u.ty, Ty::I32 | Ty::I64)
                     && u.ty > ld.ty
                 {
-                    self.extended[i] = Some(if u.ty == Ty::I64 { Sz::X } else { Sz::W });
+                    self[i].extended = Some(if u.ty == Ty::I64 { Sz::X } else { Sz::W });
                 }
             }
         }
     }
 
-    fn liveness(&mut self, block: &Block, flags_home: &[u32]) {
+    /// The one traversal of everything: who is needed by whom, which flags have to be in their homes where, and who is to be looked at more closely.
+    fn liveness(&mut self, block: &Block, flags_home: &mut Vec<u32>, fp: bool, exact: bool) {
+        // What deferred definitions cover stands in the table until its place is taken by what is asked for; the flags themselves, when somebody reads
+        // them, above that.
+        const READ: u32 = 1 << 31;
         let n = block.insts.len();
-        for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
-            self.live[v.index()] = true;
-            self.uses[v.index()] += 1;
-            self.user[v.index()] = n;
+        flags_home.clear();
+        flags_home.resize(n + 1, 0);
+        for d in &block.deferred {
+            let range = usize::from(d.from).min(n)..usize::from(d.to).min(n);
+            flags_home[range].iter_mut().for_each(|c| *c |= d.mask & ARITH);
         }
-        for i in (0..n).rev() {
-            let inst = &block.insts[i];
-            if inst.op == Op::Nop {
-                continue;
+        for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
+            let fact = &mut self[v.index()];
+            fact.live = true;
+            fact.uses += 1;
+            fact.user = n as u16;
+            flags_home[v.index()] |= READ;
+        }
+        let mut home = block.live_out;
+        flags_home[n] = home;
+        let (mut seen, mut aligns) = ((0, 0), false);
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            let at = i as u16;
+            let (all, class) = class::of(inst.op);
+            seen = (seen.0 | all, seen.1 | class);
+            if all & (of_all::SLOT | of_all::SHOWS) != 0 {
+                self.slots.push(at);
             }
-            let root = match inst.op {
-                Op::SetFl => inst.imm as u32 & flags_home[i + 1] != 0,
-                _ => !inst.op.info().effects.removable(),
-            };
-            let live = root || if inst.result() == Ty::Fl { self.need[i] != 0 } else { self.live[i] };
-            self.live[i] = live;
-            if !live {
-                continue;
+            if class & class::LAZY != 0 {
+                self.lazies.push(at);
             }
-            for &v in inst.operands() {
-                let k = v.index();
-                if is_const_shift_flags(block, inst) && block.insts[k].result() == Ty::Fl {
-                    // A count other than 0 leaves nothing of the old flags.
-                    continue;
+            // Flags that are written count by who reads them behind.
+            let mut written = 0;
+            if (all & (of_all::SHOWS | of_all::FLAGS)) != 0 || class & (class::FLAGS | class::TAKES) != 0 {
+                if class & class::FLAGS != 0 {
+                    self.flags.push(at);
                 }
-                self.live[k] = true;
-                self.uses[k] += 1;
-                self.user[k] = i;
-                if block.insts[k].result() == Ty::Fl {
-                    self.need[k] |= match inst.op {
+                if class & class::TAKES != 0 {
+                    for v in inst.operands().iter().filter(|v| block.insts[v.index()].op == Op::GetFl) {
+                        flags_home[v.index()] |= READ;
+                    }
+                }
+                match inst.op {
+                    Op::SetFl => {
+                        written = inst.imm as u32 & home;
+                        home &= !(inst.imm as u32);
+                    }
+                    Op::GetFl if flags_home[i] & READ != 0 => home |= ARITH,
+                    _ => {}
+                }
+                if inst.op == Op::ExitIf || exact && all & of_all::SHOWS != 0 && shows(inst, fp) {
+                    home |= ARITH & !flags_home[i];
+                }
+            }
+            flags_home[i] = home;
+            if class & (class::LOAD | class::STORE) != 0 {
+                aligns |= inst.imm & ATTR_ALIGN16 != 0;
+                if class & class::LOAD != 0 { &mut self.loads } else { &mut self.stores }.push(at);
+            }
+            let own = &mut self.of[i];
+            let flags = class & class::FLAGS != 0 && inst.result() == Ty::Fl;
+            let root = if inst.op == Op::SetFl { written != 0 } else { class & class::REMOVABLE == 0 };
+            own.live = inst.op != Op::Nop && (root || if flags { own.need != 0 } else { own.live });
+            if !own.live {
+                continue;
+            }
+            let by_constant = is_const_shift_flags(block, inst);
+            for &v in inst.operands() {
+                let of = &mut self.of[v.index()];
+                if class & class::TAKES != 0 && block.insts[v.index()].result() == Ty::Fl {
+                    if by_constant {
+                        // A count other than 0 leaves nothing of the old flags.
+                        continue;
+                    }
+                    of.need |= match inst.op {
                         Op::Cond => cond_reads(inst.imm),
-                        Op::SetFl => inst.imm as u32 & flags_home[i + 1],
+                        Op::SetFl => written,
                         _ => ARITH,
                     };
                 }
+                of.live = true;
+                of.uses += 1;
+                of.user = at;
+            }
+            if class & class::ADDRESS != 0 && is_address(inst, inst.args[0]) {
+                self.of[inst.args[0].index()].addresses += 1;
             }
             if inst.op == Op::SetFl {
-                self.set[inst.args[0].index()] = i;
+                self.of[inst.args[0].index()].set = at;
             }
         }
+        (self.seen, self.aligns) = (seen, aligns);
     }
 
     /// What only deferred definitions need: reads of slots have to be tracked, pure operations can be recomputed from their operands.
     fn deferred(&mut self, block: &Block, fp: bool) {
         let n = block.insts.len();
-        let mut todo = Vec::new();
+        let mut todo = take(&mut self.todo);
         for d in &block.deferred {
             let mut range = usize::from(d.from)..usize::from(d.to).min(n);
             if usize::from(d.to) > n || range.any(|i| shows(&block.insts[i], fp)) {
@@ -351,7 +510,7 @@ impl Analysis {
         let mut emitted: Vec<Val> = Vec::new();
         while let Some(v) = todo.pop() {
             let inst = &block.insts[v.index()];
-            if self.live[v.index()] {
+            if self[v.index()].live {
                 continue;
             }
             if inst.op.info().effects == Effects::PURE {
@@ -362,66 +521,48 @@ impl Analysis {
         }
         while let Some(v) = emitted.pop() {
             let inst = &block.insts[v.index()];
-            if self.live[v.index()] {
+            if self[v.index()].live {
                 continue;
             }
-            self.live[v.index()] = true;
+            self[v.index()].live = true;
             if inst.result() == Ty::Fl {
-                self.need[v.index()] = ARITH;
+                self[v.index()].need = ARITH;
             }
             for &a in inst.operands() {
                 // Counted more than once, so that nothing is folded away.
-                self.uses[a.index()] += 2;
-                self.user[a.index()] = v.index();
+                self[a.index()].uses += 2;
+                self[a.index()].user = v.0;
                 if block.insts[a.index()].result() == Ty::Fl {
-                    self.need[a.index()] = ARITH;
+                    self[a.index()].need = ARITH;
                 }
                 emitted.push(a);
             }
         }
+        self.todo = todo;
     }
 
     fn laziness(&mut self, block: &Block, mode: Mode) {
         let n = block.insts.len();
-        let is_address = |user: &Inst, v: Val| {
-            let plain = matches!(user.op, Op::Ld | Op::St)
-                && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128);
-            // Those of x87 instructions, which are emitted as a whole.
-            let x87 = user.op == Op::StUnless || user.op == Op::Ld && user.ty == Ty::F80;
-            let any = user.imm & ATTR_ALIGN16 == 0 || user.ty == Ty::V128;
-            any && (plain || x87) && user.args[0] == v && user.args[1] != v
-        };
         // Users that are all plain accesses at this address.
-        let only_addresses = |a: &Analysis, i: usize| {
-            let v = Val(i as u16);
-            let mut count = 0;
-            for (k, user) in block.insts.iter().enumerate().skip(i + 1) {
-                if a.live[k] && user.operands().contains(&v) {
-                    if !is_address(user, v) {
-                        return false;
-                    }
-                    count += 1;
-                }
-            }
-            count == usize::from(a.uses[i]) && count > 0
-        };
+        let only_addresses = |a: &Analysis, i: usize| a[i].addresses > 0 && a[i].addresses == a[i].uses;
         // Backward, so that a user's own laziness is known.
-        for i in (0..n).rev() {
-            if !self.live[i] {
+        for k in 0..self.lazies.len() {
+            let i = usize::from(self.lazies[k]);
+            if !self[i].live {
                 continue;
             }
             let pushed = |&st: &usize| {
-                self.push_sum[st] == i || block.insts[st].args[0].index() == i && block.insts[i].op == Op::Zext
+                self[st].push_sum() == i || block.insts[st].args[0].index() == i && block.insts[i].op == Op::Zext
             };
             if self.pushes.iter().any(pushed) {
-                self.lazy[i] = true;
+                self[i].lazy = true;
                 continue;
             }
             let inst = &block.insts[i];
-            let single = self.uses[i] == 1;
-            let user = (single && self.user[i] < n).then(|| &block.insts[self.user[i]]);
+            let single = self[i].uses == 1;
+            let user = (single && self[i].user() < n).then(|| &block.insts[self[i].user()]);
             let v = Val(i as u16);
-            self.lazy[i] = match inst.op {
+            self[i].lazy = match inst.op {
                 Op::Const => true,
                 Op::Cond => true,
                 Op::Eq | Op::LtU | Op::LtS if single => match user {
@@ -429,7 +570,7 @@ impl Analysis {
                     Some(u) => match u.op {
                         Op::ExitIf => true,
                         Op::Sel => u.args[0] == v && u.result() != Ty::Fl,
-                        Op::Not => self.lazy[self.user[i]],
+                        Op::Not => self[self[i].user()].lazy,
                         _ => false,
                     },
                 },
@@ -447,10 +588,10 @@ impl Analysis {
                             && single
                             && user.is_some_and(|u| {
                                 u.op == Op::Add
-                                    && self.lazy[self.user[i]]
+                                    && self[self[i].user()].lazy
                                     && is_const(block, u.args[1]).is_some()
-                                    && only_addresses(self, self.user[i])
-                                    && self.uses[self.user[i]] == 1
+                                    && only_addresses(self, self[i].user())
+                                    && self[self[i].user()].uses == 1
                             }))
                 }
                 Op::Zext if inst.ty == Ty::I64 => {
@@ -483,7 +624,7 @@ impl Analysis {
                 }
                 // The sum under a lazy Zext, when nobody else wants it.
                 Op::Add if inst.ty == Ty::I32 => {
-                    single && user.is_some_and(|u| u.op == Op::Zext && self.lazy[self.user[i]])
+                    single && user.is_some_and(|u| u.op == Op::Zext && self[self[i].user()].lazy)
                 }
                 Op::XFrom | Op::VIns | Op::VZext => user.is_some_and(|u| self.ends_in_mmx(block, i, u)),
                 // A count.
@@ -506,7 +647,7 @@ impl Analysis {
 
     /// Whether another operand is a lazy shift already: one instruction takes one.
     fn lazy_shift(&self, block: &Block, operand: Val, except: Val) -> bool {
-        operand != except && self.lazy[operand.index()] && block.insts[operand.index()].op == Op::Shl
+        operand != except && self[operand.index()].lazy && block.insts[operand.index()].op == Op::Shl
     }
 
     /// An operation that emits no code at its own position and does not look at anything that changes.
@@ -515,18 +656,18 @@ impl Analysis {
         match inst.op {
             Op::Nop | Op::Const => true,
             Op::Get => inst.imm < 16,
-            _ => (!self.live[i] || self.lazy[i]) && inst.op.info().effects.removable() && inst.op != Op::GetFl,
+            _ => (!self[i].live || self[i].lazy) && inst.op.info().effects.removable() && inst.op != Op::GetFl,
         }
     }
 
     fn flags(&mut self, block: &Block, flags_home: &[u32], fp: bool) {
-        let n = block.insts.len();
-        for f in 0..n {
+        for k in (0..self.flags.len()).rev() {
+            let f = usize::from(self.flags[k]);
             let inst = &block.insts[f];
-            if !self.live[f] || inst.result() != Ty::Fl || inst.op == Op::GetFl {
+            if !self[f].live || inst.result() != Ty::Fl || inst.op == Op::GetFl {
                 continue;
             }
-            let mask = match self.set[f] {
+            let mask = match self[f].set() {
                 NONE => 0,
                 s => block.insts[s].imm as u32,
             };
@@ -536,13 +677,13 @@ impl Analysis {
                 block.insts[f + 1..]
                     .iter()
                     .enumerate()
-                    .any(|(k, u)| a.live[f + 1 + k] && u.operands().contains(&Val(f as u16)) && f + 1 + k < a.set[f])
+                    .any(|(k, u)| a[f + 1 + k].live && u.operands().contains(&Val(f as u16)) && f + 1 + k < a[f].set())
             };
             // Flags that stay while others change: C can be saved over one instruction, P and A are not written when they need not be.
             let quiet = matches!(inst.op, Op::FlAdd | Op::FlSub | Op::FlLogic)
                 && matches!(inst.ty, Ty::I32 | Ty::I64)
-                && self.need[f] & (PF | AF) == 0;
-            let need = self.need[f];
+                && self[f].need & (PF | AF) == 0;
+            let need = self[f].need;
             let possible = |required: u32| {
                 let stay = required & !mask;
                 stay & CF & need == 0
@@ -550,28 +691,28 @@ impl Analysis {
                     && stay & IN_NZCV & !CF == 0
                     && (mask != 0 || stay & CF == 0)
             };
-            if inst.op == Op::VTest && self.set[f] == NONE && self.one_branch(block, f, &[1, 2]) {
-                self.lazy[f] = true;
+            if inst.op == Op::VTest && self[f].set() == NONE && self.one_branch(block, f, &[1, 2]) {
+                self[f].lazy = true;
                 continue;
             }
-            self.how[f] = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
+            self[f].how = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
                 Fl::Home
             } else if mask != 0
                 && !other_users(self)
-                && possible(flags_home[self.set[f] + 1])
+                && possible(flags_home[self[f].set() + 1])
                 && self.can_wait(block, f)
             {
                 Fl::AtSet
             } else {
                 Fl::Image
             };
-            if self.how[f] != Fl::Home {
+            if self[f].how != Fl::Home {
                 continue;
             }
             if self.branch_only(block, f) {
-                self.lazy[f] = true;
+                self[f].lazy = true;
                 continue;
             }
             // Flags that are put together behind the instruction cannot share it: it may overwrite its operands.
@@ -580,7 +721,7 @@ impl Analysis {
             }
             let partner = |d: usize| {
                 let v = &block.insts[d];
-                if !self.live[d] || self.lazy[d] || v.ty != inst.ty || self.fused[d] != NONE {
+                if !self[d].live || self[d].lazy || v.ty != inst.ty || self[d].fused() != NONE {
                     return false;
                 }
                 match (inst.op, v.op) {
@@ -588,7 +729,7 @@ impl Analysis {
                         v.args[..2] == inst.args[..2] || (v.args[0] == inst.args[1] && v.args[1] == inst.args[0])
                     }
                     (Op::FlSub, Op::Sub) => v.args[..2] == inst.args[..2],
-                    (Op::FlLogic, Op::And) => inst.args[0].index() == d && self.need[f] & (CF | AF) == 0,
+                    (Op::FlLogic, Op::And) => inst.args[0].index() == d && self[f].need & (CF | AF) == 0,
                     _ => false,
                 }
             };
@@ -596,13 +737,15 @@ impl Analysis {
             while d > 0 {
                 d -= 1;
                 if let Some([x, z]) = self.carried(block, inst, d) {
-                    self.fused[d] = f;
-                    self.lazy[x] = true;
-                    self.lazy[z] = true;
+                    self[d].fused = f as u16;
+                    self[f].host_of = d as u16;
+                    self[x].lazy = true;
+                    self[z].lazy = true;
                     break;
                 }
                 if partner(d) {
-                    self.fused[d] = f;
+                    self[d].fused = f as u16;
+                    self[f].host_of = d as u16;
                     break;
                 }
                 if !self.silent(block, d) {
@@ -620,7 +763,7 @@ impl Analysis {
             Op::FlSbb => (&block.insts[d], Op::Sub),
             _ => return None,
         };
-        if outer.op != op || outer.ty != inst.ty || !self.live[d] || self.lazy[d] || self.fused[d] != NONE {
+        if outer.op != op || outer.ty != inst.ty || !self[d].live || self[d].lazy || self[d].fused() != NONE {
             return None;
         }
         let (x, z) = (outer.args[0].index(), outer.args[1].index());
@@ -630,10 +773,10 @@ impl Analysis {
             && inner.args[..2] == inst.args[..2]
             && carry.op == Op::Zext
             && carry.args[0] == inst.args[2]
-            && self.uses[x] == 1
-            && self.uses[z] == 1
-            && self.fused[x] == NONE
-            && !self.lazy[x])
+            && self[x].uses == 1
+            && self[z].uses == 1
+            && self[x].fused() == NONE
+            && !self[x].lazy)
             .then_some([x, z])
     }
 
@@ -644,26 +787,26 @@ impl Analysis {
         let slot = |k: usize| {
             matches!(block.insts[k].op, Op::Get | Op::GetHi | Op::Set | Op::SetHi | Op::Nop) && block.insts[k].imm < 32
         };
-        pure(f) || (f + 1..self.set[f]).all(|k| pure(k) || slot(k))
+        pure(f) || (f + 1..self[f].set()).all(|k| pure(k) || slot(k))
     }
 
     /// Whether flags have the branch at the end as their only reader, with one of these conditions.
     fn one_branch(&self, block: &Block, f: usize, conditions: &[u64]) -> bool {
-        let c = self.user[f];
-        self.uses[f] == 1
+        let c = self[f].user();
+        self[f].uses == 1
             && c < block.insts.len()
             && block.insts[c].op == Op::Cond
             && conditions.contains(&(block.insts[c].imm >> 1 & 7))
-            && self.uses[c] == 1
-            && self.user[c] == block.insts.len()
+            && self[c].uses == 1
+            && self[c].user() == block.insts.len()
             && matches!(block.term, Term::Branch { .. })
     }
 
     /// Flags whose only reader is the branch at the end, asking for zero or sign of a value: cbz, tbz.
     fn branch_only(&self, block: &Block, f: usize) -> bool {
         let inst = &block.insts[f];
-        let c = self.user[f];
-        if self.uses[f] != 1 || c >= block.insts.len() || self.set[f] != NONE {
+        let c = self[f].user();
+        if self[f].uses != 1 || c >= block.insts.len() || self[f].set() != NONE {
             return false;
         }
         let cond = &block.insts[c];
@@ -674,14 +817,14 @@ impl Analysis {
         };
         cond.op == Op::Cond
             && zero
-            && self.uses[c] == 1
-            && self.user[c] == block.insts.len()
+            && self[c].uses == 1
+            && self[c].user() == block.insts.len()
             && matches!(block.term, Term::Branch { .. })
             && match cond.imm >> 1 & 7 {
                 // What is loaded has zeros above.
                 2 => {
                     let loaded =
-                        block.insts[inst.args[0].index()].op == Op::Ld && self.extended[inst.args[0].index()].is_none();
+                        block.insts[inst.args[0].index()].op == Op::Ld && self[inst.args[0].index()].extended.is_none();
                     matches!(inst.ty, Ty::I32 | Ty::I64) || matches!(inst.ty, Ty::I8 | Ty::I16) && loaded
                 }
                 4 => matches!(inst.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64),
@@ -692,86 +835,81 @@ impl Analysis {
     fn lifetimes(&mut self, block: &Block, fp: bool) {
         let n = block.insts.len();
         for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
-            self.end[v.index()] = n;
+            self[v.index()].end = n as u16;
         }
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
             let last = if usize::from(d.to) > n { Some(n) } else { range.rev().find(|&i| shows(&block.insts[i], fp)) };
             let Some(last) = last else { continue };
             for v in d.def.operands() {
-                let end = &mut self.end[v.index()];
-                *end = (*end).max(last);
+                self[v.index()].needed_at(last);
             }
         }
-        for (d, &f) in self.fused.iter().enumerate() {
-            if f != NONE {
-                self.host_of[f] = d;
-            }
-        }
-        for i in (0..n).rev() {
-            // Dead operations matter only when the interpreter may have to recompute them.
-            if !self.live[i] && self.end[i] == i {
+        for (i, inst) in block.insts.iter().enumerate().rev() {
+            if inst.arity() == 0 {
                 continue;
             }
-            let inst = &block.insts[i];
+            let own = &self.of[i];
+            // Dead operations matter only when the interpreter may have to recompute them.
+            if !own.live && own.end() == i {
+                continue;
+            }
             // The sums of pushes are taken by the store, whatever comes later.
-            let at = if let Some(&st) = self.pushes.iter().find(|&&st| self.push_sum[st] == i) {
+            let at = if let Some(&st) = self.pushes.iter().find(|&&st| self.of[st].push_sum() == i) {
                 st
-            } else if !self.live[i] || self.lazy[i] {
-                self.end[i]
-            } else if inst.result() == Ty::Fl && self.how[i] == Fl::AtSet {
-                self.end[i].max(self.set[i])
-            } else if self.host_of[i] != NONE {
-                self.host_of[i]
+            } else if !own.live || own.lazy {
+                own.end()
+            } else if own.how == Fl::AtSet {
+                own.end().max(own.set())
+            } else if own.host_of() != NONE {
+                own.host_of()
             } else {
                 i
             };
             for &v in inst.operands() {
-                let end = &mut self.end[v.index()];
-                *end = (*end).max(at);
+                self.of[v.index()].needed_at(at);
             }
         }
     }
 
     fn homes(&mut self, block: &Block, fp: bool) {
-        let mut busy = [0usize; Slot::COUNT as usize];
-        let mut written = [0usize; Slot::COUNT as usize];
-        let mut shown = 0usize;
-        for (i, inst) in block.insts.iter().enumerate() {
+        // Last operations so far that read or write the slot, and that show the state.
+        let mut busy = [0u16; Slot::COUNT as usize];
+        let mut written = [0u16; Slot::COUNT as usize];
+        let mut shown = 0;
+        for k in (0..self.slots.len()).rev() {
+            let i = self.slots[k];
+            let inst = &block.insts[usize::from(i)];
             let slot = usize::from(inst.imm as u8 % Slot::COUNT);
             match inst.op {
                 // Values that are needed longer are moved out of the way.
-                Op::Get | Op::GetHi => busy[slot] = busy[slot].max(i),
+                Op::Get | Op::GetHi => busy[slot] = i,
                 Op::Set => {
                     let def = inst.args[0].index();
                     let producer = &block.insts[def];
                     let ok = slot < 32
                         && plan::replaces(inst.ty, Slot(slot as u8))
-                        && self.live[def]
-                        && !self.lazy[def]
+                        && self[def].live
+                        && !self[def].lazy
                         && !matches!(producer.op, Op::Get | Op::GetHi | Op::Const | Op::Cond)
                         && producer.result() == inst.ty
-                        && self.into[def].is_none()
-                        && busy[slot] <= def
-                        && written[slot] <= def
-                        && shown <= def;
+                        && self[def].into.is_none()
+                        && busy[slot].max(written[slot]).max(shown) <= inst.args[0].0;
                     if ok {
-                        self.into[def] = Some(slot as u8);
+                        self[def].into = Some(slot as u8);
                         // What is only widened on its way there.
                         let src = producer.args[0].index();
                         if matches!(producer.op, Op::Zext | Op::Sext | Op::VZext)
-                            && self.uses[src] == 1
-                            && self.end[src] == def
-                            && self.live[src]
-                            && !self.lazy[src]
+                            && self[src].uses == 1
+                            && self[src].end() == def
+                            && self[src].live
+                            && !self[src].lazy
                             && block.insts[src].op == Op::Ld
-                            && self.into[src].is_none()
-                            && busy[slot] <= src
-                            && written[slot] <= src
-                            && shown <= src
-                            && (producer.op != Op::Sext || self.extended[src].is_some())
+                            && self[src].into.is_none()
+                            && busy[slot].max(written[slot]).max(shown) <= producer.args[0].0
+                            && (producer.op != Op::Sext || self[src].extended.is_some())
                         {
-                            self.into[src] = Some(slot as u8);
+                            self[src].into = Some(slot as u8);
                         }
                     }
                     written[slot] = i;
@@ -805,44 +943,14 @@ pub(super) fn shows(inst: &Inst, fp: bool) -> bool {
     plan::shows_state(inst) && !(fp && inst.op.is_sse_arithmetic())
 }
 
-/// EFLAGS bits whose homes must be exact before every operation and the terminal, with what [`shows`] says, into a table that is there already.
-pub(super) fn flags_home(block: &Block, fp: bool, exact: bool, out: &mut Vec<u32>) {
-    let n = block.insts.len();
-    // What deferred definitions cover stands in the table until its place is taken by what is asked for; the flags themselves, when somebody reads
-    // them, above that.
-    const READ: u32 = 1 << 31;
-    out.clear();
-    out.resize(n + 1, 0);
-    for d in &block.deferred {
-        let range = usize::from(d.from).min(n)..usize::from(d.to).min(n);
-        out[range].iter_mut().for_each(|c| *c |= d.mask & ARITH);
-    }
-    for (inst, at) in block.insts.iter().zip(0..) {
-        for v in inst.operands() {
-            debug_assert!(v.0 < at);
-            if block.insts[v.index()].op == Op::GetFl {
-                out[v.index()] |= READ;
-            }
-        }
-    }
-    for v in block.term.operands().into_iter().filter(|v| v.index() < n) {
-        out[v.index()] |= READ;
-    }
-    out[n] = block.live_out;
-    let mut home = block.live_out;
-    for i in (0..n).rev() {
-        let inst = &block.insts[i];
-        if inst.op == Op::SetFl {
-            home &= !(inst.imm as u32);
-        }
-        if inst.op == Op::GetFl && out[i] & READ != 0 {
-            home |= ARITH;
-        }
-        if inst.op == Op::ExitIf || exact && shows(inst, fp) {
-            home |= ARITH & !out[i];
-        }
-        out[i] = home;
-    }
+/// Whether an operation has that value as the address of an access that addressing modes are there for, and as nothing else.
+fn is_address(user: &Inst, v: Val) -> bool {
+    let plain =
+        matches!(user.op, Op::Ld | Op::St) && matches!(user.ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::V128);
+    // Those of x87 instructions, which are emitted as a whole.
+    let x87 = user.op == Op::StUnless || user.op == Op::Ld && user.ty == Ty::F80;
+    let any = user.imm & ATTR_ALIGN16 == 0 || user.ty == Ty::V128;
+    any && (plain || x87) && user.args[0] == v && user.args[1] != v
 }
 
 /// Constants that may be added to a 32-bit address without wrapping it: the engine keeps the ends of the space unmapped.

@@ -32,7 +32,7 @@ impl Emit<'_> {
         let inst = &self.block.insts[i];
         let next = self.block.insts.get(i + 1)?;
         let same = next.op == op && next.ty == inst.ty && next.imm == inst.imm && next.args == inst.args;
-        (same && self.an.live[i + 1]).then_some(i + 1)
+        (same && self.an[i + 1].live).then_some(i + 1)
     }
 
     /// Arithmetic on two halves, and fused multiplications, as part of a batch. False when it is something else.
@@ -88,7 +88,7 @@ impl Emit<'_> {
                 }) else {
                     return false;
                 };
-                if self.an.uses[i] != 1 {
+                if self.an[i].uses != 1 {
                     return false;
                 }
                 let high = self.block.insts.get(i + 2).is_some_and(|x| {
@@ -96,7 +96,7 @@ impl Emit<'_> {
                         && x.args == inst.args
                         && x.ty == inst.ty
                         && x.imm == inst.imm
-                        && self.an.live[i + 2]
+                        && self.an[i + 2].live
                 });
                 self.open(i, &inst.args[..3]);
                 low.args[..3].iter().for_each(|&v| self.hold(v));
@@ -143,7 +143,7 @@ impl Emit<'_> {
     fn take_over(&mut self, args: [Val; 4], k: Option<usize>, (last, later): (usize, [Val; 4])) -> Option<V> {
         let [a, b, c, _] = args;
         let k = k?;
-        let end = self.batch.held.get(&c.0).copied().unwrap_or(self.an.end[c.index()]);
+        let end = self.batch.held.get(&c.0).copied().unwrap_or(self.an[c.index()].end());
         let low = self.batch.low.contains_key(&c.0) || self.batch.low.values().any(|l| l.1 == c);
         let other = self.batch.results.iter().any(|r| r.val == c.0 && r.f != format(self.block.insts[k].ty));
         if other || !self.batch.tentative(c) || c == a || c == b || later[..3].contains(&c) || end > last || low {
@@ -156,7 +156,7 @@ impl Emit<'_> {
                 .iter()
                 .zip(last + 1..)
                 .take_while(|(x, _)| x.op == Op::Set && x.ty == Ty::V128)
-                .any(|(x, at)| x.imm == u64::from(slot) && x.args[0].index() == k && !self.an.dead[at])
+                .any(|(x, at)| x.imm == u64::from(slot) && x.args[0].index() == k && !self.an[at].dead)
         };
         if !self.batch.sets.iter().filter(|s| s.1 == c).all(|s| replaced(s.0)) {
             return None;
@@ -212,11 +212,11 @@ impl Emit<'_> {
         let known = self.constant(flags) == Some(0)
             && (ext.op, ext.ty, ext.imm, ext.args[0]) == (Op::VExt, lane, 0, Val(i as u16))
             && (ins.op, ins.ty, ins.imm, ins.args[1]) == (Op::VIns, lane, 0, Val(i as u16 + 1))
-            && self.an.uses[i] == 1
-            && self.an.uses[i + 1] == 1
-            && self.an.live[i + 2]
-            && !self.an.lazy[i + 1]
-            && !self.an.lazy[i + 2];
+            && self.an[i].uses == 1
+            && self.an[i + 1].uses == 1
+            && self.an[i + 2].live
+            && !self.an[i + 1].lazy
+            && !self.an[i + 2].lazy;
         let op = match inst.imm & 15 {
             0 => Three::Fmadd,
             1 => Three::Fmsub,
@@ -268,8 +268,10 @@ impl Emit<'_> {
         // The other half is done, so nobody needs the operands for it.
         if high.is_some() {
             for v in inst.args {
-                let end = &mut self.an.end[v.index()];
-                *end = if *end == i + 1 { i } else { *end };
+                let fact = &mut self.an[v.index()];
+                if fact.end() == i + 1 {
+                    fact.replace_end(i);
+                }
             }
         }
         let lower = self.vdest(i);

@@ -105,7 +105,7 @@ impl Emit<'_> {
         if !self.batch.is_open() && !op.is_sse_arithmetic() && op != Op::FFmaFl {
             return false;
         }
-        if !self.an.live[i] || self.an.lazy[i] || op == Op::Nop {
+        if !self.an[i].live || self.an[i].lazy || op == Op::Nop {
             return false;
         }
         let inst = self.block.insts[i];
@@ -130,7 +130,7 @@ impl Emit<'_> {
         let upper_slot = matches!(inst.op, Op::Get | Op::Set) && (54..70).contains(&inst.imm);
         let vector_slot = (16..32).contains(&inst.imm) || upper_slot;
         let known = match inst.op {
-            Op::Set if vector_slot && self.an.dead[i] => return true,
+            Op::Set if vector_slot && self.an[i].dead => return true,
             Op::Set if vector_slot && inst.ty == Ty::V128 => {
                 self.wait(inst.imm as u8, inst.args[0]);
                 return true;
@@ -144,7 +144,9 @@ impl Emit<'_> {
             Op::Ld | Op::St => !vectors,
             Op::FFromInt => !vectors && self.fp_inline(),
             _ if vectors => is_plain(&inst),
-            op => op.effects() == Effects::PURE && inst.result() != Ty::Fl && self.an.fused[i] == super::analysis::NONE,
+            op => {
+                op.effects() == Effects::PURE && inst.result() != Ty::Fl && self.an[i].fused() == super::analysis::NONE
+            }
         };
         if !known || self.room() < ROOM {
             self.commit(i);
@@ -174,13 +176,13 @@ impl Emit<'_> {
 
     pub(super) fn keep(&mut self, v: Val) {
         let end = self.block.insts.len() + 1;
-        let own = std::mem::replace(&mut self.an.end[v.index()], end);
+        let own = self.an[v.index()].replace_end(end);
         self.batch.held.entry(v.0).or_insert(own);
     }
 
     fn release(&mut self, v: u16) {
         if let Some(end) = self.batch.held.remove(&v) {
-            self.an.end[usize::from(v)] = end;
+            self.an[usize::from(v)].replace_end(end);
         }
     }
 
@@ -321,13 +323,13 @@ impl Emit<'_> {
         self.batch.results.clear();
         let held = std::mem::take(&mut self.batch.held);
         for (&v, &end) in &held {
-            self.an.end[usize::from(v)] = end;
+            self.an[usize::from(v)].replace_end(end);
         }
         // What still counts: the writes, and the upper lanes for them.
         let needed: Vec<Val> = self.batch.sets.iter().map(|s| s.1).collect();
         needed.iter().for_each(|&v| self.keep(v));
         for &op in &ops {
-            if self.an.end[usize::from(op)] >= i {
+            if self.an[usize::from(op)].end() >= i {
                 self.keep_rest(op);
             } else {
                 self.batch.low.remove(&op);
@@ -346,14 +348,14 @@ impl Emit<'_> {
             }
         }
         for op in ops {
-            let own = self.batch.held.get(&op).copied().unwrap_or(self.an.end[usize::from(op)]);
+            let own = self.batch.held.get(&op).copied().unwrap_or(self.an[usize::from(op)].end());
             if own >= i && self.batch.low.contains_key(&op) {
                 self.complete(Val(op));
             }
         }
         let held = std::mem::take(&mut self.batch.held);
         for (v, end) in held {
-            self.an.end[usize::from(v)] = end;
+            self.an[usize::from(v)].replace_end(end);
         }
         self.batch = Batch::default();
         if i > 0 {
@@ -387,10 +389,10 @@ impl Emit<'_> {
             let r = self.vr(rest);
             if r == home {
                 // Whoever needs only what is above finds it there still.
-                let end = self.batch.held.get(&rest.0).copied().unwrap_or(self.an.end[rest.index()]);
-                let long = std::mem::replace(&mut self.an.end[rest.index()], end);
+                let end = self.batch.held.get(&rest.0).copied().unwrap_or(self.an[rest.index()].end());
+                let long = self.an[rest.index()].replace_end(end);
                 self.evacuate(slot, i.saturating_sub(1));
-                self.an.end[rest.index()] = long;
+                self.an[rest.index()].replace_end(long);
             } else {
                 self.evacuate(slot, i.saturating_sub(1));
                 self.w(simd::mov(home, r));

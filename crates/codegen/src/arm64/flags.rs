@@ -71,15 +71,15 @@ impl Emit<'_> {
         let values = core::mem::take(&mut self.books.in_flags);
         for v in values {
             let k = usize::from(v);
-            if self.an.end[k] <= i || self.books.loc[k] != W::Flags {
+            if self.an[k].end() <= i || self.books.loc[k] != W::Flags {
                 continue;
             }
             let val = Val(v);
             let mut others = self.deferred_uses(val, i);
             for u in i + 1..self.block.insts.len() {
                 // A condition that stands behind this operation may have to be evaluated there by the interpreter.
-                if self.an.live[u] && self.block.insts[u].operands().contains(&val) {
-                    others |= self.an.fused[i] != u;
+                if self.an[u].live && self.block.insts[u].operands().contains(&val) {
+                    others |= self.an[i].fused() != u;
                 }
             }
             let conds: Vec<usize> = (0..=i.min(self.block.insts.len() - 1))
@@ -87,8 +87,8 @@ impl Emit<'_> {
                     let inst = &self.block.insts[u];
                     inst.op == Op::Cond
                         && inst.args[0] == val
-                        && self.an.live[u]
-                        && self.an.end[u] > i
+                        && self.an[u].live
+                        && self.an[u].end() > i
                         && self.books.loc[u] == W::Not
                 })
                 .collect();
@@ -122,13 +122,13 @@ impl Emit<'_> {
             return false;
         }
         for &v in &self.books.in_flags {
-            if self.an.end[usize::from(v)] <= i {
+            if self.an[usize::from(v)].end() <= i {
                 continue;
             }
             let val = Val(v);
             let others = (i + 1..self.block.insts.len()).any(|u| {
                 let inst = &self.block.insts[u];
-                inst.operands().contains(&val) && self.an.live[u]
+                inst.operands().contains(&val) && self.an[u].live
             });
             if others || self.deferred_uses(val, i) {
                 return false;
@@ -148,7 +148,7 @@ impl Emit<'_> {
 
     /// A flags operation at its own position.
     pub fn flags_op(&mut self, f: usize) {
-        match self.an.how[f] {
+        match self.an[f].how {
             Fl::AtSet => {}
             Fl::Image => self.helper(f),
             Fl::Home => {
@@ -169,7 +169,7 @@ impl Emit<'_> {
         }
         match self.books.loc[k] {
             W::Flags => {}
-            W::Not if self.block.insts[k].op != Op::Const && self.an.how[k] == Fl::AtSet => {
+            W::Not if self.block.insts[k].op != Op::Const && self.an[k].how == Fl::AtSet => {
                 self.take_flags(s);
                 self.compute_flags(k, s, None);
             }
@@ -183,9 +183,9 @@ impl Emit<'_> {
 
     /// Whether all readers are conditions that compare signed or ask for equality.
     fn signed_only(&self, f: usize) -> bool {
-        self.an.set[f] == NONE
+        self.an[f].set() == NONE
             && self.block.insts.iter().enumerate().all(|(u, inst)| {
-                !self.an.live[u]
+                !self.an[u].live
                     || !inst.operands().contains(&Val(f as u16))
                     || inst.op == Op::Cond && matches!(inst.imm >> 1 & 7, 2 | 6 | 7)
             })
@@ -194,17 +194,17 @@ impl Emit<'_> {
     /// Computes flags into the homes, while operation `at` is emitted; `dest`: the value goes there, too.
     pub fn compute_flags(&mut self, f: usize, at: usize, dest: Option<Reg>) {
         let inst = self.block.insts[f];
-        let need = self.an.need[f];
-        let mask = match self.an.set[f] {
+        let need = self.an[f].need;
+        let mask = match self.an[f].set() {
             NONE => 0,
             s => self.block.insts[s].imm as u32,
         };
-        let after = match self.an.set[f] {
+        let after = match self.an[f].set() {
             NONE => f + 1,
             s if at == s => s + 1,
             _ => f + 1,
         };
-        let keep_c = self.flags_home[after] & !mask & CF != 0 && self.an.how[f] != Fl::Image;
+        let keep_c = self.flags_home[after] & !mask & CF != 0 && self.an[f].how != Fl::Image;
         if keep_c {
             self.save_nzcv();
         }
@@ -687,7 +687,7 @@ impl Emit<'_> {
                 }
             };
         }
-        if self.an.lazy[fl.index()] && self.books.loc[fl.index()] == W::Not {
+        if self.an[fl.index()].lazy && self.books.loc[fl.index()] == W::Not {
             // Zero or sign of a value.
             let a = flags.args[0];
             if flags.op == Op::VTest {
@@ -731,8 +731,8 @@ impl Emit<'_> {
             let inst = self.block.insts[k];
             match inst.op {
                 Op::Cond => return self.cond_test(k),
-                Op::Not if self.an.lazy[k] => return self.test(inst.args[0], i).inverse(),
-                Op::Eq | Op::LtU | Op::LtS if self.an.lazy[k] => return self.comparison(k, i),
+                Op::Not if self.an[k].lazy => return self.test(inst.args[0], i).inverse(),
+                Op::Eq | Op::LtU | Op::LtS if self.an[k].lazy => return self.comparison(k, i),
                 _ => {}
             }
         }

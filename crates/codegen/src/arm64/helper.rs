@@ -78,7 +78,7 @@ impl Emit<'_> {
                 _ => match self.constant(val) {
                     Some(c) => Operand::Known(c),
                     // Old flags that the operation does not look at.
-                    None if self.ty(val) == Ty::Fl && !self.an.live[val.index()] => Operand::Known(0),
+                    None if self.ty(val) == Ty::Fl && !self.an[val.index()].live => Operand::Known(0),
                     None if self.ty(val) == Ty::Fl && self.books.loc[val.index()] == W::Flags => {
                         let d = self.scratch();
                         self.image_of_home(d);
@@ -93,7 +93,7 @@ impl Emit<'_> {
         self.index = i + 1;
         self.books.loc[i] = W::Result;
         let result = offset_of!(Frame, result);
-        let used = self.an.end[i] > i;
+        let used = self.an[i].end() > i;
         match inst.result() {
             Ty::None => self.books.loc[i] = W::Not,
             _ if !used => {}

@@ -48,7 +48,7 @@ impl Emit<'_> {
     /// Emits operation `i`.
     pub fn op(&mut self, i: usize) {
         let inst = self.block.insts[i];
-        if !self.an.live[i] || self.an.lazy[i] {
+        if !self.an[i].live || self.an[i].lazy {
             return;
         }
         match inst.op {
@@ -59,7 +59,7 @@ impl Emit<'_> {
                 self.w(int::ubfx(Sz::W, d, Self::home(inst.imm as u8), 8, 8));
                 self.result(i, d, 8);
             }
-            Op::Set if self.an.dead[i] => {}
+            Op::Set if self.an[i].dead => {}
             Op::Set => self.set(i),
             Op::SetHi => {
                 let slot = inst.imm as u8 & 15;
@@ -379,7 +379,7 @@ impl Emit<'_> {
 
     fn add_sub(&mut self, i: usize) {
         let inst = self.block.insts[i];
-        let f = self.an.fused[i];
+        let f = self.an[i].fused();
         if f != super::analysis::NONE {
             self.take_flags(i);
             let d = self.dest(i);
@@ -428,7 +428,7 @@ impl Emit<'_> {
 
     fn logic(&mut self, i: usize) {
         let inst = self.block.insts[i];
-        let f = self.an.fused[i];
+        let f = self.an[i].fused();
         if f != super::analysis::NONE {
             self.take_flags(i);
             let d = self.dest(i);
@@ -772,7 +772,7 @@ impl Emit<'_> {
         let sum = self.block.insts[from.index()];
         if inst.ty == Ty::I32
             && sum.op == Op::Add
-            && self.an.lazy[from.index()]
+            && self.an[from.index()].lazy
             && self.books.loc[from.index()] == W::Not
         {
             let (a, b) = if self.constant(sum.args[0]).is_some() {
@@ -803,7 +803,7 @@ impl Emit<'_> {
         // Narrow types have noise above anyway.
         let clean = u32::from(bits) <= width || inst.ty.bits() <= width && inst.ty.bits() < 32;
         let clean = clean || self.ty(from).bits() > inst.ty.bits() && inst.ty == Ty::I32;
-        let home = self.an.into[i];
+        let home = self.an[i].into;
         let at = self.books.loc[from.index()];
         if clean
             && (home.is_none() || at == W::Home(home.unwrap_or(0)) && u32::from(bits) <= width)
@@ -825,10 +825,10 @@ impl Emit<'_> {
         let from = inst.args[0];
         let width = (inst.imm as u32).clamp(1, inst.ty.bits());
         let size = sz(inst.ty);
-        if self.an.extended[from.index()] == Some(size) {
+        if self.an[from.index()].extended == Some(size) {
             let r = self.r(from);
             let _ = r;
-            let home = self.an.into[i];
+            let home = self.an[i].into;
             let at = self.books.loc[from.index()];
             if (home.is_none() || at == W::Home(home.unwrap_or(0))) && self.share(i, from) {
                 return;

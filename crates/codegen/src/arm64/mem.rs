@@ -64,7 +64,7 @@ impl Emit<'_> {
     /// The operand `index << shift` of a sum: register and shift.
     pub fn shifted(&mut self, val: Val) -> (Reg, u32) {
         let inst = self.block.insts[val.index()];
-        if inst.op == Op::Shl && self.an.lazy[val.index()] && self.books.loc[val.index()] == W::Not {
+        if inst.op == Op::Shl && self.an[val.index()].lazy && self.books.loc[val.index()] == W::Not {
             let by = self.constant(inst.args[1]).unwrap_or(0) as u32;
             return (self.r(inst.args[0]), by);
         }
@@ -73,7 +73,7 @@ impl Emit<'_> {
 
     fn is_lazy(&self, val: Val, op: Op) -> bool {
         let k = val.index();
-        self.an.lazy[k] && self.books.loc[k] == W::Not && self.block.insts[k].op == op
+        self.an[k].lazy && self.books.loc[k] == W::Not && self.block.insts[k].op == op
     }
 
     pub(super) fn mode(&mut self, addr: Val, scale: u32) -> Mode {
@@ -164,7 +164,7 @@ impl Emit<'_> {
 
     /// Gives up where operation `i` asks for an alignment that its address does not have. The address, perhaps in another form.
     fn check_alignment(&mut self, i: usize, mode: Mode) -> Mode {
-        if self.block.insts[i].imm & ATTR_ALIGN16 == 0 || self.an.aligned[i] {
+        if self.block.insts[i].imm & ATTR_ALIGN16 == 0 || self.an[i].aligned {
             return mode;
         }
         let (mode, r) = match mode {
@@ -210,7 +210,7 @@ impl Emit<'_> {
             return;
         }
         let vector = inst.ty == Ty::V128 || self.loads_to_vector(i);
-        let signed = self.an.extended[i];
+        let signed = self.an[i].extended;
         let op = match (vector, inst.ty) {
             (true, Ty::I32) => Access::LdrS,
             (true, Ty::I64) => Access::LdrD,
@@ -251,7 +251,7 @@ impl Emit<'_> {
         }
         let popped = self.pop(i).filter(|&j| {
             let base = self.block.insts[j].args[0].index();
-            self.an.into[j].is_some_and(|s| self.books.loc[base] == W::Home(s))
+            self.an[j].into.is_some_and(|s| self.books.loc[base] == W::Home(s))
         });
         if let Some(j) = popped {
             self.load_pop(i, j, op, bits, vector);
@@ -280,20 +280,20 @@ impl Emit<'_> {
     fn loads_to_vector(&self, i: usize) -> bool {
         let inst = &self.block.insts[i];
         matches!(inst.ty, Ty::I32 | Ty::I64)
-            && self.an.uses[i] == 1
-            && self.block.insts.get(self.an.user[i]).is_some_and(|u| u.op == Op::VZext && u.ty == inst.ty)
+            && self.an[i].uses == 1
+            && self.block.insts.get(self.an[i].user()).is_some_and(|u| u.op == Op::VZext && u.ty == inst.ty)
             && !self.tso()
     }
 
     /// The addition that a post-indexed load can do as well.
     fn pop(&self, i: usize) -> Option<usize> {
-        let j = self.an.popped[i];
+        let j = self.an[i].popped();
         (j != NONE).then_some(j)
     }
 
     fn load_pop(&mut self, i: usize, j: usize, op: Access, bits: u8, vector: bool) {
         let sum = self.block.insts[j];
-        let slot = self.an.into[j].unwrap_or(0);
+        let slot = self.an[j].into.unwrap_or(0);
         let off = self
             .constant(sum.args[1])
             .and_then(|c| Simm9::new(if sum.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 }));
@@ -354,7 +354,7 @@ impl Emit<'_> {
             self.w(word);
             return;
         }
-        if self.an.pushed[i] != NONE && !self.tso() && self.is_return_address(val) {
+        if self.an[i].pushed() != NONE && !self.tso() && self.is_return_address(val) {
             if let Some((slot, off)) = self.pushes(i) {
                 let pc = self.constant(val).unwrap_or(0);
                 self.evacuate(slot, i);
@@ -379,14 +379,14 @@ impl Emit<'_> {
             }
             return;
         }
-        let set = self.an.pushed[i];
+        let set = self.an[i].pushed();
         if set != NONE && !self.tso() {
             if let Some((slot, off)) = self.pushes(i).filter(|p| Self::home(p.0) != r) {
                 self.evacuate(slot, i);
                 self.w(mem::pre(op, r, Self::home(slot), off));
                 return self.pushed(i, slot);
             }
-            let sum = self.an.push_sum[i];
+            let sum = self.an[i].push_sum();
             let s = self.block.insts[sum];
             // `push rsp`: the sum is needed on its own.
             let d = self.scratch();
@@ -407,8 +407,8 @@ impl Emit<'_> {
 
     /// The register that a store can write as well, and by how much it changes it.
     fn pushes(&self, i: usize) -> Option<(u8, Simm9)> {
-        let slot = self.block.insts[self.an.pushed[i]].imm as u8;
-        let s = self.block.insts[self.an.push_sum[i]];
+        let slot = self.block.insts[self.an[i].pushed()].imm as u8;
+        let s = self.block.insts[self.an[i].push_sum()];
         let c = self.constant(s.args[1])?;
         let off = Simm9::new(if s.ty == Ty::I32 { i64::from(c as i32) } else { c as i64 })?;
         (self.books.loc[s.args[0].index()] == W::Home(slot)).then_some((slot, off))
@@ -416,8 +416,8 @@ impl Emit<'_> {
 
     /// Such a store has been emitted.
     fn pushed(&mut self, i: usize, slot: u8) {
-        self.done[self.an.pushed[i]] = true;
-        self.name_home(self.an.push_sum[i], slot, if self.narrow() { 32 } else { 64 });
+        self.done[self.an[i].pushed()] = true;
+        self.name_home(self.an[i].push_sum(), slot, if self.narrow() { 32 } else { 64 });
     }
 
     // ---- atomic operations --------------------------------------------------------------------------------------------

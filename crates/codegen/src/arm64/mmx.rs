@@ -63,11 +63,11 @@ impl Analysis {
         let inst = &block.insts[i];
         match inst.op {
             Op::XFrom => user.op == Op::XSetPhys && user.imm < 8,
-            Op::VIns => user.op == Op::XFrom && self.lazy[self.user[i]] && writes(block, inst),
+            Op::VIns => user.op == Op::XFrom && self[self[i].user()].lazy && writes(block, inst),
             Op::VZext => {
-                inst.ty == Ty::I64 && writes(block, user) && self.lazy[self.user[i]] && user.args[0].index() == i
+                inst.ty == Ty::I64 && writes(block, user) && self[self[i].user()].lazy && user.args[0].index() == i
             }
-            Op::VExt => inst.ty == Ty::I64 && inst.imm == 0 && user.op == Op::VZext && self.lazy[self.user[i]],
+            Op::VExt => inst.ty == Ty::I64 && inst.imm == 0 && user.op == Op::VZext && self[self[i].user()].lazy,
             _ => false,
         }
     }
@@ -76,13 +76,13 @@ impl Analysis {
 impl Emit<'_> {
     /// Whether only the low half of a vector is ever looked at.
     pub(super) fn low_half_only(&self, i: usize) -> bool {
-        let user = self.block.insts.get(self.an.user[i]);
-        self.an.uses[i] == 1 && user.is_some_and(|u| u.op == Op::VExt && u.ty == Ty::I64 && u.imm == 0)
+        let user = self.block.insts.get(self.an[i].user());
+        self.an[i].uses == 1 && user.is_some_and(|u| u.op == Op::VExt && u.ty == Ty::I64 && u.imm == 0)
     }
 
     fn only_user(&self, i: usize, op: Op) -> Option<usize> {
-        let user = self.an.user[i];
-        (self.an.uses[i] == 1 && self.block.insts.get(user).is_some_and(|u| u.op == op)).then_some(user)
+        let user = self.an[i].user();
+        (self.an[i].uses == 1 && self.block.insts.get(user).is_some_and(|u| u.op == op)).then_some(user)
     }
 
     /// Whether a read of a register is one of its low 64 bits.
@@ -200,7 +200,7 @@ impl Emit<'_> {
         let bits = &self.block.insts[of.index()];
         bits.op == Op::XBits
             && self.reads_vector(bits.args[0].index())
-            && self.an.into[i].is_none()
+            && self.an[i].into.is_none()
             && self.share(i, of)
     }
 
@@ -208,7 +208,7 @@ impl Emit<'_> {
     pub(super) fn mmx_set(&mut self, i: usize) -> bool {
         let inst = self.block.insts[i];
         let from = inst.args[0].index();
-        if inst.imm >= 8 || !self.an.lazy[from] || self.block.insts[from].op != Op::XFrom {
+        if inst.imm >= 8 || !self.an[from].lazy || self.block.insts[from].op != Op::XFrom {
             return false;
         }
         let vins = self.block.insts[self.block.insts[from].args[0].index()];
@@ -220,7 +220,7 @@ impl Emit<'_> {
         let at = offset_of!(Frame, state.x87.st) + 16 * n;
         // From the outside in.
         let mut source = vins.args[0];
-        let general = |e: &Self, v: Val, op: Op| e.an.lazy[v.index()] && e.block.insts[v.index()].op == op;
+        let general = |e: &Self, v: Val, op: Op| e.an[v.index()].lazy && e.block.insts[v.index()].op == op;
         let mut vector = true;
         if general(self, source, Op::VZext) {
             source = self.block.insts[source.index()].args[0];

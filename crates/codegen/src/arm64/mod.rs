@@ -15,6 +15,7 @@
 mod analysis;
 mod avx;
 mod batch;
+mod class;
 mod crypto;
 mod flags;
 mod float;
@@ -297,8 +298,7 @@ impl Emit<'_> {
         self.runs_on = false;
         self.block = &unit.blocks[b as usize];
         let (fp, exact, plain) = (self.fp_inline(), self.request.precision.is_exact(), !self.tso());
-        analysis::flags_home(self.block, fp, exact, &mut self.flags_home);
-        self.an.analyse(self.block, &self.flags_home, unit.mode, fp, plain);
+        self.an.analyse(self.block, &mut self.flags_home, unit.mode, fp, exact, plain);
         let n = self.block.insts.len();
         self.books.clear(n, self.narrow());
         self.done.clear();
@@ -312,15 +312,28 @@ impl Emit<'_> {
 
     fn block_body(&mut self) {
         let n = self.block.insts.len();
+        let batches = self.an.seen.1 & class::BATCH != 0;
+        // The last operation without code since one with some: what nobody needs behind it is given back before there is code again.
+        let mut behind = None;
         for i in 0..n {
-            self.index = i;
             if self.done[i] {
                 continue;
             }
-            if !self.batched(i) {
+            if !self.an[i].live || self.an[i].lazy {
+                behind = Some(i);
+                continue;
+            }
+            if let Some(before) = behind.take() {
+                self.end_op(before);
+            }
+            self.index = i;
+            if !(batches && self.batched(i)) {
                 self.op(i);
             }
             self.end_op(i);
+        }
+        if let Some(before) = behind {
+            self.end_op(before);
         }
         self.index = n;
         self.commit(n);
@@ -463,12 +476,22 @@ thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
+/// Units of so many operations have branches of 14 bits only.
+const SMALL: usize = 1200;
+/// For how many an operation of the x87 counts.
+const X87_WEIGHT: usize = 24;
+
 /// Emits a unit into `out`; with `stop` also says what that offset means.
 fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -> Result<Option<Place>, Error> {
     let Some(first) = unit.blocks.first() else { return Err(Error::Missing("a block")) };
     // One x87 operation has some 20 instructions, most of them out of line.
-    let weight = |x: &Inst| if x.op.touches_x87() { 24 } else { 1 };
-    let size: usize = unit.blocks.iter().map(|b| b.insts.iter().map(weight).sum::<usize>() + 8).sum();
+    let weight = |x: &Inst| if x.op.touches_x87() { X87_WEIGHT } else { 1 };
+    let size: usize = unit.blocks.iter().map(|b| b.insts.len() * X87_WEIGHT + 8).sum();
+    // Most units are small whatever they have.
+    let small = size < SMALL || {
+        let exact: usize = unit.blocks.iter().map(|b| b.insts.iter().map(weight).sum::<usize>() + 8).sum();
+        exact < SMALL
+    };
     let n = unit.blocks.len();
     let mut scratch = SCRATCH.take().unwrap_or_default();
     let s = &mut *scratch;
@@ -507,7 +530,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
         cold: take(&mut s.cold),
         pool: take(&mut s.pool),
         vector_pool: take(&mut s.vector_pool),
-        small: size < 1200,
+        small,
         entries: take(&mut s.entries),
         calls: take(&mut s.calls),
         run_into: take(&mut s.run_into),

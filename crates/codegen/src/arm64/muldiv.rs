@@ -65,7 +65,7 @@ impl Emit<'_> {
             .take(8)
             .find(|&k| {
                 let other = &self.block.insts[k];
-                other.op == div && other.ty == inst.ty && other.args == inst.args && self.an.end[k] >= i
+                other.op == div && other.ty == inst.ty && other.args == inst.args && self.an[k].end() >= i
             })
             .filter(|&k| matches!(self.books.loc[k], W::T(_) | W::Home(_)))
             .map(|k| Val(k as u16))

@@ -105,6 +105,8 @@ pub(super) struct Books {
     vpinned: u32,
     /// Values that are names for a home.
     alias: [Names; 32],
+    /// Homes that have had such names, one bit each.
+    named: u32,
     /// Flags values in the homes of the flags, and conditions of them that are not computed.
     pub in_flags: Vec<u16>,
     spilled: Vec<Option<Names>>,
@@ -121,7 +123,11 @@ impl Books {
         self.bits.resize(n, 64);
         self.temps.iter_mut().chain(&mut self.vtemps).for_each(|own| *own = Own::Free);
         (self.pinned, self.vpinned, self.taken) = (0, 0, 0);
-        self.alias.iter_mut().for_each(SmallVec::clear);
+        let mut left = core::mem::take(&mut self.named);
+        while left != 0 {
+            self.alias[left.trailing_zeros() as usize].clear();
+            left &= left - 1;
+        }
         self.in_flags.clear();
         self.spilled.clear();
         self.home_bits = [if narrow { 32 } else { 64 }; 16];
@@ -129,6 +135,12 @@ impl Books {
 }
 
 impl Books {
+    /// A value is in the home of that slot as well.
+    fn name(&mut self, slot: u8, v: u16) {
+        self.named |= 1 << slot;
+        self.alias[usize::from(slot)].push(v);
+    }
+
     /// Says what is in a temporary.
     pub fn set_own(&mut self, t: usize, own: Own) {
         self.taken |= 1 << t;
@@ -226,7 +238,7 @@ impl Emit<'_> {
         // Inside a guest instruction of the x87 it is its beginning that counts.
         let (first, index) = self.x87.as_ref().and_then(|s| s.pending).unwrap_or((self.index, self.index));
         for k in 0..first.min(self.books.loc.len()) {
-            if self.an.end[k] < index {
+            if self.an[k].end() < index {
                 continue;
             }
             let inst = &self.block.insts[k];
@@ -319,7 +331,7 @@ impl Emit<'_> {
     /// Computes a value that was left to its user.
     fn compute_lazy(&mut self, val: Val) -> Reg {
         let k = val.index();
-        self.an.lazy[k] = false;
+        self.an[k].lazy = false;
         self.op(k);
         match self.books.loc[k] {
             W::T(_) | W::Home(0..=15) => self.r(val),
@@ -338,7 +350,7 @@ impl Emit<'_> {
                 continue;
             }
             if let Own::Vals(vals) = &self.books.temps[k] {
-                let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                let end = vals.iter().map(|&v| self.an[usize::from(v)].end()).max().unwrap_or(0);
                 if end >= best.0 {
                     best = (end, k as u8);
                 }
@@ -474,7 +486,7 @@ impl Emit<'_> {
 
     /// The register that the result of the current operation goes to. It may be an operand's: write it last.
     pub fn dest(&mut self, i: usize) -> Reg {
-        if let Some(s) = self.an.into[i] {
+        if let Some(s) = self.an[i].into {
             if s < 16 {
                 self.evacuate(s, i);
                 return Self::home(s);
@@ -491,7 +503,7 @@ impl Emit<'_> {
         if n < 16 {
             self.books.loc[i] = W::Home(n);
             self.books.home_bits[usize::from(n)] = bits;
-            self.books.alias[usize::from(n)].push(i as u16);
+            self.books.name(n, i as u16);
         } else if let Some(t) = TEMPS.iter().position(|&t| t == n) {
             self.books.loc[i] = W::T(t as u8);
             self.books.set_own(t, Own::Vals(smallvec![i as u16]));
@@ -522,7 +534,7 @@ impl Emit<'_> {
                 false
             }
             W::Home(s) => {
-                self.books.alias[usize::from(s)].push(i as u16);
+                self.books.name(s, i as u16);
                 self.books.loc[i] = W::Home(s);
                 self.books.bits[i] = bits;
                 true
@@ -535,7 +547,7 @@ impl Emit<'_> {
     pub fn name_home(&mut self, i: usize, slot: u8, bits: u8) {
         self.books.loc[i] = W::Home(slot);
         self.books.bits[i] = bits;
-        self.books.alias[usize::from(slot)].push(i as u16);
+        self.books.name(slot, i as u16);
     }
 
     /// Saves values that are needed behind operation `i` and live in a home that is about to be overwritten.
@@ -544,7 +556,7 @@ impl Emit<'_> {
         let names = core::mem::take(&mut self.books.alias[s]);
         let needed: Names = names
             .into_iter()
-            .filter(|&k| self.an.end[usize::from(k)] > i && self.books.loc[usize::from(k)] == W::Home(slot))
+            .filter(|&k| self.an[usize::from(k)].end() > i && self.books.loc[usize::from(k)] == W::Home(slot))
             .collect();
         if needed.is_empty() {
             return;
@@ -598,12 +610,12 @@ impl Emit<'_> {
             _ => return,
         }
         self.books.loc[k] = W::Home(slot);
-        self.books.alias[usize::from(slot)].push(k as u16);
+        self.books.name(slot, k as u16);
     }
 
     /// Releases what nobody needs behind operation `i`.
     pub fn end_op(&mut self, i: usize) {
-        let end = &self.an.end;
+        let an = &self.an;
         let mut left = self.books.taken;
         while left != 0 {
             let t = left.trailing_zeros();
@@ -612,26 +624,29 @@ impl Emit<'_> {
                 Some(v) => &mut self.books.vtemps[v as usize],
                 None => &mut self.books.temps[t as usize],
             };
-            match own {
-                Own::Vals(vals) => {
-                    vals.retain(|v| end[usize::from(*v)] > i);
-                    if vals.is_empty() {
-                        *own = Own::Free;
+            let over = match own {
+                Own::Vals(vals) => match vals.as_slice() {
+                    // One value is the rule.
+                    [v] => an[usize::from(*v)].end() <= i,
+                    _ => {
+                        vals.retain(|v| an[usize::from(*v)].end() > i);
+                        vals.is_empty()
                     }
-                }
-                Own::Scratch => *own = Own::Free,
-                _ => {}
-            }
-            if *own == Own::Free {
+                },
+                Own::Scratch | Own::Free => true,
+                Own::Const(_) | Own::X87 => false,
+            };
+            if over {
+                *own = Own::Free;
                 self.books.taken &= !(1 << t);
             }
         }
         for s in &mut self.books.spilled {
-            if s.as_ref().is_some_and(|vals| vals.iter().all(|&v| end[usize::from(v)] <= i)) {
+            if s.as_ref().is_some_and(|vals| vals.iter().all(|&v| an[usize::from(v)].end() <= i)) {
                 *s = None;
             }
         }
-        self.books.in_flags.retain(|&v| end[usize::from(v)] > i);
+        self.books.in_flags.retain(|&v| an[usize::from(v)].end() > i);
         self.books.pinned = 0;
         self.books.vpinned = 0;
     }
@@ -647,7 +662,7 @@ impl Emit<'_> {
                 let mut best = (0usize, NONE);
                 for k in 0..usize::from(VTEMPS) {
                     if let (0, Own::Vals(vals)) = (pinned >> k & 1, &self.books.vtemps[k]) {
-                        let end = vals.iter().map(|&v| self.an.end[usize::from(v)]).max().unwrap_or(0);
+                        let end = vals.iter().map(|&v| self.an[usize::from(v)].end()).max().unwrap_or(0);
                         if end >= best.0 {
                             best = (end, k);
                         }
@@ -723,7 +738,7 @@ impl Emit<'_> {
 
     /// The vector register for the result; it may be an operand's: write it last.
     pub fn vdest(&mut self, i: usize) -> V {
-        if let Some(s) = self.an.into[i] {
+        if let Some(s) = self.an[i].into {
             if s >= 16 {
                 self.evacuate(s, i);
                 return v(s);

@@ -44,7 +44,7 @@ impl Emit<'_> {
     pub(super) fn vector_test(&mut self, i: usize) {
         let inst = self.block.insts[i];
         let d = self.scratch();
-        let need = self.an.need[i];
+        let need = self.an[i].need;
         self.w(int::movz(Sz::W, d, 0, 0));
         for flag in [ZF, CF].into_iter().filter(|flag| need & flag != 0) {
             self.common_bits(inst.args[0], inst.args[1], flag == CF);
@@ -64,10 +64,10 @@ impl Emit<'_> {
         }
         let twin = |t: usize| {
             let next = self.block.insts.get(t)?;
-            (next.op == Op::VStrF && next.args == inst.args && next.imm == inst.imm && self.an.live[t]).then_some(t)
+            (next.op == Op::VStrF && next.args == inst.args && next.imm == inst.imm && self.an[t].live).then_some(t)
         };
         let flags = if inst.op == Op::VStrF { Some(i) } else { twin(i + 1) };
-        let need = flags.map_or(0, |f| self.an.need[f]);
+        let need = flags.map_or(0, |f| self.an[f].need);
         let imm = inst.imm;
         let lane = if imm & bit::WORDS != 0 { Lane::H } else { Lane::B };
         let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
@@ -106,7 +106,7 @@ impl Emit<'_> {
             _ => {}
         }
         if let (Some(f), Some(image)) = (flags, image) {
-            if self.an.end[f] > f {
+            if self.an[f].end() > f {
                 self.result(f, image, 32);
             }
             self.done[f] = true;

@@ -196,7 +196,7 @@ impl Emit<'_> {
         // A load went to a vector register already.
         let at = self.books.loc[from.index()];
         if let W::V(_) | W::Home(16..) = at {
-            let home = self.an.into[i];
+            let home = self.an[i].into;
             if (home.is_none() || at == W::Home(home.unwrap_or(0))) && self.share(i, from) {
                 return;
             }
@@ -243,7 +243,7 @@ impl Emit<'_> {
         }
         // The count, at most 64, in every lane: its low byte counts, as a signed number.
         let lane0 = self.block.insts[inst.args[1].index()];
-        let n = if lane0.op == Op::VExt && self.an.lazy[inst.args[1].index()] {
+        let n = if lane0.op == Op::VExt && self.an[inst.args[1].index()].lazy {
             self.vr(lane0.args[0])
         } else {
             let n = self.r(inst.args[1]);

@@ -15,6 +15,7 @@
 
 use super::regs::{FRAME, Own, S0, S1, TEMPS};
 use super::{Cold, Emit};
+use crate::class;
 use crate::frame::{Frame, X87_ENTER, X87_LEAVE};
 use crate::x64::x87::{Host, is_x87, recognise};
 use crate::x87::{self, From, Insn, Live, TOP_TAG};
@@ -272,7 +273,10 @@ impl Emit<'_> {
     /// Prepares the version of the current block that works on live state.
     pub(super) fn x87_usage(&mut self) -> Option<Usage> {
         let an = &self.an;
-        let lone = |k: usize, end: usize| an.end[k] <= end && !an.lazy[k];
+        if an.seen.0 & class::X87 == 0 {
+            return None;
+        }
+        let lone = |k: usize, end: usize| an[k].end() <= end && !an[k].lazy;
         let (usage, _) = Usage::of(self.block, &lone)?;
         for g in &usage.groups {
             // Whatever stops in a group starts at its first operation again.
@@ -280,8 +284,8 @@ impl Emit<'_> {
                 (g.first..=g.end).flat_map(|k| self.block.insts[k].operands().iter().copied()).collect();
             while let Some(v) = todo.pop() {
                 let k = v.index();
-                self.an.end[k] = self.an.end[k].max(g.end);
-                if self.an.lazy[k] {
+                self.an[k].needed_at(g.end);
+                if self.an[k].lazy {
                     todo.extend_from_slice(self.block.insts[k].operands());
                 }
             }

@@ -279,7 +279,7 @@ impl Emit<'_> {
     /// Begins an instruction; `flags`: its code destroys NZCV.
     fn x87_begin(&mut self, g: Group, insn: Insn, flags: bool) -> Work {
         // Where memory can fault, the flags of before are shown.
-        let needed = |e: &Self| e.books.in_flags.iter().any(|&v| e.an.end[usize::from(v)] >= g.first);
+        let needed = |e: &Self| e.books.in_flags.iter().any(|&v| e.an[usize::from(v)].end() >= g.first);
         let shown = g.addr.is_some() && (self.flags_home[g.first] & IN_NZCV != 0 || needed(self));
         let flags = if flags && (shown || !self.nzcv_free(g.end)) {
             let t = self.scratch();

@@ -178,8 +178,7 @@ impl Emit<'_> {
 
     /// Whether a register is a temporary whose value nobody needs there.
     fn expendable(&self, r: Reg) -> bool {
-        let n = usize::from(r.0);
-        self.is_temp(r) && (self.owner(r.0).is_none() || self.origin[n].is_some())
+        self.is_temp(r) && (self.owner(r.0).is_none() || self.origin(r.0).is_some())
     }
 
     /// A register with a part of an address.

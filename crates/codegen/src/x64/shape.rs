@@ -44,7 +44,7 @@ pub(super) struct Shape {
     bits: Table<u8>,
     /// Index of the last operation that needs the value; the number of operations for the terminal.
     pub last: Table<u16>,
-    /// One more than the number of the group anchored here in `groups`; 0: none.
+    /// For an operation that a group is anchored at: its number in `groups`.
     anchors: Table<u16>,
     groups: Vec<Group>,
     /// Where each of `groups` is anchored.
@@ -61,7 +61,7 @@ pub(super) struct Shape {
     done: Vec<u16>,
 }
 
-/// Bits of [`Shape::bits`].
+/// Bits of [`Shape::bits`]. Those behind [`ANCHOR`] are for the traversal from the end only and not kept.
 mod bit {
     /// Computed where it is used.
     pub const LAZY: u8 = 1;
@@ -69,6 +69,8 @@ mod bit {
     pub const FOLDED: u8 = 2;
     /// A member of a group other than its anchor and load.
     pub const MEMBER: u8 = 4;
+    /// A group is anchored there. Known once [`FIRM`], whose place it takes, is of no interest any more.
+    pub const ANCHOR: u8 = FIRM;
     /// [`BAD`], wherever the value is written to before.
     pub const FIRM: u8 = 8;
     /// Something that is executed uses the value; the rest is for deferred flags.
@@ -210,7 +212,6 @@ impl Shape {
     /// Looks at a block.
     pub(super) fn analyse(&mut self, block: &Block, plan: &mut Plan, long: bool, avx2: bool) {
         let n = block.insts.len();
-        self.anchors.reset(n, 0);
         self.groups.clear();
         self.anchored.clear();
         self.steps.clear();
@@ -220,7 +221,7 @@ impl Shape {
         plan.homes(block);
         let plan = &*plan;
         let tables = self.bits.first_mut(n).iter_mut().zip(self.last.first_mut(n));
-        tables.zip(plan.of.first(n)).for_each(|((bits, last), of)| (*bits, *last) = (of.bits, of.last_use));
+        tables.zip(plan.of.first(n)).for_each(|((bits, last), of)| (*bits, *last) = (of.bits & bit::LAZY, of.last_use));
         if plan.seen & of_all::SHIFT != 0 {
             super::shift::counts(self, block, plan);
         }
@@ -242,10 +243,10 @@ impl Shape {
     pub(super) fn lazy(&self, i: usize) -> bool {
         self.bits[i] & bit::LAZY != 0
     }
-    /// Whether it is not only itself: a group is anchored there, or it is a load that is part of one.
+    /// Whether it is not only itself: a group is anchored there, or it is part of one.
     #[inline(always)]
-    pub(super) fn special(&self, i: usize) -> bool {
-        self.anchors[i] != 0 || self.folded(i)
+    pub(super) fn grouped(&self, i: usize) -> bool {
+        self.bits[i] & (bit::ANCHOR | bit::FOLDED | bit::MEMBER) != 0
     }
     pub(super) fn set_lazy(&mut self, i: usize) {
         self.bits[i] |= bit::LAZY;
@@ -269,13 +270,17 @@ impl Shape {
 
     /// The group anchored at `i`.
     pub(super) fn group(&self, i: usize) -> Option<Group> {
-        self.groups.get(usize::from(self.anchors[i]).wrapping_sub(1)).copied()
+        if self.bits[i] & bit::ANCHOR == 0 {
+            return None;
+        }
+        self.groups.get(usize::from(self.anchors[i])).copied()
     }
 
     pub(super) fn anchor(&mut self, i: usize, group: Group) {
+        self.anchors[i] = self.groups.len() as u16;
+        self.bits[i] |= bit::ANCHOR;
         self.groups.push(group);
         self.anchored.push(i as u16);
-        self.anchors[i] = self.groups.len() as u16;
     }
 
     /// The one traversal from the end: what `plan` wants to know of each operation, and then whether it is lazy, all users of its value being known.
@@ -760,14 +765,14 @@ impl Shape {
         }
         // What a lazy value needs, it needs until the value itself is somewhere: in a register that it was written to, or to the end.
         self.own.first_mut(n).copy_from_slice(self.last.first(n));
-        let (anchors, last, own_last) = (&self.anchors, &mut self.last, &self.own);
+        let (last, own_last) = (&mut self.last, &self.own);
         for ((i, inst), own) in block.insts.iter().enumerate().zip(self.bits.first(n)).rev() {
             if own & (bit::FOLDED | bit::LAZY) == 0 {
                 continue;
             }
             let end = if own & bit::FOLDED != 0 {
                 done_at(i)
-            } else if own & bit::MEMBER == 0 && anchors[i] == 0 {
+            } else if own & (bit::MEMBER | bit::ANCHOR) == 0 {
                 let first_set = plan.of[i].first_set;
                 let until = if first_set < own_last[i] { first_set } else { last[i] };
                 until.min(last[i].max(i as u16))

@@ -1,7 +1,7 @@
 //! A unit: layout of its blocks, their terminals, edges, cold code, and what a host PC means.
 
 use super::shape::Shape;
-use super::values::{At, NO_ALIASES};
+use super::values::{At, Books, NO_ALIASES};
 use super::{at, scratch, spill};
 use crate::plan::{self, Plan};
 use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};
@@ -55,8 +55,9 @@ pub(super) struct Emit<'a> {
     pub plan: Box<Plan>,
     pub shape: Box<Shape>,
     pub at: Vec<At>,
-    /// Values that were seen in the home of each slot, in lists: the first and last node of each; the nodes with the next ones.
-    pub aliases: [(u16, u16); Slot::COUNT as usize],
+    /// What is in homes, registers and spill slots.
+    pub books: Box<Books>,
+    /// Nodes of its lists of aliases, with the next ones.
     pub alias_nodes: Vec<(Val, u16)>,
     /// The first operation not executed yet.
     pub index: usize,
@@ -71,16 +72,13 @@ pub(super) struct Emit<'a> {
     pub vtemps: u16,
     pub locked: u16,
     pub vlocked: u16,
-    /// Registers that hold a value, and which.
+    /// Registers that hold a value.
     pub owned: u16,
     pub vowned: u16,
-    pub owners: [Val; 16],
-    pub vowners: [Val; 16],
-    /// The slot in memory that a temporary's value was loaded from, while it holds it still.
-    pub origin: [Option<u8>; 16],
-    /// Spill slots in use, and the value in each.
+    /// Those whose value is a slot's in memory ([`Emit::origin`]).
+    pub cached: u16,
+    /// Spill slots in use.
     pub spilled: u128,
-    pub spill_of: [Val; crate::frame::SPILLS],
     /// Operands of the `test` about to be emitted.
     pub test: Option<(super::values::Src, super::values::Src)>,
     // ---- flags
@@ -112,6 +110,7 @@ pub(super) struct Scratch {
     plan: Box<Plan>,
     shape: Box<Shape>,
     at: Vec<At>,
+    books: Box<Books>,
     alias_nodes: Vec<(Val, u16)>,
     rf: Box<super::flags::Flags>,
     placed: Vec<bool>,
@@ -125,7 +124,7 @@ thread_local! {
 impl<'a> Emit<'a> {
     fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: Scratch) -> Emit<'a> {
         let long = unit.mode == Mode::Long;
-        let Scratch { mut a, mut out, mut entries, mut cold, plan, shape, at, alias_nodes, rf, placed, order } =
+        let Scratch { mut a, mut out, mut entries, mut cold, plan, shape, at, books, alias_nodes, rf, placed, order } =
             scratch;
         a.buf.clear();
         out.code.clear();
@@ -157,7 +156,7 @@ impl<'a> Emit<'a> {
             plan,
             shape,
             at,
-            aliases: [NO_ALIASES; Slot::COUNT as usize],
+            books,
             alias_nodes,
             index: 0,
             carried: false,
@@ -169,11 +168,8 @@ impl<'a> Emit<'a> {
             vlocked: 0,
             owned: 0,
             vowned: 0,
-            owners: [Val::NONE; 16],
-            vowners: [Val::NONE; 16],
-            origin: [None; 16],
+            cached: 0,
             spilled: 0,
-            spill_of: [Val::NONE; crate::frame::SPILLS],
             test: None,
             rf,
             x87: super::x87::Where::Unknown,
@@ -182,8 +178,8 @@ impl<'a> Emit<'a> {
 
     /// Gives the buffers back.
     fn recycle(self) -> Scratch {
-        let Emit { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order, .. } = self;
-        Scratch { a, out, entries, cold, plan, shape, at, alias_nodes, rf, placed, order }
+        let Emit { a, out, entries, cold, plan, shape, at, books, alias_nodes, rf, placed, order, .. } = self;
+        Scratch { a, out, entries, cold, plan, shape, at, books, alias_nodes, rf, placed, order }
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
@@ -372,12 +368,12 @@ impl<'a> Emit<'a> {
         self.at.clear();
         self.at.resize(self.b.insts.len(), At::Nowhere);
         self.alias_nodes.clear();
-        self.aliases = [NO_ALIASES; Slot::COUNT as usize];
+        self.books.aliases = [NO_ALIASES; Slot::COUNT as usize];
         self.index = 0;
         self.pending = None;
         self.owned = 0;
         self.vowned = 0;
-        self.origin = [None; 16];
+        self.cached = 0;
         self.x87 = super::x87::Where::Unknown;
         self.spilled = 0;
         self.locked = 0;
@@ -399,14 +395,15 @@ impl<'a> Emit<'a> {
         // Whether operations without code have passed since the last one with some.
         let mut behind = false;
         for (i, inst) in self.b.insts.iter().enumerate() {
-            if self.shape.member(i) {
+            if !self.shape.grouped(i) {
+                if self.without_code(i, inst) {
+                    behind = true;
+                    continue;
+                }
+            } else if self.shape.member(i) {
                 continue;
             }
             self.index = i;
-            if self.without_code(i, inst) {
-                behind = true;
-                continue;
-            }
             if std::mem::take(&mut behind) {
                 self.release(i - 1);
                 self.sync();
@@ -517,11 +514,10 @@ impl<'a> Emit<'a> {
         self.a.string(0xf3, op, size);
     }
 
-    /// Half of all operations: those that only say where a value is. What the map says in between is nobody's business until there is code again.
+    /// Half of all operations, and of no group: those that only say where a value is. What the map says in between is nobody's business until there is code again.
     #[inline(always)]
     fn without_code(&mut self, i: usize, inst: &Inst) -> bool {
         match inst.op {
-            _ if self.shape.special(i) => return false,
             Op::Const => self.at[i] = At::Const(inst.imm & inst.ty.mask()),
             Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.define_home(Val(i as u16), inst.imm as u8),
             _ if self.shape.lazy(i) => self.at[i] = At::Lazy,

@@ -12,6 +12,7 @@ use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Reg, Size, Xmm};
 use demotic_ir::block::Val;
 use demotic_ir::ops::Op;
+use demotic_ir::slot::Slot;
 use demotic_ir::state::eflags::ARITH;
 use demotic_ir::ty::Ty;
 
@@ -42,6 +43,32 @@ pub(super) enum At {
 const NO_NODE: u16 = u16::MAX;
 /// An empty list of aliases.
 pub(super) const NO_ALIASES: (u16, u16) = (NO_NODE, NO_NODE);
+
+/// What is where. But for `aliases`, which begin anew in every block, entries count only where a mask of [`Emit`] says that they do.
+#[derive(Debug)]
+pub(super) struct Books {
+    /// Values that were seen in the home of each slot, in lists: the first and last node of each.
+    pub aliases: [(u16, u16); Slot::COUNT as usize],
+    /// The value in each register.
+    owners: [Val; 16],
+    vowners: [Val; 16],
+    /// The slot that a register's value was loaded from.
+    origin: [u8; 16],
+    /// The value in each spill slot.
+    spill_of: [Val; crate::frame::SPILLS],
+}
+
+impl Default for Books {
+    fn default() -> Books {
+        Books {
+            aliases: [NO_ALIASES; Slot::COUNT as usize],
+            owners: [Val::NONE; 16],
+            vowners: [Val::NONE; 16],
+            origin: [0; 16],
+            spill_of: [Val::NONE; crate::frame::SPILLS],
+        }
+    }
+}
 
 /// A source operand of an integer instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,17 +127,22 @@ impl Emit<'_> {
     /// The value is in that spill slot from now on.
     pub(super) fn spill_in(&mut self, v: Val, n: u16) {
         self.at[v.index()] = At::Spill(n);
-        self.spill_of[usize::from(n)] = v;
+        self.books.spill_of[usize::from(n)] = v;
     }
 
     /// The value in a general register.
     pub(super) fn owner(&self, r: u8) -> Option<Val> {
-        (self.owned >> (r & 15) & 1 != 0).then(|| self.owners[usize::from(r & 15)])
+        (self.owned >> (r & 15) & 1 != 0).then(|| self.books.owners[usize::from(r & 15)])
     }
 
     /// The value in a vector register.
     pub(super) fn vowner(&self, x: u8) -> Option<Val> {
-        (self.vowned >> (x & 15) & 1 != 0).then(|| self.vowners[usize::from(x & 15)])
+        (self.vowned >> (x & 15) & 1 != 0).then(|| self.books.vowners[usize::from(x & 15)])
+    }
+
+    /// The slot in memory that a temporary's value was loaded from, while it holds it still.
+    pub(super) fn origin(&self, r: u8) -> Option<u8> {
+        (self.cached >> (r & 15) & 1 != 0).then(|| self.books.origin[usize::from(r & 15)])
     }
 
     /// Moves the value in a temporary register out to memory.
@@ -127,10 +159,9 @@ impl Emit<'_> {
 
     /// Forgets the copy of a slot in memory in a temporary register. False when it holds something else.
     pub(super) fn uncache(&mut self, r: Reg) -> bool {
-        let n = usize::from(r.0);
-        let (Some(v), Some(slot)) = (self.owner(r.0), self.origin[n]) else { return false };
+        let (Some(v), Some(slot)) = (self.owner(r.0), self.origin(r.0)) else { return false };
         self.define_home(v, slot);
-        self.origin[n] = None;
+        self.cached &= !(1 << r.0);
         self.sync();
         true
     }
@@ -217,7 +248,7 @@ impl Emit<'_> {
         while left != 0 {
             let r = left.trailing_zeros() as usize;
             left &= left - 1;
-            if !self.needed(self.owners[r], end) {
+            if !self.needed(self.books.owners[r], end) {
                 self.owned &= !(1 << r);
             }
         }
@@ -225,7 +256,7 @@ impl Emit<'_> {
         while left != 0 {
             let r = left.trailing_zeros() as usize;
             left &= left - 1;
-            if !self.needed(self.vowners[r], end) {
+            if !self.needed(self.books.vowners[r], end) {
                 self.vowned &= !(1 << r);
             }
         }
@@ -233,7 +264,7 @@ impl Emit<'_> {
         while left != 0 {
             let n = left.trailing_zeros() as usize;
             left &= left - 1;
-            let v = self.spill_of[n];
+            let v = self.books.spill_of[n];
             if self.at(v) != At::Spill(n as u16) || !self.needed(v, end) {
                 self.spilled &= !(1 << n);
             }
@@ -245,9 +276,9 @@ impl Emit<'_> {
     /// The value is in that temporary from now on.
     pub(super) fn define(&mut self, v: Val, r: Reg) {
         self.forget(v);
-        self.origin[usize::from(r.0)] = None;
+        self.cached &= !(1 << r.0);
         self.at[v.index()] = At::Reg(r);
-        self.owners[usize::from(r.0)] = v;
+        self.books.owners[usize::from(r.0)] = v;
         self.owned |= 1 << r.0;
     }
 
@@ -255,7 +286,7 @@ impl Emit<'_> {
     pub(super) fn vdefine(&mut self, v: Val, x: Xmm) {
         self.forget(v);
         self.at[v.index()] = At::Vec(x);
-        self.vowners[usize::from(x.0)] = v;
+        self.books.vowners[usize::from(x.0)] = v;
         self.vowned |= 1 << x.0;
     }
 
@@ -268,7 +299,7 @@ impl Emit<'_> {
             return self.fail("so long a block");
         }
         self.alias_nodes.push((v, NO_NODE));
-        let list = &mut self.aliases[usize::from(slot)];
+        let list = &mut self.books.aliases[usize::from(slot)];
         match self.alias_nodes.get_mut(usize::from(list.1)) {
             Some(last) => last.1 = node,
             None => list.0 = node,
@@ -286,8 +317,15 @@ impl Emit<'_> {
 
     /// Before the slot's home is written: values there that operations behind `end` need, move out.
     pub(super) fn clobber_home(&mut self, slot: u8, end: usize) {
-        let (mut node, _) = core::mem::replace(&mut self.aliases[usize::from(slot)], NO_ALIASES);
-        self.origin.iter_mut().filter(|o| **o == Some(slot)).for_each(|o| *o = None);
+        let (mut node, _) = core::mem::replace(&mut self.books.aliases[usize::from(slot)], NO_ALIASES);
+        let mut left = self.cached;
+        while left != 0 {
+            let r = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if self.books.origin[r] == slot {
+                self.cached &= !(1 << r);
+            }
+        }
         let mut moved = false;
         while let Some(&(v, next)) = self.alias_nodes.get(usize::from(node)) {
             node = next;
@@ -328,7 +366,7 @@ impl Emit<'_> {
 
     /// Width of a slot in memory, for moves of all of it.
     pub(super) fn slot_size(&self, slot: u8) -> Size {
-        Size::of_bits(demotic_ir::slot::Slot(slot).ty().bits())
+        Size::of_bits(Slot(slot).ty().bits())
     }
 
     /// A register that holds the value; not to be written.
@@ -371,7 +409,10 @@ impl Emit<'_> {
         let (size, t) = (self.size(v), self.temp());
         self.a.movzx(size, t, from);
         self.define(v, t);
-        self.origin[usize::from(t.0)] = slot;
+        if let Some(slot) = slot {
+            self.books.origin[usize::from(t.0)] = slot;
+            self.cached |= 1 << t.0;
+        }
         t
     }
 
