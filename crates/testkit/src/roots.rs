@@ -19,10 +19,10 @@ const EDITION: u32 = 1;
 
 /// What the larger roots have besides, for the scripts in `tests/guest/userland`: some two gigabytes each.
 const LARGE_PACKAGES: &str = "apache2-utils bc bzip2 curl ffmpeg file g++ gdb golang-go htop libfftw3-dev libgmp-dev \
-    libpython3.11-testsuite lua5.4 luajit nginx-light nodejs openjdk-17-jdk-headless php-cli postgresql python3-numpy \
+    libpython3.11-testsuite lua5.4 luajit nginx-light nodejs openjdk-17-jdk-headless php-cli postgresql python3-hypothesis python3-numpy python3-pytest \
     redis-tools ruby rustc strace tmux vim-nox x264";
 /// Part of their folders' names.
-const LARGE_EDITION: u32 = 1;
+const LARGE_EDITION: u32 = 2;
 
 /// Debian's name of an ABI.
 fn arch(abi: Abi) -> &'static str {
