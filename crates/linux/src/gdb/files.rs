@@ -10,6 +10,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// The debugger's open files.
+#[derive(Debug)]
 pub struct Files {
     process: Shared,
     open: BTreeMap<u64, File>,

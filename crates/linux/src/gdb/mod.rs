@@ -49,7 +49,7 @@ thread_local! {
 
 /// Why a thread stopped, as far as the debugger is to hear of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Reason {
+pub enum Reason {
     /// A signal, by the guest's number.
     Signal(i32),
     /// A breakpoint at that address.
@@ -309,13 +309,6 @@ pub fn must_stop(task: &Task) -> bool {
 pub fn passes(signo: i32) -> bool {
     let bit = u32::try_from(signo - 1).ok().and_then(|n| 1u64.checked_shl(n)).unwrap_or(0);
     !is_on() || lock().passed & bit != 0
-}
-
-/// The thread's record may be looked at from now on, although the thread does not wait here: it is in a system call that makes a child.
-pub(crate) fn shown(task: &Task, record: *mut Record) {
-    if let Some(thread) = lock().threads.get_mut(&task.tid) {
-        thread.record = record as usize;
-    }
 }
 
 /// Waits until the thread may go on. `record` is what the server sees and changes meanwhile. False: there is no debugger any more.

@@ -289,7 +289,10 @@ impl Server {
     fn read(&self, rest: &str) -> Answer {
         let Some((at, len)) = range(rest) else { return text("E01") };
         let mut bytes = vec![0; len.min(LIMIT / 2)];
-        // As much as there is.
+        // As much as there is, and only what is the guest's.
+        if self.mem.space().find(at).is_none() {
+            return text("E0e");
+        }
         while !bytes.is_empty() {
             if self.mem.read_bytes(at, &mut bytes).is_ok() || self.by_file(|file| file.read_exact_at(&mut bytes, at)) {
                 return Answer::Text(hex(&bytes));
@@ -309,7 +312,12 @@ impl Server {
     fn write(&self, at: u64, bytes: &[u8]) -> Answer {
         let last = at.checked_add(bytes.len() as u64);
         let inside = last.is_some_and(|end| end <= self.mem.space().layout().limit);
-        let is_mapped = bytes.is_empty() || self.mem.space().is_mapped(at, bytes.len() as u64);
+        // Only what is the guest's: Demotic's own memory lies between its mappings.
+        let (mut next, end) = (at, last.unwrap_or(at));
+        while let Some(vma) = self.mem.space().find(next).filter(|_| next < end) {
+            next = vma.end;
+        }
+        let is_mapped = next >= end;
         let written = inside
             && is_mapped
             && (self.mem.write_bytes(at, bytes).is_ok() || self.by_file(|file| file.write_all_at(bytes, at)));
@@ -345,7 +353,7 @@ impl Server {
         let mut all = super::breakpoints().to_vec();
         all.retain(|&other| other != at);
         if packet.starts_with('Z') {
-            if !self.mem.space().is_mapped(at, 1) {
+            if self.mem.space().find(at).is_none() {
                 return text("E0e");
             }
             all.push(at);
