@@ -244,7 +244,10 @@ fn internal(args: Vec<OsString>) -> i32 {
         configure(&mut flags, Wanted::Sections(&program.to_string_lossy()), true);
     }
     let (args, env, options) = (args.collect(), environment(), Options::default());
-    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false, seccomp, trace, gdb })
+    start(
+        flags,
+        Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false, seccomp, trace, gdb },
+    )
 }
 
 /// Searches PATH for a name without a slash, as execvp(3) does.

@@ -407,7 +407,8 @@ impl Server {
         let tids: Vec<i32> = super::lock().threads.keys().copied().collect();
         let (mut plan, mut others) = (Vec::<(i32, u32, i32)>::new(), false);
         for action in actions.split(';') {
-            let (what, whom) = action.split_once(':').map_or((action, -1), |(what, tid)| (what, thread(tid).unwrap_or(0)));
+            let (what, whom) =
+                action.split_once(':').map_or((action, -1), |(what, tid)| (what, thread(tid).unwrap_or(0)));
             let signo = what.get(1..3).and_then(number).map_or(0, |n| from_gdb(n as i32));
             let how = if what.starts_with(['s', 'S']) { STEP } else { CONT };
             others |= whom == -1;
@@ -496,7 +497,8 @@ fn threads() -> Vec<u8> {
 }
 
 fn name(tid: i32) -> String {
-    std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).map_or(String::new(), |name| name.trim_end().to_owned())
+    std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+        .map_or(String::new(), |name| name.trim_end().to_owned())
 }
 
 /// `ADDRESS,LENGTH`.
@@ -511,8 +513,9 @@ fn thread(text: &str) -> Option<i32> {
 }
 
 /// Linux numbers of gdb's signals from 1 on (include/gdb/signals.def); 0: none.
-const SIGNALS: [u8; 32] =
-    [1, 2, 3, 4, 5, 6, 0, 8, 9, 7, 11, 31, 13, 14, 15, 23, 19, 20, 18, 17, 21, 22, 29, 24, 25, 26, 27, 28, 0, 10, 12, 30];
+const SIGNALS: [u8; 32] = [
+    1, 2, 3, 4, 5, 6, 0, 8, 9, 7, 11, 31, 13, 14, 15, 23, 19, 20, 18, 17, 21, 22, 29, 24, 25, 26, 27, 28, 0, 10, 12, 30,
+];
 
 /// gdb's number of a signal of Linux.
 fn to_gdb(signo: i32) -> i32 {
