@@ -185,6 +185,12 @@ fn leave() {
     state.is_told = true;
     for thread in state.threads.values_mut() {
         thread.may_run = true;
+        if let Some(record) = std::ptr::NonNull::new(thread.record as *mut Record) {
+            let record = record.as_ptr();
+            // What it stopped for was the debugger's.
+            // SAFETY: as in `resume`.
+            unsafe { ((*record).resumed, (*record).mode, (*record).inject) = (1, mode::DETACHED, 0) };
+        }
     }
     state.runs = true;
     CHANGED.notify_all();
@@ -327,7 +333,9 @@ pub(crate) fn wait(tid: i32, record: *mut Record, reason: Option<Reason>) -> boo
     if let Some(thread) = state.threads.get_mut(&tid) {
         thread.record = 0;
     }
-    is_on()
+    // SAFETY: the calling thread's own record; the server looks at it under the lock only.
+    let resumed = unsafe { (*record).resumed };
+    is_on() || resumed != 0
 }
 
 /// Tells the debugger that the process ends.

@@ -116,6 +116,9 @@ impl Server {
                 }
                 Answer::Detach => return self.connection.send(b"OK"),
                 Answer::Kill => {
+                    if packet.starts_with(b"vKill") {
+                        self.connection.send(b"OK")?;
+                    }
                     // SAFETY: a signal to this process.
                     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
                 }
