@@ -159,11 +159,11 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         ./qemu-i386-binfmt-P "$G/i386/args" zeroth first
         ./qemu-i386-static -strace "$G/i386/hello" 2>&1 > /dev/null | grep -c 'write(1'
         ./qemu-i386-static --version | sed 's/ (.*//'
-        ./qemu-i386-static -g 1234 "$G/i386/args" 2>&1 || echo "status $?"
+        ./qemu-i386-static -g /nowhere/socket "$G/i386/args" > /dev/null 2>&1 || echo "status $?"
         ./qemu-i386-static -s 16777216 "$B" sh -c 'ulimit -s'
         "#,
         "zero\n-x\none\nvariable\n5.4.1\n4.4.4\n.2.3.4\nzeroth\nfirst\n1\nqemu-i386 version 7.2.0\n\
-         demotic: -g: there is no gdb server yet\nstatus 125\n16384\n",
+         status 125\n16384\n",
     ),
     (
         "chroot/without_proc_or_entry",

@@ -10,6 +10,7 @@ complete -c demotic -n __fish_use_subcommand -l cpu -r -d 'the processor that th
 complete -c demotic -n __fish_use_subcommand -l keep -x -a 'off' -d 'keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere'
 complete -c demotic -n __fish_use_subcommand -l uname -r -d 'the kernel release that the program sees'
 complete -c demotic -n __fish_use_subcommand -l stack -r -d 'the size of the programs stack instead of the limit that is set (ulimit -s); K, M, G may follow'
+complete -c demotic -n __fish_use_subcommand -s g -l gdb -r -d 'wait for gdb (target remote  -PORT, or a socket of that path) before the first instruction'
 complete -c demotic -n __fish_use_subcommand -l launcher -r -d 'execute programs by WORDS (split at spaces) instead of demotics own file - under an emulator'
 complete -c demotic -n __fish_use_subcommand -s h -l help -d 'print this text'
 complete -c demotic -n __fish_use_subcommand -s V -l version -d 'print the version'

@@ -233,6 +233,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         robust_list: 0,
         seccomp: crate::seccomp::inherit(&task.seccomp),
         trace: Default::default(),
+        passes: false,
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
@@ -289,7 +290,9 @@ fn thread(task: &mut Task, request: &Request) -> SysResult {
             return;
         }
         drop(tell);
+        crate::gdb::enter(&mut child);
         run::run(&mut child);
+        crate::gdb::left(&child);
         run::leave_thread(&mut child);
     });
     let result = match spawned {
@@ -367,6 +370,7 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
         return Ok(pid);
     }
     guarded::reset_after_fork();
+    crate::gdb::forget(&task.process);
     task.tid = sys::gettid();
     task.process.filtered.only(task.tid, &task.seccomp);
     task.cpu.state = state;

@@ -354,8 +354,8 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp, trace]: [Option<i32>; 5]) -> String {
-    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp), ("trace", trace)];
+fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp, trace, gdb]: [Option<i32>; 6]) -> String {
+    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp), ("trace", trace), ("gdb", gdb)];
     let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let keep = u8::from(options.keep != Keep::Off);
@@ -388,6 +388,8 @@ pub struct Continuation {
     pub seccomp: Option<i32>,
     /// How the thread goes on for its tracer.
     pub trace: Option<u32>,
+    /// The connection of the debugger.
+    pub gdb: Option<i32>,
 }
 
 /// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
@@ -402,6 +404,7 @@ pub fn decode(text: &str) -> Continuation {
         mut fd,
         mut seccomp,
         mut trace,
+        mut gdb,
     } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
@@ -419,10 +422,11 @@ pub fn decode(text: &str) -> Continuation {
             Some(("fd", v)) => fd = v.parse().ok(),
             Some(("seccomp", v)) => seccomp = v.parse().ok(),
             Some(("trace", v)) => trace = v.parse().ok(),
+            Some(("gdb", v)) => gdb = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, root, own, mask, fd, seccomp, trace }
+    Continuation { options, launcher, keep, root, own, mask, fd, seccomp, trace, gdb }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -566,8 +570,9 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         });
         // Filters must not get lost.
         let short = short || (filters.is_none() && task.seccomp.is_active());
-        let trace = crate::ptrace::tracee::handed_on(task).map(|mode| mode as i32);
-        let fds = [kept, root.as_ref().map(|root| root.0), own, filters, trace];
+        let gdb = crate::gdb::for_next(task);
+        let trace = crate::ptrace::tracee::handed_on(task).filter(|_| gdb.is_none()).map(|mode| mode as i32);
+        let fds = [kept, root.as_ref().map(|root| root.0), own, filters, trace, gdb];
         words.extend(CString::new(encode(options, mask, fds)));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
@@ -581,7 +586,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own).chain(filters) {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own).chain(filters).chain(gdb) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -673,7 +678,7 @@ mod tests {
     fn options_travel() {
         let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
         options.uname = Some("5.10.0-x".to_owned());
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None, Some(1)]));
+        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None, Some(1), None]));
         assert!(back.options.strace && !back.options.log);
         assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));

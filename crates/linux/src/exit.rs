@@ -20,6 +20,7 @@ pub fn sys_exit_group(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
     task.process.preserve();
     crate::futex::release_robust(task);
+    crate::gdb::exiting(task, args[0] as i32);
     crate::ptrace::tracee::park(task);
     process_exit(args[0] as i32)
 }

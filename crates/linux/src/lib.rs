@@ -12,6 +12,7 @@ pub mod exec;
 pub mod exit;
 pub mod fs;
 pub mod futex;
+pub mod gdb;
 pub mod load;
 pub mod mm;
 pub mod process;

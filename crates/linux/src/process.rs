@@ -64,6 +64,8 @@ pub struct Options {
     pub uname: Option<String>,
     /// `argv[0]` for the guest instead of the program's name.
     pub argv0: Option<OsString>,
+    /// Where a debugger is waited for: a port, HOST:PORT, or the path of a socket.
+    pub gdb: Option<OsString>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
     /// kernel cannot run that, under an emulator of the host.
     pub launcher: Vec<OsString>,
@@ -172,6 +174,8 @@ pub struct Start {
     pub seccomp: Option<i32>,
     /// The program before was traced, and how the thread goes on for its tracer.
     pub trace: Option<u32>,
+    /// The connection of the debugger of the program before.
+    pub gdb: Option<i32>,
 }
 
 fn page_size() -> i64 {
@@ -186,6 +190,7 @@ pub fn start(start: &Start) -> StartError {
     match prepare(start) {
         Ok(mut task) => {
             let status = run::run(&mut task);
+            crate::gdb::left(&task);
             task.process.preserve();
             run::leave_thread(&mut task);
             // Other threads may still use everything: nothing is torn down.
@@ -236,7 +241,8 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         Way::Interp => Config { executor: Executor::Interp, ..usual },
     };
     // Whoever wants everything translated wants it translated now.
-    let keep = if start.options.way == Way::Jit { &start.options.keep } else { &Keep::Off };
+    let debugged = start.gdb.is_some() || start.options.gdb.is_some();
+    let keep = if start.options.way == Way::Jit && !debugged { &start.options.keep } else { &Keep::Off };
     let shelf = Folder::open(keep, &program.file, is_32bit, features).map(|f| Arc::new(f) as Arc<dyn Shelf>);
     let engine = Engine::on_shelf(space.clone(), &config, shelf);
     space.set_engine(&engine);
@@ -277,6 +283,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         robust_list: 0,
         seccomp: start.seccomp.map_or_else(Arc::default, crate::seccomp::import),
         trace: Default::default(),
+        passes: false,
         exiting: None,
         missing_library: None,
         exec_strings: Vec::new(),
@@ -289,6 +296,12 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     }
     set_name(if is_nameless { &exe } else { std::path::Path::new(&start.program) });
     run::adopt_thread(&mut task).map_err(|e| fail(126, e.to_string()))?;
+    match (start.gdb, &start.options.gdb) {
+        (Some(fd), _) => crate::gdb::go_on(&mut task, fd).map_err(|e| fail(126, format!("gdb: {e}")))?,
+        (None, Some(address)) => crate::gdb::begin(&mut task, address)
+            .map_err(|e| fail(125, format!("gdb at {}: {e}", address.to_string_lossy())))?,
+        (None, None) => {}
+    }
     Ok(task)
 }
 

@@ -23,9 +23,16 @@ pub fn run(task: &mut Task) -> i32 {
         if task.trace.on {
             tracee::arm(task);
         }
-        match task.cpu.run() {
+        let exit = if task.passes {
+            let Some(exit) = crate::gdb::passed_over(task) else { continue };
+            exit
+        } else {
+            task.cpu.run()
+        };
+        match exit {
             Exit::Syscall(entry) => interrupted = system_call(task, entry),
             Exit::Exception(exception) if vsyscall(task, &exception) => {}
+            Exit::Exception(exception) if crate::gdb::stopped_at(task, &exception) => {}
             Exit::Exception(exception) => {
                 tracee::leave_code(task);
                 deliver::exception(task, &exception);

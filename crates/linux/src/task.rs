@@ -41,6 +41,8 @@ pub struct Task {
     pub seccomp: Arc<crate::seccomp::State>,
     /// Who traces it, and what for.
     pub trace: crate::ptrace::tracee::Trace,
+    /// A vfork child at a breakpoint of its parent's debugger, which its next instruction is to pass.
+    pub passes: bool,
     /// Set by exit(2): the thread's status; the run loop ends.
     pub exiting: Option<i32>,
     /// The shared library that was not found last, for the line that says what is missing.

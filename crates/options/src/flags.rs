@@ -17,6 +17,7 @@ pub enum Effect {
     Set,
     Unset,
     Uname,
+    Gdb,
     Stack,
 }
 
@@ -95,6 +96,7 @@ pub const FLAGS: &[Flag] = &[
     flag(None, "keep", Some("FOLDER|off"), "keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere", Effect::Keep, Scope::Everywhere),
     flag(None, "uname", Some("RELEASE"), "the kernel release that the program sees", Effect::Uname, Scope::Everywhere),
     flag(None, "stack", Some("BYTES"), "the size of the program's stack instead of the limit that is set (ulimit -s); K, M, G may follow", Effect::Stack, Scope::Everywhere),
+    flag(Some('g'), "gdb", Some("PORT|SOCKET"), "wait for gdb (`target remote :PORT`, or a socket of that path) before the first instruction", Effect::Gdb, Scope::CommandLine),
     flag(None, "launcher", Some("WORDS"), "execute programs by WORDS (split at spaces) instead of demotic's own file: under an emulator", Effect::Launcher, Scope::CommandLine),
     flag(Some('h'), "help", None, "print this text", Effect::Help, Scope::CommandLine),
     flag(Some('V'), "version", None, "print the version", Effect::Version, Scope::CommandLine),

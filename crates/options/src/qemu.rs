@@ -52,7 +52,6 @@ const fn option(
     Option { name, variable, value, what, effect }
 }
 
-const NO_GDB: &str = "there is no gdb server yet";
 const NO_INSIDE: &str = "that is about the inside of another emulator";
 
 /// All of them.
@@ -68,7 +67,7 @@ pub const OPTIONS: &[Option] = &[
     option("strace", "QEMU_STRACE", None, "prints every system call: --strace", Effect::Same("strace")),
     option("d", "QEMU_LOG", Some("ITEM,..."), "strace and unimp are --strace and --log; other items are about QEMU's inside and are passed over with one line", Effect::Log),
     option("D", "QEMU_LOG_FILENAME", Some("FILE"), "passed over with one line: what is printed goes to standard error", Effect::Nothing),
-    option("g", "QEMU_GDB", Some("PORT"), "refused: there is no gdb server yet", Effect::Refused(NO_GDB)),
+    option("g", "QEMU_GDB", Some("PORT"), "waits for gdb at that port or socket: --gdb", Effect::Same("gdb")),
     option("B", "QEMU_GUEST_BASE", Some("ADDRESS"), "no effect: guest addresses are host addresses", Effect::Nothing),
     option("R", "QEMU_RESERVED_VA", Some("BYTES"), "no effect: address space is not reserved", Effect::Nothing),
     option("p", "QEMU_PAGESIZE", Some("BYTES"), "no effect if 4096, else refused: pages of x86 programs have 4096 bytes", Effect::Pages),

@@ -85,6 +85,7 @@ impl Flags {
                 }
             }
             Effect::Launcher => self.options.launcher = text()?.split_whitespace().map(OsString::from).collect(),
+            Effect::Gdb => self.options.gdb = Some(value.to_owned()),
             Effect::Set => {
                 if !value.as_encoded_bytes().contains(&b'=') {
                     return Err(format!("{}: expected VAR=VALUE", value.to_string_lossy()));

@@ -202,6 +202,7 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
             by_kernel: is_by_kernel,
             seccomp: None,
             trace: None,
+            gdb: None,
         },
     )
 }
@@ -230,7 +231,7 @@ fn start(mut flags: Flags, mut start: Start) -> i32 {
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd, seccomp, trace } = told;
+    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd, seccomp, trace, gdb } = told;
     if let Some(own) = own {
         exec::adopt_own_binary(own);
     }
@@ -243,7 +244,10 @@ fn internal(args: Vec<OsString>) -> i32 {
         configure(&mut flags, Wanted::Sections(&program.to_string_lossy()), true);
     }
     let (args, env, options) = (args.collect(), environment(), Options::default());
-    start(flags, Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false, seccomp, trace })
+    start(
+        flags,
+        Start { program, fd, args, env, options, mask: Some(mask), root, by_kernel: false, seccomp, trace, gdb },
+    )
 }
 
 /// Searches PATH for a name without a slash, as execvp(3) does.

@@ -661,7 +661,10 @@ impl GuestSpace for AddressSpace {
         while len > 0 {
             // SAFETY: `len` is at most the buffer's length; the source may fault (a file cut short).
             match unsafe { guarded::copy_from(buf.as_mut_ptr(), self.host(pc), len) } {
-                Ok(()) => return len,
+                Ok(()) => {
+                    crate::gdb::overlay(pc, &mut buf[..len]);
+                    return len;
+                }
                 // Take what is before the fault, if the fault is in the range at all.
                 Err(fault) => {
                     let good = fault.addr.wrapping_sub(self.host(pc));

@@ -251,6 +251,14 @@ fn apply_registers(task: &mut Task, left: &Record) {
     task.trace.origin = left.origin;
 }
 
+/// Stops for the debugger ([`crate::gdb`]), with what it is to be told.
+pub fn debugger_stop(task: &mut Task, reason: Option<crate::gdb::Reason>) {
+    let what = Stop { kind: kind::EVENT, event: event::STOP, signo: libc::SIGTRAP, message: 0 };
+    if let Some(signo) = stop_telling(task, what, None, None, reason) {
+        send(task, signo);
+    }
+}
+
 /// Before something of the host's that may stop the thread as the guest's tracer is to see it, in a system call: making children, ending.
 pub fn park(task: &mut Task) {
     if task.trace.on {
@@ -286,8 +294,28 @@ fn stop(
     interrupted: Option<&mut Option<Interrupted>>,
     info: Option<&Siginfo>,
 ) -> Option<i32> {
+    let reason = match what.kind {
+        kind::SIGNAL | kind::NOTICE => Some(crate::gdb::Reason::Signal(what.signo)),
+        _ => None,
+    };
+    stop_telling(task, what, interrupted, info, reason)
+}
+
+fn stop_telling(
+    task: &mut Task,
+    what: Stop,
+    interrupted: Option<&mut Option<Interrupted>>,
+    info: Option<&Siginfo>,
+    reason: Option<crate::gdb::Reason>,
+) -> Option<i32> {
     publish(task, &what, interrupted.as_ref().and_then(|i| i.as_ref()), info);
-    if !wait(task) {
+    let goes_on = if crate::gdb::has(task) {
+        let tid = task.tid;
+        crate::gdb::wait(tid, record(task), reason)
+    } else {
+        wait(task)
+    };
+    if !goes_on {
         record(task).parked = 0;
         end(task);
         return None;
@@ -357,6 +385,9 @@ pub fn leave_exec(task: &mut Task) {
 /// To be called before guest code runs: a single step is one instruction with TF set.
 pub fn arm(task: &mut Task) {
     leave_exec(task);
+    while crate::gdb::must_stop(task) {
+        debugger_stop(task, None);
+    }
     if task.trace.mode == mode::STEP && task.cpu.state.sys & eflags::TF == 0 {
         task.cpu.state.sys |= eflags::TF;
         task.trace.steps = true;
@@ -374,6 +405,9 @@ pub fn leave_code(task: &mut Task) {
 /// Before a signal is delivered: what is to be delivered instead, if anything.
 pub fn before_signal(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Interrupted>) -> Option<Siginfo> {
     if !task.trace.on {
+        return Some(*info);
+    }
+    if crate::gdb::has(task) && crate::gdb::passes(info.signo) {
         return Some(*info);
     }
     let what = Stop { kind: kind::SIGNAL, signo: info.signo, ..Stop::default() };

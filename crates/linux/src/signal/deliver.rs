@@ -220,6 +220,7 @@ fn default_action(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Inte
             if crate::core::is_for(signo) {
                 crate::core::dump(task, info);
             }
+            crate::gdb::dying(task, signo);
             tracee::parked(task, interrupted, || host::die_of(signo));
         }
     }
@@ -259,6 +260,7 @@ pub fn force_with(task: &mut Task, info: &Siginfo, interrupted: &mut Option<Inte
             info.value
         ));
         crate::core::dump(task, info);
+        crate::gdb::dying(task, signo);
         tracee::parked(task, interrupted, || host::die_of(signo));
         return;
     }

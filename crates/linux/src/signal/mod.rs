@@ -173,6 +173,22 @@ pub fn hear_of_children(handlers: &Handlers) {
     }
 }
 
+/// To be called when a debugger gets the process: it hears of every signal that is not ignored.
+pub fn hear_of_all(handlers: &Handlers) {
+    for signo in 1..=64 {
+        let action = handlers.get(signo);
+        if action.handler == SIG_DFL {
+            set_on_host(signo, &action);
+        }
+    }
+}
+
+/// Whether a debugger is to hear of a signal whose action is the default.
+fn is_heard(signo: i32) -> bool {
+    let quiet = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
+    crate::gdb::is_on() && !quiet.contains(&signo)
+}
+
 /// Installs on the host what an action needs there. The signals of faults keep Demotic's handler, which captures those
 /// that were sent.
 fn set_on_host(signo: i32, action: &Action) {
@@ -188,6 +204,7 @@ fn set_on_host(signo: i32, action: &Action) {
         SIG_DFL if signo == libc::SIGCHLD && crate::ptrace::tracer::traces() => {
             drop(host::install_with(signo, capture::on_signal, flags));
         }
+        SIG_DFL if is_heard(signo) => drop(host::install_with(signo, capture::on_signal, flags)),
         SIG_DFL => host::set_default_with(signo, flags),
         SIG_IGN => host::set_ignored(signo),
         _ => drop(host::install_with(signo, capture::on_signal, flags)),
