@@ -17,7 +17,6 @@
 
 use crate::GuestSpace;
 use crate::cache::PAGE;
-use crate::hosts;
 use crate::meta::{self, Meta, Variant};
 use crate::store::Key;
 use demotic_codegen::target::{Order, Target};

@@ -685,7 +685,7 @@ mod tests {
         assert_eq!(back.trace, Some(1));
         assert!(!back.keep && back.root == Some(7));
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, [None; 5])).keep);
+        assert!(decode(&encode(&kept, 0, [None; 6])).keep);
         assert_eq!(decode("").mask, 0);
     }
 }

@@ -1,6 +1,7 @@
 # numpy's own tests of numbers: how many of each file pass, fail or are left out.
 scratch=$(mktemp -d) && cd "$scratch"
 trap 'rm -rf "$scratch"' EXIT
+# demotic: --cpu x86-64-v3
 # What asks which features the processor has is not here: Demotic's has its own.
 for file in core/test_umath core/test_umath_complex core/test_umath_accuracy core/test_ufunc core/test_multiarray core/test_numeric core/test_scalarmath \
     core/test_half core/test_einsum core/test_nditer core/test_longdouble core/test_casting_unittests core/test_getlimits core/test_conversion_utils \

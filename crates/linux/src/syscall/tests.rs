@@ -61,6 +61,7 @@ impl Guest {
             missing_library: None,
             trace: Default::default(),
             exec_strings: Vec::new(),
+            passes: false,
         };
         Guest { task, start, used: 0 }
     }
