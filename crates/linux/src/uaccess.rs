@@ -189,8 +189,8 @@ impl Mem {
         let at = if beyond { self.range(addr, 0)? } else { self.range(addr, len)? };
         let pages = self.space.pages();
         if pages.is_coarse() && len > 0 {
-            let wanted = if access == Access::Write { prot::WRITE } else { prot::READ | prot::WRITE | prot::EXEC };
-            if self.space.find(addr).is_some_and(|vma| vma.prot & wanted == 0) || self.space.find(addr).is_none() {
+            // Which way a buffer is used is not always known before, so any access will do.
+            if self.space.accessible(addr, 1, prot::READ | prot::WRITE | prot::EXEC) == 0 {
                 // The host page may be accessible although this guest page is not: an address that nothing is at, whatever the kernel does first.
                 return Ok(NOWHERE as *mut u8);
             }

@@ -71,9 +71,9 @@ impl Map {
 
     /// The areas that overlap a range, in order.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
-        let first = self.find(range.start).map_or(range.start, |v| v.start);
-        // An empty or inverted range overlaps nothing.
-        let first = first.min(range.end);
+        // An empty or inverted range overlaps nothing, not even the area that it lies in.
+        let first =
+            if range.start < range.end { self.find(range.start).map_or(range.start, |v| v.start) } else { range.end };
         self.areas.range(first..range.end).map(|(_, v)| v).filter(move |v| v.end > range.start)
     }
 
@@ -272,6 +272,7 @@ mod tests {
         assert_eq!(map.find_gap_above(0x4800, 0xa000, 0x4000, 0x1000), None);
         assert_eq!(map.gaps(0..0x9000), [0..0x4000, 0x5000..0x8000]);
         assert_eq!(map.covered(0x4800..0x8800), [0x4800..0x5000, 0x8000..0x8800]);
+        assert!(map.is_free(0x4800..0x4800) && map.overlapping(0x4900..0x4800).next().is_none());
         assert!(map.is_free(0x5000..0x8000) && !map.is_free(0x4fff..0x5000));
     }
 
