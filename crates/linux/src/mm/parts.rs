@@ -557,3 +557,158 @@ impl AddressSpace {
         if keep { self.refill(inner, old, None) } else { self.remove_part(inner, old) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::space::{Layout, Place};
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
+
+    const PAGES: u64 = 48;
+    const HOST: u64 = 16384;
+
+    fn space(page: u64) -> AddressSpace {
+        guarded::install().unwrap();
+        let here = 0u8;
+        AddressSpace::on_pages(0, Layout::x86_64(&raw const here as u64), page)
+    }
+
+    /// A file whose every page holds its own number.
+    fn file() -> std::fs::File {
+        // SAFETY: a constant name; a fresh descriptor.
+        let file: std::fs::File = unsafe { std::os::fd::FromRawFd::from_raw_fd(libc::memfd_create(c"t".as_ptr(), 0)) };
+        for n in 0..PAGES {
+            file.write_all_at(&[n as u8 + 1; PAGE as usize], n * PAGE).unwrap();
+        }
+        file
+    }
+
+    fn on_file(place: Place, file: &std::fs::File, first: u64, len: u64, prot: u8, flags: i32) -> Request {
+        let anonymous = Request::anonymous(place, len, prot, Kind::File);
+        Request { flags, fd: file.as_raw_fd(), offset: first * PAGE, ..anonymous }
+    }
+
+    #[test]
+    fn agrees_with_an_array_of_bytes() {
+        const RW: u8 = prot::READ | prot::WRITE;
+        let (space, file) = (space(HOST), file());
+        let base = space.map(&Request::anonymous(Place::Any, PAGES * PAGE, 0, Kind::Anonymous)).unwrap();
+        assert_eq!(base % HOST, 0);
+        space.unmap(base, PAGES * PAGE).unwrap();
+        // What every guest page should be: permissions, and the number that all its bytes have.
+        let mut model = [None::<(u8, u8)>; PAGES as usize];
+        let mut seed = 0x1234_5678_9abc_def1u64;
+        let mut next = move |n: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % n
+        };
+        for round in 0..3000 {
+            let first = next(PAGES);
+            let count = 1 + next((PAGES - first).min(9));
+            let (at, len) = (base + first * PAGE, count * PAGE);
+            let pages = first as usize..(first + count) as usize;
+            let prot = [0, prot::READ, RW, RW][next(4) as usize];
+            match next(6) {
+                0 => {
+                    let request = Request::anonymous(Place::Fixed(at), len, prot, Kind::Anonymous);
+                    assert_eq!(space.map(&request), Ok(at));
+                    model[pages].fill(Some((prot, 0)));
+                }
+                1 => {
+                    let from = next(PAGES - count + 1);
+                    let request = on_file(Place::Fixed(at), &file, from, len, prot, libc::MAP_PRIVATE);
+                    assert_eq!(space.map(&request), Ok(at));
+                    for (page, n) in pages.zip(from..) {
+                        model[page] = Some((prot, n as u8 + 1));
+                    }
+                }
+                2 => {
+                    space.unmap(at, len).unwrap();
+                    model[pages].fill(None);
+                }
+                3 => {
+                    let whole = model[pages.clone()].iter().all(Option::is_some);
+                    assert_eq!(space.protect(at, len, prot).is_ok(), whole);
+                    for page in pages {
+                        let Some(page) = &mut model[page] else { break };
+                        page.0 = prot;
+                    }
+                }
+                4 => {
+                    for (page, at) in pages.zip((at..).step_by(PAGE as usize)) {
+                        if let Some((RW, value)) = &mut model[page] {
+                            *value = round as u8;
+                            // SAFETY: guest memory; faults are caught.
+                            unsafe {
+                                guarded::copy_to(at as usize, [*value; PAGE as usize].as_ptr(), PAGE as usize).unwrap()
+                            };
+                        }
+                    }
+                }
+                _ => {
+                    // Anonymous memory only: what comes back of a private file may be the copy that there is.
+                    let mut inner = space.lock();
+                    let parts = inner.map.covered(at..at + len);
+                    let is_file = inner.map.overlapping(at..at + len).any(|v| v.kind == Kind::File);
+                    if !is_file {
+                        for part in parts {
+                            space.discard(&mut inner, &part).unwrap();
+                        }
+                        model[pages].iter_mut().flatten().for_each(|page| page.1 = 0);
+                    }
+                    space.unlock(inner);
+                }
+            }
+            let mut bytes = [0u8; PAGE as usize];
+            for (page, at) in model.iter().zip((base..).step_by(PAGE as usize)) {
+                assert_eq!(space.find(at).map(|v| v.prot), page.map(|p| p.0), "round {round}, {at:x}");
+                if let Some((1.., value)) = *page {
+                    // SAFETY: the destination has the length; faults are caught.
+                    unsafe { guarded::copy_from(bytes.as_mut_ptr(), at as usize, bytes.len()).unwrap() };
+                    assert!(bytes.iter().all(|&b| b == value), "round {round}, {at:x}: {} for {value}", bytes[0]);
+                }
+            }
+            // A host page without a guest page is nobody's.
+            for (pages, at) in model.chunks(4).zip((base..).step_by(HOST as usize)) {
+                // SAFETY: faults are caught.
+                assert!(pages.iter().any(Option::is_some) || unsafe { guarded::load8(at as usize) }.is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn mappings_without_a_wish_are_alone_and_at_their_offset() {
+        let (space, file) = (space(HOST), file());
+        let any = |first| on_file(Place::Any, &file, first, PAGE, prot::READ, libc::MAP_SHARED);
+        let (a, b) = (space.map(&any(5)).unwrap(), space.map(&any(6)).unwrap());
+        assert_eq!((a % HOST, b % HOST), (PAGE, 2 * PAGE));
+        assert_ne!(a / HOST, b / HOST);
+        // The next page of the same file may join, another thing may not.
+        let request = on_file(Place::Fixed(a + PAGE), &file, 6, PAGE, prot::READ, libc::MAP_SHARED);
+        assert_eq!(space.map(&request), Ok(a + PAGE));
+        let request = Request::anonymous(Place::Fixed(a + 2 * PAGE), PAGE, prot::READ, Kind::Anonymous);
+        assert_eq!(space.map(&request), Err(Errno::EINVAL));
+        // SAFETY: guest memory; faults are caught.
+        assert_eq!(unsafe { (guarded::load8(a as usize), guarded::load8(a as usize + 4096)) }, (Ok(6), Ok(7)));
+        space.unmap(a, 2 * PAGE).unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { guarded::load8(a as usize) }.is_err());
+    }
+
+    #[test]
+    fn the_break_moves_inside_a_host_page() {
+        let space = space(65536);
+        let start = 0x4200_0000_5123;
+        space.set_brk_start(start);
+        assert_eq!(space.brk(start + 0x3000), start + 0x3000);
+        // SAFETY: guest memory; faults are caught.
+        unsafe { guarded::store8(start as usize + 0x2f00, 1).unwrap() };
+        assert_eq!(space.brk(start), start);
+        assert_eq!(space.brk(start + 0x30000), start + 0x30000);
+        // SAFETY: as above.
+        assert_eq!(unsafe { guarded::load8(start as usize + 0x2f00) }, Ok(0));
+    }
+}
