@@ -18,8 +18,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Longest path the kernel takes, terminator included (linux/limits.h).
 pub const PATH_MAX: usize = 4096;
-/// A host address at which no program has anything: the kernel's part of the address space.
-const NOWHERE: usize = usize::MAX - 0xffff;
+/// A host address at which nothing is: below what kernels let programs map (vm.mmap_min_addr), yet one that a kernel takes for a program's.
+const NOWHERE: usize = 4096;
 /// The guest's page size in bytes; the host's may be larger.
 pub const PAGE: u64 = 4096;
 

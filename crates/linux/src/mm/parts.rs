@@ -535,6 +535,8 @@ impl AddressSpace {
         if beside_shared || old.is_empty() || moved.kind == Kind::File && (longer || keep) {
             return Err(refuse("mremap", old.start, Errno::EINVAL));
         }
+        // Mapping claims what nobody has.
+        self.give_back(&self.free_pages(inner, target));
         let place = super::Place::Fixed(target.start);
         let request = Request::anonymous(place, target.end - target.start, prot::READ | prot::WRITE, moved.kind);
         self.map_locked(inner, &request)?;
