@@ -17,7 +17,7 @@ use demotic_testkit::guest::{self, Abi};
 use demotic_testkit::host::{self, Host};
 use demotic_testkit::results;
 use demotic_testkit::run::run;
-use demotic_tests::limit;
+use demotic_tests::{differs_on_pages, limit};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What cases printed, by name.
@@ -143,7 +143,7 @@ fn cases(host: Host, abi: Abi, family: &str, source: &str) -> Vec<Trial> {
     let done: Arc<OnceLock<Result<(Sections, Sections), String>>> = Arc::default();
     let trial = |case: String| {
         let (done, family) = (done.clone(), family.to_owned());
-        let known = is_known(host, abi, &family, &case);
+        let known = is_known(host, abi, &family, &case) || differs_on_pages(host, abi, &format!("{family}/{case}"));
         let name = format!("{}::{}::sys/{family}::{case}", host.name(), abi.name());
         Trial::test(name, move || {
             let start = Instant::now();

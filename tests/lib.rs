@@ -19,6 +19,19 @@ pub fn is_gap(host: Host, abi: Abi, program: &str) -> bool {
     })
 }
 
+/// Whether `tests/pages.txt` lists a program or a system call case as different with the page size that `DEMOTIC_HOST_PAGE` asks for.
+pub fn differs_on_pages(host: Host, abi: Abi, name: &str) -> bool {
+    let large = std::env::var("DEMOTIC_HOST_PAGE").is_ok_and(|page| page != "4096");
+    let text = include_str!("pages.txt");
+    large
+        && host != Host::Native
+        && text.lines().filter(|l| !l.starts_with('#')).any(|line| {
+            let mut words = line.split_whitespace();
+            let mut next_is = |name: &str| words.next().is_some_and(|w| w == "*" || w == name);
+            next_is(abi.name()) && next_is(name)
+        })
+}
+
 /// How long a guest may take: an emulated host interprets an interpreter.
 pub fn limit(host: Host) -> Duration {
     Duration::from_secs(if host.is_emulated() { 600 } else { 120 })
@@ -35,6 +48,7 @@ pub fn trial(
     body: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Trial {
     let gap = is_gap(host, abi, program);
+    let absent = absent || differs_on_pages(host, abi, program);
     if gap {
         results::record(&format!("{program}@{case}"), abi, host, false, Duration::ZERO);
     }

@@ -111,6 +111,14 @@ pub fn ci() -> Result<()> {
         .env("DEMOTIC_REQUIRE_GUESTS", "1")
         .env("DEMOTIC_ENGINE", "eager");
     sum.command("whole programs, all of them translated", tests)?;
+    if std::env::consts::ARCH == "x86_64" {
+        let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "calls", "--no-fail-fast"]);
+        tests.env("DEMOTIC_HOSTS", "x86_64").env("DEMOTIC_HOST_PAGE", "16384");
+        sum.command("system calls as on a host with pages of 16 KiB", tests)?;
+        let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast", "--", "c/"]);
+        tests.env("DEMOTIC_HOSTS", "x86_64").env("DEMOTIC_REQUIRE_GUESTS", "1").env("DEMOTIC_HOST_PAGE", "65536");
+        sum.command("programs as on a host with pages of 64 KiB", tests)?;
+    }
     // What a run leaves for the next one: made in the first round, used in the second.
     let folder = kept()?;
     results::clear()?;

@@ -62,6 +62,11 @@ pub trait GuestSpace: Send + Sync {
     fn base(&self) -> usize;
     /// First guest address that is never mapped (2^47 - 4096 or 2^32 and so on).
     fn limit(&self) -> u64;
+    /// What is protected and released together around a guest page, in bytes: a multiple of 4 KiB. [`Self::release_code_page`] has the translations
+    /// of the other guest pages in it dropped.
+    fn granule(&self) -> u64 {
+        PAGE
+    }
     /// Copies code bytes at `pc` for translation; returns how many of `buf` were readable *and executable* for the guest,
     /// contiguous from `pc`. 0 means that an instruction fetch there faults.
     fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize;
@@ -201,7 +206,7 @@ impl Engine {
         let emitter = hosts::emitter().filter(|_| config.executor == Executor::Jit && space.base() == 0);
         let store = emitter.map(|(emitter, target)| {
             interrupt::install();
-            Store::new(emitter, target, config)
+            Store::new(emitter, target, config, space.granule())
         });
         // What the interpreter runs, it keeps them of by itself.
         let pointers = store.is_some();

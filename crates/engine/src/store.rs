@@ -102,7 +102,7 @@ pub(crate) struct Inner {
     misaligned: FxHashSet<u64>,
     /// Blocks of units whose arithmetic had invalid operations, and how often.
     nans: FxHashMap<u64, u32>,
-    /// How often code on a page was written to.
+    /// How often code was written to, by units of [`Store::granule`].
     written: FxHashMap<u64, u32>,
 }
 
@@ -132,6 +132,8 @@ pub(crate) struct Store {
     pub generation: AtomicU64,
     /// How often blocks were interpreted, by a hash of their address. One that shares its count with others is translated a little sooner.
     early: Box<[AtomicU8]>,
+    /// What is protected against writes as one ([`crate::GuestSpace::granule`]).
+    granule: u64,
 }
 
 /// Counts of visits; a power of two.
@@ -155,7 +157,7 @@ pub(crate) enum Way {
 }
 
 impl Store {
-    pub fn new(emitter: &'static dyn Emitter, target: Target, config: &crate::Config) -> Store {
+    pub fn new(emitter: &'static dyn Emitter, target: Target, config: &crate::Config, granule: u64) -> Store {
         Store {
             emitter,
             target: Mutex::new(target),
@@ -166,6 +168,7 @@ impl Store {
             runtime: Mutex::new(None),
             generation: AtomicU64::new(0),
             early: (0..EARLY).map(|_| AtomicU8::new(0)).collect(),
+            granule,
         }
     }
 
@@ -280,7 +283,7 @@ impl Store {
         // A program that is not run for the first time will be run again, so what is new is worth translating.
         let known = inner.regions.last().is_some_and(|r| r.image.is_some() || r.knows(key));
         // Code that is checked instead of protected is not read from copies.
-        let checked = || inner.written.get(&(key.pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES);
+        let checked = || inner.written.get(&(key.pc / self.granule)).is_some_and(|n| *n >= checked::MANY_WRITES);
         if known || inner.refused.contains(&key) || checked() {
             return false;
         }
@@ -443,12 +446,12 @@ impl Store {
 
     /// Notes that a guest wrote into a page with translated code.
     pub fn written(&self, addr: u64) {
-        *self.lock().written.entry(addr / PAGE).or_default() += 1;
+        *self.lock().written.entry(addr / self.granule).or_default() += 1;
     }
 
     /// Whether code at `pc` is to be checked before it runs instead of being protected against writes.
     pub fn is_checked(&self, pc: u64) -> bool {
-        self.lock().written.get(&(pc / PAGE)).is_some_and(|n| *n >= checked::MANY_WRITES)
+        self.lock().written.get(&(pc / self.granule)).is_some_and(|n| *n >= checked::MANY_WRITES)
     }
 
     /// Whether the unit at `pc` is to do without instructions that need alignment.

@@ -22,9 +22,8 @@ pub enum Mapping {
     Flip,
 }
 
-const PAGE: usize = 4096;
 /// From so many bytes on, the pages that are written are asked for at once.
-const MANY: usize = 4 * PAGE;
+const MANY: usize = 4 * 4096;
 
 /// A region of code memory.
 #[derive(Debug)]
@@ -159,8 +158,8 @@ impl Code {
             return f(self.rw.load(Ordering::Relaxed) + offset);
         }
         let _guard = self.flip.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let first = (self.rx + offset) & !(PAGE - 1);
-        let end = (self.rx + offset + len).next_multiple_of(PAGE);
+        let first = (self.rx + offset) & !(map::page_size() - 1);
+        let end = (self.rx + offset + len).next_multiple_of(map::page_size());
         protect(first, end - first, libc::PROT_READ | libc::PROT_WRITE);
         f(self.rx + offset);
         protect(first, end - first, libc::PROT_READ | libc::PROT_EXEC);

@@ -10,7 +10,7 @@ pub fn prepare() {
     {
         // Linux 5.14; older kernels refuse it, and nothing is lost.
         const MADV_POPULATE_WRITE: i32 = 23;
-        const PAGE: usize = 4096;
+        let page = crate::map::page_size();
         // Bytes of the heap that every program needs before its first instruction.
         const FIRST: usize = 320 << 10;
         // SAFETY: parameters of the allocator, nobody else uses it yet; the pages made present are those of its own heap, between the old
@@ -20,9 +20,9 @@ pub fn prepare() {
             libc::mallopt(libc::M_TRIM_THRESHOLD, 16 * FIRST as i32);
             // Large tables of zeros that are only touched here and there (a thread has three of 64 KiB and more) are not filled with zeros.
             libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
-            let start = (libc::sbrk(0) as usize).next_multiple_of(PAGE);
+            let start = (libc::sbrk(0) as usize).next_multiple_of(page);
             libc::free(libc::malloc(64));
-            let end = libc::sbrk(0) as usize & !(PAGE - 1);
+            let end = libc::sbrk(0) as usize & !(page - 1);
             if end > start {
                 libc::madvise(start as *mut libc::c_void, FIRST.min(end - start), MADV_POPULATE_WRITE);
             }

@@ -69,7 +69,18 @@ pub struct Room {
     len: usize,
 }
 
-const PAGE: usize = 4096;
+/// The host's page size in bytes.
+pub fn page_size() -> usize {
+    static SIZE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let known = SIZE.load(std::sync::atomic::Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: no arguments of ours.
+    let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(4096);
+    SIZE.store(size, std::sync::atomic::Ordering::Relaxed);
+    size
+}
 
 impl Room {
     /// Zeros.
@@ -77,7 +88,7 @@ impl Room {
     /// # Errors
     /// What mmap(2) says.
     pub fn new(len: usize) -> io::Result<Room> {
-        let size = len.max(1).next_multiple_of(PAGE);
+        let size = len.max(1).next_multiple_of(page_size());
         // SAFETY: fresh memory.
         let p = unsafe {
             libc::mmap(
@@ -95,7 +106,7 @@ impl Room {
     /// Gives back what is behind the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = len.min(self.len);
-        let keep = self.len.max(1).next_multiple_of(PAGE);
+        let keep = self.len.max(1).next_multiple_of(page_size());
         if keep < self.size {
             // SAFETY: whole pages of this mapping behind everything that can still be reached.
             unsafe { libc::munmap((self.at + keep) as *mut libc::c_void, self.size - keep) };
@@ -130,8 +141,8 @@ impl Drop for Room {
 pub(crate) fn populate(at: usize, len: usize, write: bool) {
     const MADV_POPULATE_READ: i32 = 22;
     const MADV_POPULATE_WRITE: i32 = 23;
-    let first = at & !(PAGE - 1);
-    let end = (at + len).next_multiple_of(PAGE);
+    let first = at & !(page_size() - 1);
+    let end = (at + len).next_multiple_of(page_size());
     let advice = if write { MADV_POPULATE_WRITE } else { MADV_POPULATE_READ };
     // SAFETY: changes no contents.
     unsafe { libc::madvise(first as *mut libc::c_void, end - first, advice) };

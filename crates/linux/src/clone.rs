@@ -562,7 +562,7 @@ pub fn sys_prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
         // PR_SET_VMA: names of anonymous mappings, where the host keeps them.
         0x5356_4d41 => {
             let space = task.mem.space();
-            let start = demotic_engine::GuestSpace::base(&**space).wrapping_add(b as usize);
+            let start = space.pages().at(space.pages().down(b));
             if c != 0 && !space.is_mapped(b, c) {
                 return Err(Errno::ENOMEM);
             }

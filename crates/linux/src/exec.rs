@@ -361,9 +361,10 @@ fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp, trace, gd
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
     let uname = options.uname.as_ref().map_or(String::new(), |u| format!(",uname={u}"));
+    let page = options.host_page.map_or(String::new(), |page| format!(",page={page}"));
     let kinds = KERNEL_RUNS.load(Ordering::Relaxed);
     format!(
-        "strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},kernel={kinds},mask={mask:x}{fds}{uname}"
+        "strace={strace},log={log},way={way},cpu={cpu:x},keep={keep},launch={launch},kernel={kinds},mask={mask:x}{fds}{uname}{page}"
     )
 }
 
@@ -414,6 +415,7 @@ pub fn decode(text: &str) -> Continuation {
             Some(("cpu", v)) => options.cpu = u64::from_str_radix(v, 16).map_or(options.cpu, Features::from_bits),
             Some(("keep", v)) => keep = v == "1",
             Some(("uname", v)) => options.uname = Some(v.to_owned()),
+            Some(("page", v)) => options.host_page = v.parse().ok(),
             Some(("launch", v)) => launcher = v.parse().unwrap_or(0),
             Some(("kernel", v)) => drop(KERNEL_RUNS.fetch_or(v.parse().unwrap_or(0), Ordering::Relaxed)),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
@@ -678,9 +680,11 @@ mod tests {
     fn options_travel() {
         let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
         options.uname = Some("5.10.0-x".to_owned());
+        options.host_page = Some(16384);
         let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None, Some(1), None]));
         assert!(back.options.strace && !back.options.log);
         assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
+        assert_eq!(back.options.host_page, Some(16384));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
         assert_eq!(back.trace, Some(1));
         assert!(!back.keep && back.root == Some(7));

@@ -4,6 +4,7 @@ use crate::errno::Errno;
 use crate::exec::{self, Target};
 use crate::fs::root::Root;
 use crate::load::{self, Program};
+use crate::mm::host::{real_page, usable};
 use crate::mm::{AddressSpace, Kind, Layout, Place, Request, prot};
 use crate::run;
 use crate::shelf::{Folder, Keep, is_secure};
@@ -66,6 +67,8 @@ pub struct Options {
     pub argv0: Option<OsString>,
     /// Where a debugger is waited for: a port, HOST:PORT, or the path of a socket.
     pub gdb: Option<OsString>,
+    /// Work as on a host with pages of so many bytes: for tests.
+    pub host_page: Option<u64>,
     /// What starts Demotic again for the guest's execve(2), program first; empty: Demotic's own file. Needed where the
     /// kernel cannot run that, under an emulator of the host.
     pub launcher: Vec<OsString>,
@@ -178,12 +181,6 @@ pub struct Start {
     pub gdb: Option<i32>,
 }
 
-fn page_size() -> i64 {
-    // SAFETY: no memory is involved.
-    #[allow(clippy::useless_conversion)]
-    i64::from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })
-}
-
 /// Loads a program into this (host) process and runs its initial thread. Returns only if it could not be started; otherwise
 /// the process or the thread ends with the guest's.
 pub fn start(start: &Start) -> StartError {
@@ -204,9 +201,6 @@ pub fn start(start: &Start) -> StartError {
 fn prepare(start: &Start) -> Result<Task, StartError> {
     let name = start.program.to_string_lossy().into_owned();
     let fail = |status: i32, reason: String| StartError { status, message: format!("{name}: {reason}") };
-    if page_size() != PAGE as i64 {
-        return Err(fail(126, format!("hosts with pages of {} bytes are not supported yet", page_size())));
-    }
     let from_errno = |e: Errno| fail(if e == Errno::ENOENT || e == Errno::ENOTDIR { 127 } else { 126 }, e.to_string());
 
     let mut args: Vec<Vec<u8>> = start.args.iter().map(|a| a.as_bytes().to_vec()).collect();
@@ -229,7 +223,8 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
 
     let here = 0u8;
     let layout = if is_32bit { Layout::i386() } else { Layout::x86_64(&raw const here as u64) };
-    let space = Arc::new(AddressSpace::new(0, layout));
+    let page = start.options.host_page.filter(|&page| usable(page)).unwrap_or_else(real_page);
+    let space = Arc::new(AddressSpace::on_pages(0, layout, page));
     if is_32bit {
         guard_32bit();
     }

@@ -9,7 +9,7 @@
 //! again; the guest cannot tell.
 
 use crate::errno::Errno;
-use crate::mm::AddressSpace;
+use crate::mm::{AddressSpace, prot};
 use demotic_engine::{Engine, GuestSpace};
 use demotic_host::guarded;
 use std::ffi::CString;
@@ -18,6 +18,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Longest path the kernel takes, terminator included (linux/limits.h).
 pub const PATH_MAX: usize = 4096;
+/// A host address at which nothing is: below what kernels let programs map (vm.mmap_min_addr), yet one that a kernel takes for a program's.
+const NOWHERE: usize = 4096;
 /// The guest's page size in bytes; the host's may be larger.
 pub const PAGE: u64 = 4096;
 
@@ -62,10 +64,20 @@ impl Mem {
         Ok(self.space.base().wrapping_add(addr as usize))
     }
 
+    /// [`Self::range`] for reading. Where a host page may hold guest pages of several kinds, the host does not tell all that the guest may not
+    /// do, and the list is asked.
+    fn source(&self, addr: u64, len: usize) -> Result<usize, Errno> {
+        const ANY: u8 = prot::READ | prot::WRITE | prot::EXEC;
+        let from = self.range(addr, len)?;
+        let is_coarse = self.space.pages().is_coarse();
+        let fits = !is_coarse || self.space.accessible(addr, len as u64, ANY) == len as u64;
+        if fits { Ok(from) } else { Err(Errno::EFAULT) }
+    }
+
     /// A plain value of the guest's, which may lie at any alignment.
     pub fn read<T: FromBytes>(&self, addr: u64) -> Result<T, Errno> {
         let mut value = std::mem::MaybeUninit::<T>::uninit();
-        let from = self.range(addr, size_of::<T>())?;
+        let from = self.source(addr, size_of::<T>())?;
         // SAFETY: the destination is ours and large enough; the source may be anything, faults are caught; every bit
         // pattern is a valid T (FromBytes) once all bytes were copied.
         unsafe {
@@ -81,7 +93,7 @@ impl Mem {
 
     /// Fills `buf` from the guest.
     pub fn read_bytes(&self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
-        let from = self.range(addr, buf.len())?;
+        let from = self.source(addr, buf.len())?;
         // SAFETY: the destination is a live slice; faults of the source are caught.
         unsafe { guarded::copy_from(buf.as_mut_ptr(), from, buf.len()).map_err(|_| Errno::EFAULT) }
     }
@@ -89,6 +101,13 @@ impl Mem {
     /// Copies `bytes` to the guest. On EFAULT a first part may have been written, as with the kernel.
     pub fn write_bytes(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
         let to = self.range(addr, bytes.len())?;
+        if self.space.pages().is_coarse() {
+            let good = self.space.accessible(addr, bytes.len() as u64, prot::WRITE) as usize;
+            if good < bytes.len() {
+                self.write_bytes(addr, &bytes[..good])?;
+                return Err(Errno::EFAULT);
+            }
+        }
         loop {
             // SAFETY: the source is a live slice; `to` lies in guest space and faults are caught.
             match unsafe { guarded::copy_to(to, bytes.as_ptr(), bytes.len()) } {
@@ -115,7 +134,7 @@ impl Mem {
     /// `count` values from `addr`. The caller bounds `count`; the total size is checked for overflow here.
     pub fn read_vec<T: FromBytes>(&self, addr: u64, count: usize) -> Result<Vec<T>, Errno> {
         let size = count.checked_mul(size_of::<T>()).ok_or(Errno::EFAULT)?;
-        let from = self.range(addr, size)?;
+        let from = self.source(addr, size)?;
         let mut values = Vec::<T>::new();
         values.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the vector has room for `size` bytes, and T takes any bit pattern once they are copied.
@@ -168,9 +187,17 @@ impl Mem {
         // matter. Behind the guest's space is a guard.
         let beyond = cfg!(target_pointer_width = "64") && limit <= 1 << 32 && addr < limit;
         let at = if beyond { self.range(addr, 0)? } else { self.range(addr, len)? };
+        let pages = self.space.pages();
+        if pages.is_coarse() && len > 0 {
+            // Which way a buffer is used is not always known before, so any access will do.
+            if self.space.accessible(addr, 1, prot::READ | prot::WRITE | prot::EXEC) == 0 {
+                // The host page may be accessible although this guest page is not: an address that nothing is at, whatever the kernel does first.
+                return Ok(NOWHERE as *mut u8);
+            }
+        }
         if access == Access::Write && len > 0 {
-            let mut page = addr & !(PAGE - 1);
-            let end = addr.saturating_add(len as u64).min(limit);
+            let mut page = pages.down(addr);
+            let end = pages.up(addr.saturating_add(len as u64).min(limit));
             // A buffer may be as large as the address space; only its pages that hold translations matter.
             while let Some(code) = self.space.next_code_page(page, end) {
                 self.release(code);

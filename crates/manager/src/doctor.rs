@@ -107,10 +107,10 @@ fn page_size() -> Fact {
         return fine("page size", text);
     }
     fact(
-        Verdict::Bad,
+        Verdict::Fine,
         "page size",
         text,
-        "programs for x86 have pages of 4 KiB: start a kernel with such pages (on a Raspberry Pi 5: kernel=kernel8.img in config.txt)",
+        "programs for x86 have pages of 4 KiB: guard pages inside a page of the host do not work; with a kernel of 4 KiB they do (on a Raspberry Pi 5: kernel=kernel8.img in config.txt)",
     )
 }
 

@@ -21,6 +21,7 @@ mod qemu;
 
 use demotic_linux::exec;
 use demotic_linux::fs::root::Root;
+use demotic_linux::mm::host::usable;
 use demotic_linux::process::{self, Options, Start};
 use demotic_linux::shelf::{self, Keep};
 use demotic_options::config::{self, Wanted};
@@ -39,6 +40,7 @@ const USAGE: i32 = 125;
 
 /// The variable with the guest root.
 const ROOT: &str = "DEMOTIC_ROOT";
+const HOST_PAGE: &str = "DEMOTIC_HOST_PAGE";
 
 /// The entry that C start-up code calls.
 #[allow(unsafe_code)] // the attribute counts as such
@@ -219,6 +221,13 @@ fn start(mut flags: Flags, mut start: Start) -> i32 {
         limit.current = Some(limit.maximum.map_or(bytes, |most| most.min(bytes)));
         if let Err(e) = setrlimit(Resource::Stack, limit) {
             return complain(USAGE, &format!("--stack: {e}"));
+        }
+    }
+    // For tests only (HACKING.md): as on a host with larger pages than this one's.
+    if let Some(text) = std::env::var_os(HOST_PAGE).filter(|_| !shelf::is_secure()) {
+        flags.options.host_page = text.to_str().and_then(|text| text.parse().ok()).filter(|&page| usable(page));
+        if flags.options.host_page.is_none() {
+            return complain(USAGE, &format!("{HOST_PAGE}: no size that pages could have here"));
         }
     }
     change(&mut start.env, &flags.env);

@@ -280,7 +280,6 @@ pub fn module(task: &Task, addr: u64) -> Option<(String, u64)> {
 /// /proc/self/maps from the guest's own memory map; files get device, inode and name from the host's.
 pub fn maps(task: &Task) -> String {
     let space = &task.process.space;
-    let base = space.base() as u64;
     let host = host_areas("self");
     let mut out = String::new();
     for area in space.vmas() {
@@ -293,10 +292,18 @@ pub fn maps(task: &Task) -> String {
         match area.kind {
             Kind::File => {
                 offset = area.offset;
-                let start = base.wrapping_add(area.start);
-                if let Some(found) = host.iter().find(|host| host.start <= start && start < host.end) {
-                    rest = in_root(task, &found.rest);
-                    offset = found.offset + (start - found.start);
+                // The first page may stand in memory of its own, where the host's pages are larger; the next one is the file's then.
+                let next = space.pages().up(area.start + 1).min(area.end - 1);
+                for at in [area.start, next] {
+                    let start = space.file_shown_at(at) as u64;
+                    let found = host.iter().find(|host| host.start <= start && start < host.end);
+                    if let Some(found) =
+                        found.filter(|found| at == area.start && !space.pages().is_coarse() || found.rest.contains('/'))
+                    {
+                        rest = in_root(task, &found.rest);
+                        offset = (found.offset + (start - found.start)).wrapping_sub(at - area.start);
+                        break;
+                    }
                 }
             }
             Kind::Heap => rest.push_str("[heap]"),

@@ -71,9 +71,9 @@ impl Map {
 
     /// The areas that overlap a range, in order.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
-        let first = self.find(range.start).map_or(range.start, |v| v.start);
-        // An empty or inverted range overlaps nothing.
-        let first = first.min(range.end);
+        // An empty or inverted range overlaps nothing, not even the area that it lies in.
+        let first =
+            if range.start < range.end { self.find(range.start).map_or(range.start, |v| v.start) } else { range.end };
         self.areas.range(first..range.end).map(|(_, v)| v).filter(move |v| v.end > range.start)
     }
 
@@ -189,30 +189,40 @@ impl Map {
         }
     }
 
-    /// The highest free place of `len` bytes that ends at or below `top` and starts at or above `bottom`.
-    pub fn find_gap_below(&self, bottom: u64, top: u64, len: u64) -> Option<u64> {
-        let mut end = top;
-        for area in self.areas.range(..top).rev().map(|(_, v)| v) {
-            if area.end <= end {
+    /// The highest free place of `len` bytes that ends at or below `top` and starts at or above `bottom`. It starts at a multiple of `align`,
+    /// and no area is in the same unit of so many bytes.
+    pub fn find_gap_below(&self, bottom: u64, top: u64, len: u64, align: u64) -> Option<u64> {
+        let (down, up) = (|a: u64| a & !(align - 1), |a: u64| a.saturating_add(align - 1) & !(align - 1));
+        let len = len.checked_add(align - 1)? & !(align - 1);
+        let mut end = down(top);
+        // An area from `top` on may reach into the last unit.
+        if let Some((_, next)) = self.areas.range(end..).next().filter(|(_, v)| v.start < up(top)) {
+            end = end.min(down(next.start));
+        }
+        for area in self.areas.range(..end).rev().map(|(_, v)| v) {
+            if up(area.end) <= end {
                 let start = end.checked_sub(len)?;
-                if start >= area.end {
+                if start >= up(area.end) {
                     return (start >= bottom).then_some(start);
                 }
             }
-            end = end.min(area.start);
+            end = end.min(down(area.start));
         }
         let start = end.checked_sub(len)?;
         (start >= bottom).then_some(start)
     }
 
-    /// The lowest free place of `len` bytes that starts at or above `bottom` and ends at or below `top`.
-    pub fn find_gap_above(&self, bottom: u64, top: u64, len: u64) -> Option<u64> {
-        let mut start = bottom;
-        for area in self.overlapping(bottom..top) {
-            if area.start >= start && area.start - start >= len {
+    /// The lowest free place of `len` bytes that starts at or above `bottom` and ends at or below `top`, aligned and alone as
+    /// [`Self::find_gap_below`] says.
+    pub fn find_gap_above(&self, bottom: u64, top: u64, len: u64, align: u64) -> Option<u64> {
+        let (down, up) = (|a: u64| a & !(align - 1), |a: u64| a.saturating_add(align - 1) & !(align - 1));
+        let len = len.checked_add(align - 1)? & !(align - 1);
+        let mut start = up(bottom);
+        for area in self.overlapping(down(bottom)..up(top)) {
+            if down(area.start) >= start && down(area.start) - start >= len {
                 return Some(start);
             }
-            start = start.max(area.end);
+            start = start.max(up(area.end));
         }
         (start.checked_add(len)? <= top).then_some(start)
     }
@@ -250,18 +260,19 @@ mod tests {
         let mut map = Map::default();
         map.insert(area(0x4000, 0x5000, 1));
         map.insert(area(0x8000, 0x9000, 1));
-        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x1000), Some(0x9000));
-        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x2000), Some(0x6000));
-        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x3000), Some(0x5000));
-        assert_eq!(map.find_gap_below(0x1000, 0x8800, 0x3000), Some(0x5000));
-        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x4000), None);
-        assert_eq!(map.find_gap_below(0, 0xa000, 0x4000), Some(0));
-        assert_eq!(map.find_gap_below(0, 0xa000, u64::MAX), None);
-        assert_eq!(map.find_gap_above(0x1000, 0xa000, 0x3000), Some(0x1000));
-        assert_eq!(map.find_gap_above(0x2000, 0xa000, 0x3000), Some(0x5000));
-        assert_eq!(map.find_gap_above(0x4800, 0xa000, 0x4000), None);
+        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x1000, 0x1000), Some(0x9000));
+        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x2000, 0x1000), Some(0x6000));
+        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x3000, 0x1000), Some(0x5000));
+        assert_eq!(map.find_gap_below(0x1000, 0x8800, 0x3000, 0x1000), Some(0x5000));
+        assert_eq!(map.find_gap_below(0x1000, 0xa000, 0x4000, 0x1000), None);
+        assert_eq!(map.find_gap_below(0, 0xa000, 0x4000, 0x1000), Some(0));
+        assert_eq!(map.find_gap_below(0, 0xa000, u64::MAX, 0x1000), None);
+        assert_eq!(map.find_gap_above(0x1000, 0xa000, 0x3000, 0x1000), Some(0x1000));
+        assert_eq!(map.find_gap_above(0x2000, 0xa000, 0x3000, 0x1000), Some(0x5000));
+        assert_eq!(map.find_gap_above(0x4800, 0xa000, 0x4000, 0x1000), None);
         assert_eq!(map.gaps(0..0x9000), [0..0x4000, 0x5000..0x8000]);
         assert_eq!(map.covered(0x4800..0x8800), [0x4800..0x5000, 0x8000..0x8800]);
+        assert!(map.is_free(0x4800..0x4800));
         assert!(map.is_free(0x5000..0x8000) && !map.is_free(0x4fff..0x5000));
     }
 

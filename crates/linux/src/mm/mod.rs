@@ -11,9 +11,12 @@
 //! Locks: one mutex for list, brk and protected pages; nothing is locked inside it. fork takes it, so that the child's copy
 //! is whole. Fault handlers do not take it (guarded accesses return before anything is looked up).
 //!
-//! Absent: host pages larger than the guest's 4 KiB (refused at start-up).
+//! Pages of the host may be larger than the guest's 4 KiB: [`host`] is the only door to the host's calls, `parts` says what becomes of host pages
+//! that several guest mappings share.
 
+pub mod host;
 pub mod map;
+mod parts;
 pub mod space;
 pub mod syscalls;
 pub mod tls;

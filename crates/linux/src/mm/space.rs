@@ -1,7 +1,9 @@
 //! Mapping, unmapping, protecting: the operations on one guest's address space, each doing both the host's part and the
 //! list's.
 
+use super::host::{HostPages, real_page};
 use super::map::{Kind, Map, Vma, prot};
+use super::parts::Copies;
 use crate::errno::Errno;
 use crate::uaccess::PAGE;
 use demotic_engine::{Engine, GuestSpace};
@@ -10,7 +12,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-const MAP_FIXED: i32 = libc::MAP_FIXED;
+pub(super) const MAP_FIXED: i32 = libc::MAP_FIXED;
 const MAP_FIXED_NOREPLACE: i32 = 0x10_0000;
 const CLAIM: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 
@@ -103,9 +105,11 @@ impl Request {
 pub(super) struct Inner {
     pub(super) map: Map,
     /// Pages that are write-protected on the host because of translations.
-    code_pages: BTreeSet<u64>,
+    pub(super) code_pages: BTreeSet<u64>,
     /// Ranges whose translations are to be dropped once the lock is open.
-    stale: Vec<Range<u64>>,
+    pub(super) stale: Vec<Range<u64>>,
+    /// File contents that stand in memory of their own, on hosts with larger pages.
+    pub(super) copies: Copies,
     /// Start of the heap and current break; the break may lie inside a page.
     pub(super) brk: Range<u64>,
     /// Ranges that mseal(2) has closed.
@@ -138,7 +142,7 @@ impl Inner {
 /// The memory map of one guest process.
 #[derive(Debug)]
 pub struct AddressSpace {
-    base: usize,
+    pub(super) pages: HostPages,
     layout: Layout,
     read_implies_exec: std::sync::atomic::AtomicBool,
     /// The local descriptor table (modify_ldt(2)).
@@ -153,7 +157,7 @@ pub fn page_up(value: u64) -> Option<u64> {
 }
 
 /// Host permissions for guest permissions: nothing is executable, what can be executed or written can be read.
-fn host_prot(guest: u8) -> usize {
+pub(super) fn host_prot(guest: u8) -> usize {
     let mut host = 0;
     if guest & (prot::READ | prot::EXEC | prot::WRITE) != 0 {
         host |= libc::PROT_READ;
@@ -164,8 +168,13 @@ fn host_prot(guest: u8) -> usize {
     host as usize
 }
 
+/// Whether MAP_ flags ask for shared memory.
+pub(super) fn is_shared(flags: i32) -> bool {
+    matches!(flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE)
+}
+
 /// Device and inode of an open file.
-fn file_id(fd: i32) -> Option<(u64, u64)> {
+pub(super) fn file_id(fd: i32) -> Option<(u64, u64)> {
     // SAFETY: the structure is ours; all zeros is a valid value of it.
     unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
@@ -175,10 +184,17 @@ fn file_id(fd: i32) -> Option<(u64, u64)> {
 }
 
 impl AddressSpace {
-    /// An empty space, guest address 0 standing at host address `base`.
+    /// An empty space, guest address 0 standing at host address `base`, on the host's own pages.
     pub fn new(base: usize, layout: Layout) -> AddressSpace {
+        AddressSpace::on_pages(base, layout, real_page())
+    }
+
+    /// The same on pages of `page` bytes, which [`super::host::usable`] has to allow.
+    pub fn on_pages(base: usize, layout: Layout, page: u64) -> AddressSpace {
+        let down = |addr: u64| addr & !(page - 1);
+        let layout = Layout { mmap_top: down(layout.mmap_top), pie_base: down(layout.pie_base), ..layout };
         AddressSpace {
-            base,
+            pages: HostPages { base, page },
             layout,
             read_implies_exec: false.into(),
             ldt: Default::default(),
@@ -190,6 +206,16 @@ impl AddressSpace {
     /// Tells the space who keeps translations of its code.
     pub fn set_engine(&self, engine: &Arc<Engine>) {
         let _ = self.engine.set(Arc::downgrade(engine));
+    }
+
+    /// The size of the pages that the host maps and protects, in bytes.
+    pub fn host_page(&self) -> u64 {
+        self.pages.page
+    }
+
+    /// The host's pages.
+    pub fn pages(&self) -> &HostPages {
+        &self.pages
     }
 
     fn engine(&self) -> Option<Arc<Engine>> {
@@ -240,12 +266,17 @@ impl AddressSpace {
         use std::os::unix::fs::FileExt;
         let mut entry = [0; 8];
         std::fs::File::open("/proc/self/pagemap")
-            .and_then(|file| file.read_exact_at(&mut entry, self.host(addr) as u64 / PAGE * 8))
+            .and_then(|file| file.read_exact_at(&mut entry, self.host(addr) as u64 / real_page() * 8))
             .is_ok_and(|()| u64::from_le_bytes(entry) >> 63 == 1)
     }
 
     pub(super) fn host(&self, guest: u64) -> usize {
-        self.base.wrapping_add(guest as usize)
+        self.pages.at(guest)
+    }
+
+    /// Host address at which the host's map of this process shows the file that the guest has mapped at `addr`.
+    pub fn file_shown_at(&self, addr: u64) -> usize {
+        self.lock().copies.find(addr).unwrap_or_else(|| self.host(addr))
     }
 
     /// A range of whole pages inside guest space.
@@ -254,43 +285,22 @@ impl AddressSpace {
         (addr % PAGE == 0 && end <= self.layout.limit).then_some(addr..end)
     }
 
-    fn sys_mmap(&self, addr: u64, len: u64, prot: usize, flags: i32, fd: i32, offset: u64) -> Result<(), Errno> {
-        let at = self.host(addr);
-        #[cfg(target_pointer_width = "64")]
-        let (nr, offset) = (libc::SYS_mmap, offset as usize);
-        #[cfg(target_pointer_width = "32")]
-        let (nr, offset) = (libc::SYS_mmap2, (offset >> 12) as usize);
-        // SAFETY: the callers only pass ranges that are guest mappings or that NOREPLACE keeps off others' memory.
-        let ret = Errno::from_ret(unsafe {
-            sys::syscall6(nr, [at, len as usize, prot, flags as usize, fd as isize as usize, offset])
-        })?;
-        if ret as usize != at {
-            // A kernel that does not know MAP_FIXED_NOREPLACE (before 4.17) took it for a hint.
-            // SAFETY: what was just mapped is nobody's yet.
-            unsafe { sys::syscall6(libc::SYS_munmap, [ret as usize, len as usize, 0, 0, 0, 0]) };
-            return Err(Errno::EEXIST);
-        }
-        Ok(())
+    /// The host pages of a range that hold no guest page.
+    pub(super) fn free_pages(&self, inner: &Inner, range: &Range<u64>) -> Vec<Range<u64>> {
+        let gaps = inner.map.gaps(self.pages.cover(range)).into_iter();
+        gaps.map(|gap| self.pages.up(gap.start)..self.pages.down(gap.end)).filter(|gap| gap.start < gap.end).collect()
     }
 
-    pub(super) fn sys_munmap(&self, range: &Range<u64>) -> Result<(), Errno> {
-        let args = [self.host(range.start), (range.end - range.start) as usize, 0, 0, 0, 0];
-        // SAFETY: the range consists of guest mappings.
-        Errno::from_ret(unsafe { sys::syscall6(libc::SYS_munmap, args) }).map(drop)
-    }
-
-    fn sys_mprotect(&self, range: &Range<u64>, prot: usize) -> Result<(), Errno> {
-        let args = [self.host(range.start), (range.end - range.start) as usize, prot, 0, 0, 0];
-        // SAFETY: the range consists of guest mappings.
-        Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mprotect, args) }).map(drop)
+    fn claim_pages(&self, range: &Range<u64>) -> Result<(), Errno> {
+        self.pages.mmap(range, 0, CLAIM, -1, 0)
     }
 
     /// Takes possession of the parts of a range that are no guest mappings; ENOMEM (and nothing claimed) if Demotic's own
     /// memory is in the way.
     pub(super) fn claim(&self, inner: &Inner, range: &Range<u64>) -> Result<(), Errno> {
-        let gaps = inner.map.gaps(range.clone());
+        let gaps = self.free_pages(inner, range);
         for (i, gap) in gaps.iter().enumerate() {
-            if let Err(e) = self.sys_mmap(gap.start, gap.end - gap.start, 0, CLAIM, -1, 0) {
+            if let Err(e) = self.claim_pages(gap) {
                 self.give_back(&gaps[..i]);
                 return Err(if e == Errno::EEXIST { Errno::ENOMEM } else { e });
             }
@@ -301,19 +311,25 @@ impl AddressSpace {
     /// Unmaps what was only claimed. Nothing can be done about errors, and none are possible but ENOMEM.
     pub(super) fn give_back(&self, claimed: &[Range<u64>]) {
         for range in claimed {
-            let _ = self.sys_munmap(range);
+            let _ = self.pages.munmap(range);
         }
     }
 
-    /// Finds a free place and claims it (PROT_NONE on the host). Where memory of Demotic's is met, the search goes on
+    /// Finds a free place of `len` bytes in host pages of its own, `phase` bytes behind the start of one, and claims it.
+    pub(super) fn claim_at_phase(&self, inner: &Inner, len: u64, phase: u64, low: bool) -> Result<u64, Errno> {
+        let len = len.checked_add(phase + self.pages.page - 1).ok_or(Errno::ENOMEM)? & !(self.pages.page - 1);
+        Ok(self.claim_anywhere(inner, len, low)? + phase)
+    }
+
+    /// Finds a free place of whole host pages and claims it (PROT_NONE on the host). Where memory of Demotic's is met, the search goes on
     /// below it.
-    pub(super) fn claim_anywhere(&self, inner: &Inner, len: u64, low: bool) -> Result<u64, Errno> {
-        let bottom = 0x1_0000;
+    fn claim_anywhere(&self, inner: &Inner, len: u64, low: bool) -> Result<u64, Errno> {
+        let (bottom, align) = (0x1_0000, self.pages.page);
         if low {
             // MAP_32BIT: from 1 GiB, as the kernel does (arch/x86/kernel/sys_x86_64.c).
             let mut from = 0x4000_0000;
-            while let Some(start) = inner.map.find_gap_above(from, 0x8000_0000, len) {
-                match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+            while let Some(start) = inner.map.find_gap_above(from, 0x8000_0000, len, align) {
+                match self.claim_pages(&(start..start + len)) {
                     Err(Errno::EEXIST) => from = start + (1 << 20),
                     other => return other.map(|()| start),
                 }
@@ -322,8 +338,8 @@ impl AddressSpace {
         }
         let mut top = self.layout.mmap_top;
         let mut step = 1 << 20;
-        while let Some(start) = inner.map.find_gap_below(bottom, top, len) {
-            match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+        while let Some(start) = inner.map.find_gap_below(bottom, top, len, align) {
+            match self.claim_pages(&(start..start + len)) {
                 Err(Errno::EEXIST) => {
                     // Ever larger steps: the obstacle's size is unknown, and the space is large.
                     top = (start + len).saturating_sub(step);
@@ -335,8 +351,8 @@ impl AddressSpace {
         // Above the usual place there is room, too (between mmap_top and the limit), taken last.
         let mut from = self.layout.mmap_top;
         let mut step = 1 << 20;
-        while let Some(start) = inner.map.find_gap_above(from, self.layout.limit, len) {
-            match self.sys_mmap(start, len, 0, CLAIM, -1, 0) {
+        while let Some(start) = inner.map.find_gap_above(from, self.layout.limit, len, align) {
+            match self.claim_pages(&(start..start + len)) {
                 Err(Errno::EEXIST) => {
                     from = start + step;
                     step *= 2;
@@ -355,14 +371,11 @@ impl AddressSpace {
     pub fn map(&self, request: &Request) -> Result<u64, Errno> {
         let mut inner = self.lock();
         let result = self.map_locked(&mut inner, request);
-        let stale = std::mem::take(&mut inner.stale);
-        drop(inner);
-        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
-        if let Some(engine) = self.engine() {
-            if shared && request.prot & prot::WRITE != 0 {
+        self.unlock(inner);
+        if is_shared(request.flags) && request.prot & prot::WRITE != 0 {
+            if let Some(engine) = self.engine() {
                 engine.share();
             }
-            stale.iter().for_each(|range| engine.invalidate(range.start, range.end - range.start));
         }
         result
     }
@@ -377,13 +390,13 @@ impl AddressSpace {
             return Err(Errno::last());
         }
         let at = at as usize as u64;
-        let start = at.wrapping_sub(self.base as u64);
+        let start = at.wrapping_sub(self.pages.base as u64);
         let Some(range) = self.page_range(start, len).filter(|range| inner.map.is_free(range.clone())) else {
             // SAFETY: the mapping just made, which nobody knows.
             unsafe { sys::syscall6(libc::SYS_munmap, [at as usize, len as usize, 0, 0, 0, 0]) };
             return Err(Errno::EINVAL);
         };
-        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
+        let shared = is_shared(request.flags);
         let (prot, kind, offset) = (request.prot, request.kind, request.offset);
         inner.map.insert(Vma { start, end: range.end, prot, shared, kind, offset, file: None });
         Ok(start)
@@ -401,15 +414,16 @@ impl AddressSpace {
         if let Place::Hint(addr) = place {
             // The kernel rounds hints down and ignores those it cannot serve.
             let addr = addr & !(PAGE - 1);
-            let free = addr >= 0x1_0000 && self.page_range(addr, len).is_some_and(|r| inner.map.is_free(r));
+            let fits = request.fd < 0 || addr & (self.pages.page - 1) == self.phase(request);
+            let free = fits && addr >= 0x1_0000 && self.page_range(addr, len).is_some_and(|r| inner.map.is_free(r));
             place = if free && self.claim(inner, &(addr..addr + len)).is_ok() { Place::Free(addr) } else { Place::Any };
             claimed_start = place == Place::Free(addr);
         } else {
             claimed_start = false;
         }
         let start = match place {
-            Place::Any | Place::Hint(_) => self.claim_anywhere(inner, len, false)?,
-            Place::Low => self.claim_anywhere(inner, len, true)?,
+            Place::Any | Place::Hint(_) => self.claim_at_phase(inner, len, self.phase(request), false)?,
+            Place::Low => self.claim_at_phase(inner, len, self.phase(request), true)?,
             Place::Free(addr) if claimed_start => addr,
             Place::Fixed(addr) | Place::Free(addr) => {
                 if addr % PAGE != 0 {
@@ -426,20 +440,24 @@ impl AddressSpace {
             }
         };
         let range = start..start + len;
-        let result =
-            self.sys_mmap(start, len, host_prot(request.prot), request.flags | MAP_FIXED, request.fd, request.offset);
-        if result == Err(Errno::EINVAL) && matches!(request.place, Place::Any) && request.fd >= 0 {
-            self.give_back(&inner.map.gaps(range));
+        let result = self.establish(inner, &range, request);
+        let by_driver = result == Err(Errno::EINVAL) && matches!(request.place, Place::Any) && request.fd >= 0;
+        // Under a larger page size than the host's own its kernel would choose too freely.
+        if by_driver && self.pages.page == real_page() {
+            self.give_back(&self.free_pages(inner, &range));
             return self.map_by_driver(inner, request, len);
         }
         if let Err(e) = result {
             // What was only claimed goes back. Old guest mappings are still there: a failing mmap(2) with MAP_FIXED may
             // have unmapped them on real kernels, but does so only after its checks.
-            self.give_back(&inner.map.gaps(range));
+            self.give_back(&self.free_pages(inner, &range));
+            if self.pages.is_coarse() {
+                let _ = self.apply(inner, &range);
+            }
             return Err(e);
         }
         self.forget_code(inner, &range);
-        let shared = matches!(request.flags & libc::MAP_TYPE, libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE);
+        let shared = is_shared(request.flags);
         let file = if shared && request.fd >= 0 { file_id(request.fd) } else { None };
         inner.map.insert(Vma {
             start,
@@ -450,6 +468,9 @@ impl AddressSpace {
             offset: request.offset,
             file,
         });
+        if result == Ok(true) {
+            self.apply(inner, &range)?;
+        }
         if file.is_some() && request.prot & prot::WRITE != 0 {
             self.release_views(inner, &range, file, request.offset);
         }
@@ -457,7 +478,7 @@ impl AddressSpace {
     }
 
     /// The host's mappings of a range were replaced or are gone: no page of it is protected any more.
-    fn forget_code(&self, inner: &mut Inner, range: &Range<u64>) {
+    pub(super) fn forget_code(&self, inner: &mut Inner, range: &Range<u64>) {
         let pages: Vec<u64> = inner.code_pages.range(range.clone()).copied().collect();
         for page in pages {
             inner.code_pages.remove(&page);
@@ -473,9 +494,7 @@ impl AddressSpace {
         let range = self.page_range(addr, len).filter(|r| !r.is_empty()).ok_or(Errno::EINVAL)?;
         inner.check_open(&range)?;
         for part in inner.map.covered(range.clone()) {
-            self.sys_munmap(&part)?;
-            self.forget_code(&mut inner, &part);
-            inner.map.remove(part);
+            self.remove_part(&mut inner, &part)?;
         }
         Ok(())
     }
@@ -500,9 +519,7 @@ impl AddressSpace {
             if part.start != range.start {
                 return Err(Errno::ENOMEM);
             }
-            self.sys_mprotect(&part, host_prot(prot))?;
-            self.forget_code(&mut inner, &part);
-            inner.map.protect(part.clone(), prot);
+            self.protect_part(&mut inner, &part, prot)?;
             let ordered = inner.map.find(part.start).is_some_and(|vma| vma.shared && vma.prot & prot::WRITE != 0);
             if let (true, Some(engine)) = (ordered, self.engine()) {
                 engine.share();
@@ -522,10 +539,22 @@ impl AddressSpace {
         }
     }
 
+    /// Makes the host page of `page` writable again. The other guest pages in it lose their translations when the list is unlocked.
     fn release_page(&self, inner: &mut Inner, page: u64) {
-        inner.code_pages.remove(&page);
-        if let Some(vma) = inner.map.find(page).copied() {
-            let _ = self.sys_mprotect(&(page..page + PAGE), host_prot(vma.prot));
+        let all = self.pages.down(page)..self.pages.down(page) + self.pages.page;
+        self.forget_code(inner, &all);
+        let _ = self.apply(inner, &all);
+        if self.pages.is_coarse() {
+            inner.stale.push(all);
+        }
+    }
+
+    /// Unlocks the list and drops the translations that became stale meanwhile.
+    pub(super) fn unlock(&self, mut inner: MutexGuard<'_, Inner>) {
+        let stale = std::mem::take(&mut inner.stale);
+        drop(inner);
+        if let (false, Some(engine)) = (stale.is_empty(), self.engine()) {
+            stale.iter().for_each(|range| engine.invalidate(range.start, range.end - range.start));
         }
     }
 
@@ -557,6 +586,25 @@ impl AddressSpace {
             return None;
         }
         self.lock().code_pages.range(page..end).next().copied()
+    }
+
+    /// Whether the guest may access the page at `addr` in one of the ways in `wanted` ([`prot`] bits).
+    pub fn allows(&self, addr: u64, wanted: u8) -> bool {
+        self.lock().map.find(addr).is_some_and(|vma| vma.prot & wanted != 0)
+    }
+
+    /// How many of `len` bytes at `addr` the guest may access in one of the ways in `wanted`: what the host tells by a fault where its pages are the
+    /// guest's.
+    pub fn accessible(&self, addr: u64, len: u64, wanted: u8) -> u64 {
+        let inner = self.lock();
+        let (mut at, end) = (addr, addr.saturating_add(len));
+        while at < end {
+            match inner.map.find(at) {
+                Some(vma) if vma.prot & wanted != 0 => at = vma.end.min(end),
+                _ => break,
+            }
+        }
+        at - addr
     }
 
     /// Whether a range consists of guest mappings.
@@ -622,21 +670,24 @@ impl AddressSpace {
             }
         } else if new_top < old_top {
             for part in inner.map.covered(new_top..old_top) {
-                if self.sys_munmap(&part).is_err() {
+                if self.remove_part(&mut inner, &part).is_err() {
                     return old.end;
                 }
-                self.forget_code(&mut inner, &part);
-                inner.map.remove(part);
             }
         }
         inner.brk.end = wish;
+        self.unlock(inner);
         wish
     }
 }
 
 impl GuestSpace for AddressSpace {
     fn base(&self) -> usize {
-        self.base
+        self.pages.base
+    }
+
+    fn granule(&self) -> u64 {
+        self.pages.page
     }
 
     fn limit(&self) -> u64 {
@@ -689,7 +740,8 @@ impl GuestSpace for AddressSpace {
         for at in std::iter::once(page).chain(self.views(&inner, page)) {
             let writable = inner.map.find(at).is_some_and(|vma| vma.prot & prot::WRITE != 0);
             if writable && inner.code_pages.insert(at) {
-                let _ = self.sys_mprotect(&(at..at + PAGE), libc::PROT_READ as usize);
+                let all = self.pages.down(at)..self.pages.down(at) + self.pages.page;
+                let _ = self.pages.mprotect(&all, libc::PROT_READ as usize);
             }
         }
     }
@@ -697,16 +749,18 @@ impl GuestSpace for AddressSpace {
     fn release_code_page(&self, addr: u64) -> bool {
         let page = addr & !(PAGE - 1);
         let mut inner = self.lock();
-        if inner.code_pages.contains(&page) {
-            let views = self.views(&inner, page);
-            for at in std::iter::once(page).chain(views.iter().copied()) {
+        let all = self.pages.down(addr)..self.pages.down(addr) + self.pages.page;
+        let protected: Vec<u64> = inner.code_pages.range(all).copied().collect();
+        if !protected.is_empty() {
+            let views: Vec<u64> = protected.iter().flat_map(|&page| self.views(&inner, page)).collect();
+            for &at in protected.iter().take(1).chain(&views) {
                 self.release_page(&mut inner, at);
             }
-            drop(inner);
+            self.unlock(inner);
             if let Some(engine) = self.engine() {
                 views.iter().for_each(|&at| engine.invalidate(at, PAGE));
             }
-            return true;
+            return self.pages.page == PAGE || self.allows(addr, prot::WRITE);
         }
         // Another thread may have lifted it since the fault. A write that changes nothing tells whether one works now.
         let writable = inner.map.find(page).is_some_and(|vma| vma.prot & prot::WRITE != 0);

@@ -3,6 +3,7 @@
 //! Every call that takes a range works on the guest's own mappings in it only: Demotic's memory, which lies between them on
 //! 64-bit hosts, cannot be named. Translations are dropped wherever bytes or permissions change.
 
+use super::host::real_page;
 use super::map::{Kind, Vma, prot};
 use super::space::{Place, Request, page_up};
 use crate::errno::{Errno, SysResult};
@@ -148,10 +149,8 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
             // Shrinking in place.
             let tail = old + new_len..old_range.end;
             if !tail.is_empty() {
-                space.sys_munmap(&tail)?;
-                space.release_range(&mut inner, &tail);
-                inner.map.remove(tail.clone());
-                drop(inner);
+                space.remove_part(&mut inner, &tail)?;
+                space.unlock(inner);
                 invalidate(&tail);
             }
             return Ok(old);
@@ -160,9 +159,13 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
         let grown = space.page_range(old, new_len);
         if let Some(grown) = grown.filter(|g| old_len > 0 && inner.map.is_free(old_range.end..g.end)) {
             space.release_range(&mut inner, &old_range);
-            let args = [space.host(old), old_len as usize, new_len as usize, 0, 0, 0];
-            // SAFETY: the old range is a guest mapping, and without MREMAP_MAYMOVE the kernel only takes free memory.
-            if unsafe { sys::syscall6(libc::SYS_mremap, args) } >= 0 {
+            if space.pages().is_coarse() {
+                if space.grow_part(&mut inner, &vma, &old_range, grown.end) {
+                    space.unlock(inner);
+                    invalidate(&grown);
+                    return Ok(old);
+                }
+            } else if space.pages().mremap(old, old_len, new_len, 0, 0).is_ok() {
                 // Growth from inside an area leaves nothing behind it: `is_free` said so, so old_range ends the area.
                 inner.map.insert(Vma { end: grown.end, ..vma });
                 drop(inner);
@@ -184,30 +187,46 @@ pub fn sys_mremap(task: &mut Task, args: [u64; 6]) -> SysResult {
         space.claim(&inner, &target)?;
         target
     } else {
-        let start = space.claim_anywhere(&inner, new_len, false)?;
+        let phase = old & (space.host_page() - 1);
+        let start = space.claim_at_phase(&inner, new_len, phase, false)?;
         start..start + new_len
     };
     space.release_range(&mut inner, &old_range);
-    let host_flags = flags & MREMAP_DONTUNMAP | MREMAP_MAYMOVE | MREMAP_FIXED;
-    let args = [space.host(old), old_len as usize, new_len as usize, host_flags as usize, space.host(target.start), 0];
-    // SAFETY: source and target are guest mappings or claimed.
-    if let Err(e) = Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mremap, args) }) {
-        space.give_back(&inner.map.gaps(target));
+    let keep = flags & MREMAP_DONTUNMAP != 0;
+    let result = if space.pages().is_coarse() {
+        space.move_part(&mut inner, &old_range, &target, moved(target.start), keep)
+    } else {
+        let host_flags = flags & MREMAP_DONTUNMAP | MREMAP_MAYMOVE | MREMAP_FIXED;
+        space.pages().mremap(old, old_len, new_len, host_flags, target.start).map(|()| {
+            if !keep {
+                inner.map.remove(old_range.clone());
+            }
+            inner.map.insert(moved(target.start));
+        })
+    };
+    if let Err(e) = result {
+        space.give_back(&space.free_pages(&inner, &target));
+        space.unlock(inner);
         return Err(e);
     }
-    if flags & MREMAP_DONTUNMAP == 0 {
-        inner.map.remove(old_range.clone());
-    }
-    inner.map.insert(moved(target.start));
-    drop(inner);
+    space.unlock(inner);
     invalidate(&old_range);
     invalidate(&target);
     Ok(target.start)
 }
 
-/// Does a host call of the shape (address, length, argument) on the guest mappings in a range. ENOMEM if there are holes,
-/// after the rest has been done, as the kernel's loops over areas do.
-fn on_covered(task: &Task, nr: libc::c_long, addr: u64, len: u64, arg: u64) -> SysResult {
+/// Which host pages a call on a part of them means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rounding {
+    /// All that hold a byte of the range.
+    Out,
+    /// Those that hold nothing else of the guest's.
+    In,
+}
+
+/// Does something with the guest mappings in a range. ENOMEM if there are holes, after the rest has been done, as the kernel's loops
+/// over areas do.
+fn on_covered(task: &Task, addr: u64, len: u64, mut call: impl FnMut(&Range<u64>) -> SysResult) -> SysResult {
     if addr % PAGE != 0 {
         return Err(Errno::EINVAL);
     }
@@ -219,10 +238,25 @@ fn on_covered(task: &Task, nr: libc::c_long, addr: u64, len: u64, arg: u64) -> S
     for part in parts {
         hole |= part.start != at;
         at = part.end;
-        let len = (part.end - part.start) as usize;
-        task.syscall_host(nr, [space.host(part.start), len, arg as usize, 0, 0, 0])?;
+        call(&part)?;
     }
     if hole || at != range.end { Err(Errno::ENOMEM) } else { Ok(0) }
+}
+
+/// A host call of the shape (address, length, argument) on the guest mappings in a range.
+fn host_on_covered(task: &Task, nr: libc::c_long, [addr, len, arg]: [u64; 3], rounding: Rounding) -> SysResult {
+    let space = &task.process.space;
+    on_covered(task, addr, len, |part| {
+        let pages = match rounding {
+            Rounding::Out => space.pages().cover(part),
+            Rounding::In => space.own_pages(part),
+        };
+        if pages.is_empty() {
+            // Without a page there is still an opinion on the argument.
+            return task.syscall_host(nr, [space.host(pages.start), 0, arg as usize, 0, 0, 0]);
+        }
+        space.pages().call(nr, &pages, arg as usize)
+    })
 }
 
 /// madvise(2): handed on; advice that throws contents away drops translations.
@@ -240,7 +274,18 @@ pub fn sys_madvise(task: &mut Task, args: [u64; 6]) -> SysResult {
             task.process.space.check_open(addr, len)?;
         }
     }
-    let result = on_covered(task, libc::SYS_madvise, addr, len, advice);
+    let by_hand = task.process.space.pages().is_coarse() && advice == libc::MADV_DONTNEED as u64;
+    let result = if by_hand {
+        let space = &task.process.space;
+        on_covered(task, addr, len, |part| {
+            let mut inner = space.lock();
+            let result = space.discard(&mut inner, part);
+            space.unlock(inner);
+            result.map(|()| 0)
+        })
+    } else {
+        host_on_covered(task, libc::SYS_madvise, [addr, len, advice], Rounding::In)
+    };
     if discards.contains(&(advice as i32)) {
         task.process.engine.invalidate(addr, len);
     }
@@ -268,22 +313,28 @@ pub fn sys_remap_file_pages(task: &mut Task, [start, size, prot, offset, flags, 
         return Err(Errno::EINVAL);
     }
     inner.check_open(&range)?;
+    let bytes = offset.wrapping_mul(PAGE);
+    let page = space.host_page() - 1;
+    if (start | size | bytes) & page != 0 {
+        return Err(Errno::EINVAL);
+    }
     space.release_range(&mut inner, &range);
-    let args = [space.host(start), size as usize, 0, offset as usize, flags as usize, 0];
+    // The offset is in pages of the host's.
+    let args = [space.host(start), size as usize, 0, (bytes / real_page()) as usize, flags as usize, 0];
     // SAFETY: the range is a guest mapping.
     Errno::from_ret(unsafe { sys::syscall6(libc::SYS_remap_file_pages, args) })?;
-    inner.map.insert(Vma { start, end: range.end, offset: offset.wrapping_mul(PAGE), ..vma });
-    drop(inner);
+    inner.map.insert(Vma { start, end: range.end, offset: bytes, ..vma });
+    space.unlock(inner);
     task.process.engine.invalidate(start, size);
     Ok(0)
 }
 
 /// msync(2).
 pub fn sys_msync(task: &mut Task, args: [u64; 6]) -> SysResult {
-    on_covered(task, libc::SYS_msync, args[0], args[1], args[2])
+    host_on_covered(task, libc::SYS_msync, [args[0], args[1], args[2]], Rounding::Out)
 }
 
-/// mincore(2): the host's answer, page sizes being equal.
+/// mincore(2): the host's answer, a byte for each of its pages, told for each of the guest's.
 pub fn sys_mincore(task: &mut Task, args: [u64; 6]) -> SysResult {
     let [addr, len, vec, ..] = args;
     if addr % PAGE != 0 {
@@ -294,35 +345,44 @@ pub fn sys_mincore(task: &mut Task, args: [u64; 6]) -> SysResult {
     if !space.lock().map.gaps(range.clone()).is_empty() {
         return Err(Errno::ENOMEM);
     }
-    let pages = ((range.end - range.start) / PAGE) as usize;
-    let vec = task.mem.host(vec, pages, crate::uaccess::Access::Write)?;
-    task.syscall_host(libc::SYS_mincore, [space.host(addr), len as usize, vec as usize, 0, 0, 0])
+    if !space.pages().is_coarse() {
+        let pages = ((range.end - range.start) / PAGE) as usize;
+        let vec = task.mem.host(vec, pages, crate::uaccess::Access::Write)?;
+        return task.syscall_host(libc::SYS_mincore, [space.host(addr), len as usize, vec as usize, 0, 0, 0]);
+    }
+    for page in range.clone().step_by(PAGE as usize) {
+        let mut present = [0u8; 1];
+        let at = space.host(page) & !(real_page() as usize - 1);
+        task.syscall_host(libc::SYS_mincore, [at, 1, present.as_mut_ptr() as usize, 0, 0, 0])?;
+        task.mem.write(vec.wrapping_add((page - range.start) / PAGE), &present)?;
+    }
+    Ok(0)
 }
 
 /// mlock(2).
 pub fn sys_mlock(task: &mut Task, args: [u64; 6]) -> SysResult {
-    lock_range(task, libc::SYS_mlock, args, 0)
+    lock_range(task, libc::SYS_mlock, args, 0, Rounding::Out)
 }
 
 /// mlock2(2).
 pub fn sys_mlock2(task: &mut Task, args: [u64; 6]) -> SysResult {
-    lock_range(task, libc::SYS_mlock2, args, args[2])
+    lock_range(task, libc::SYS_mlock2, args, args[2], Rounding::Out)
 }
 
 /// munlock(2).
 pub fn sys_munlock(task: &mut Task, args: [u64; 6]) -> SysResult {
-    lock_range(task, libc::SYS_munlock, args, 0)
+    lock_range(task, libc::SYS_munlock, args, 0, Rounding::In)
 }
 
 /// These calls round the start down instead of refusing it.
-fn lock_range(task: &Task, nr: libc::c_long, args: [u64; 6], arg: u64) -> SysResult {
+fn lock_range(task: &Task, nr: libc::c_long, args: [u64; 6], arg: u64, rounding: Rounding) -> SysResult {
     let start = args[0] & !(PAGE - 1);
     // The kernel lets the sum overflow (mm/mlock.c): the range is empty then.
     let len = args[1].wrapping_add(args[0] - start).wrapping_add(PAGE - 1) & !(PAGE - 1);
     if len == 0 {
         return Ok(0);
     }
-    on_covered(task, nr, start, len, arg)
+    host_on_covered(task, nr, [start, len, arg], rounding)
 }
 
 /// mlockall(2): Demotic's own memory is locked along, as the host knows no difference.

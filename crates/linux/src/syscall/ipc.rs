@@ -251,6 +251,9 @@ fn attach(task: &mut Task, id: u64, address: u64, flags: i32, size: u64) -> SysR
     } else {
         // SHMLBA is the page size on x86.
         let address = if flags & SHM_RND != 0 { address & !(PAGE - 1) } else { address };
+        if address & (task.process.space.host_page() - 1) != 0 {
+            return Err(Errno::EINVAL);
+        }
         if flags & SHM_REMAP != 0 { Place::Fixed(address) } else { Place::Free(address) }
     };
     let mut access = if flags & SHM_RDONLY != 0 { prot::READ } else { prot::READ | prot::WRITE };

@@ -43,7 +43,7 @@ fn mapped(task: &Task, addr: u64, len: u64) -> Result<usize, Errno> {
     if !space.is_mapped(addr, len) {
         return Err(Errno::EFAULT);
     }
-    Ok(space.base().wrapping_add(addr as usize))
+    Ok(space.pages().at(space.pages().down(addr)))
 }
 
 /// `mbind(addr, len, mode, nodes, count, flags)`.

@@ -9,7 +9,9 @@ use crate::uaccess::Access;
 use demotic_host::signal::Set;
 
 fn check(task: &Task) -> Result<(), Errno> {
-    let same = cfg!(target_arch = "x86_64") && task.abi == Abi::X86_64;
+    // The rings are mapped where the host's kernel wants them, in its pages.
+    let pages = !task.process.space.pages().is_coarse();
+    let same = cfg!(target_arch = "x86_64") && task.abi == Abi::X86_64 && pages;
     if same && !task.process.root.is_active() && !task.seccomp.is_active() { Ok(()) } else { Err(Errno::ENOSYS) }
 }
 
