@@ -72,6 +72,23 @@ int main(void) {
     printf("store to nowhere: %s error %lu addr %p\n", kind(), error, address);
     if (!sigsetjmp(out, 1)) (void)*(volatile int *)0x4321;
     printf("load from nowhere: %s error %lu addr %p\n", kind(), error, address);
+    /* The last page of all addresses, where a page's end is no address; a store of eight bytes that would wrap around. */
+    for (int k = 0; k < 3; k++) {
+        uintptr_t top = -(uintptr_t)(k == 0 ? 4096 : k == 1 ? 16 : 4);
+        if (!sigsetjmp(out, 1)) *(volatile char *)top = 1;
+        printf("store to the last page: %s error %lu addr %p\n", kind(), error, address);
+        if (!sigsetjmp(out, 1)) __sync_fetch_and_add((volatile int *)(top & ~(uintptr_t)3), 1);
+        printf("locked add to the last page: %s error %lu addr %p\n", kind(), error, address);
+        if (!sigsetjmp(out, 1)) (void)*(volatile char *)top;
+        printf("load from the last page: %s error %lu addr %p\n", kind(), error, address);
+        if (!sigsetjmp(out, 1)) ((void (*)(void))top)();
+        printf("jump to the last page: %s addr %p\n", kind(), address);
+    }
+#ifdef __x86_64__
+    /* What happens around the end of a 4 GiB segment depends on the processor. */
+    if (!sigsetjmp(out, 1)) __asm__ volatile("movups %%xmm0, (%0)" ::"r"(-(uintptr_t)8) : "memory");
+    printf("store around the end: %s error %lu addr %p\n", kind(), error, address);
+#endif
     if (!sigsetjmp(out, 1)) ((void (*)(void))0x6000)();
     printf("jump to nowhere: %s addr %p\n", kind(), address);
 

@@ -48,6 +48,12 @@ impl HostPages {
         addr.saturating_add(self.page - 1) & !(self.page - 1)
     }
 
+    /// The whole host page that holds `addr`. A guest may name any address: the very last page ends one byte early instead of at 2^64.
+    pub fn around(&self, addr: u64) -> Range<u64> {
+        let start = self.down(addr);
+        start..start.saturating_add(self.page)
+    }
+
     /// The host pages that hold a part of a range.
     pub fn cover(&self, range: &Range<u64>) -> Range<u64> {
         self.down(range.start)..self.up(range.end)

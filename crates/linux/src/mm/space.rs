@@ -541,7 +541,7 @@ impl AddressSpace {
 
     /// Makes the host page of `page` writable again. The other guest pages in it lose their translations when the list is unlocked.
     fn release_page(&self, inner: &mut Inner, page: u64) {
-        let all = self.pages.down(page)..self.pages.down(page) + self.pages.page;
+        let all = self.pages.around(page);
         self.forget_code(inner, &all);
         let _ = self.apply(inner, &all);
         if self.pages.is_coarse() {
@@ -740,7 +740,7 @@ impl GuestSpace for AddressSpace {
         for at in std::iter::once(page).chain(self.views(&inner, page)) {
             let writable = inner.map.find(at).is_some_and(|vma| vma.prot & prot::WRITE != 0);
             if writable && inner.code_pages.insert(at) {
-                let all = self.pages.down(at)..self.pages.down(at) + self.pages.page;
+                let all = self.pages.around(at);
                 let _ = self.pages.mprotect(&all, libc::PROT_READ as usize);
             }
         }
@@ -749,7 +749,7 @@ impl GuestSpace for AddressSpace {
     fn release_code_page(&self, addr: u64) -> bool {
         let page = addr & !(PAGE - 1);
         let mut inner = self.lock();
-        let all = self.pages.down(addr)..self.pages.down(addr) + self.pages.page;
+        let all = self.pages.around(addr);
         let protected: Vec<u64> = inner.code_pages.range(all).copied().collect();
         if !protected.is_empty() {
             let views: Vec<u64> = protected.iter().flat_map(|&page| self.views(&inner, page)).collect();

@@ -307,6 +307,9 @@ pub fn exception(task: &mut Task, exception: &Exception) {
     force(task, &info);
 }
 
+/// End of user space on x86-64, in bytes: the last page below the hole is never mapped (arch/x86/include/asm/page_64.h).
+const TASK_SIZE_MAX: u64 = (1 << 47) - 4096;
+
 /// A page fault: SIGSEGV by what the guest's map says, or the SIGBUS that the host's kernel sent.
 fn page_fault(task: &mut Task, exception: &Exception) -> Siginfo {
     let address = exception.address;
@@ -315,6 +318,8 @@ fn page_fault(task: &mut Task, exception: &Exception) -> Siginfo {
     // Bit 0 tells a protection violation from a page that is not there. A page that was never touched is not, nor is one
     // without any permission.
     let present = vma.is_some_and(|v| v.prot != 0) && task.process.space.is_populated(address);
+    // Nothing is told about the kernel's own half: set_signal_archinfo in arch/x86/mm/fault.c calls all of it protected.
+    let present = present || address >= TASK_SIZE_MAX;
     task.signal.trap.error = task.signal.trap.error & !1 | u64::from(present);
     let (signo, code) = match exception.host {
         Some((libc::SIGBUS, code)) => (libc::SIGBUS, code),
