@@ -8,7 +8,8 @@
 //! The synchronous signals stay open (see [`crate::signal::SYNCHRONOUS`]); when one of them was *sent*, it is captured, too.
 //! So a few entries suffice; if they are full, a signal is lost as standard signals are when they are pending already.
 
-use crate::signal::{self, SYNCHRONOUS};
+use crate::signal::{self, SYNCHRONOUS, Set};
+use crate::sys;
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -99,6 +100,23 @@ impl Captured {
         infos
     }
 
+    /// Replaces the owning thread's mask of blocked signals, unless something is captured: then everything stays blocked until it is
+    /// delivered. A signal that arrives between that check and the kernel must not have its mask opened again by this very call:
+    /// the next one would be captured, too, find itself blocked by the first one's handler, and go back behind its successors.
+    pub fn set_mask(&self, mask: Set) {
+        let args = [libc::SIG_SETMASK as usize, &raw const mask as usize, 0, size_of::<Set>(), 0, 0];
+        // SAFETY: the kernel reads the set.
+        let call = || unsafe { sys::syscall_interruptible(&self.attention, libc::SYS_rt_sigprocmask, args) };
+        if self.any() || call() != sys::NOT_ENTERED {
+            return;
+        }
+        // Something wants attention, a signal or not: with all of them blocked the check holds.
+        signal::set_mask(!SYNCHRONOUS);
+        if !self.any() {
+            signal::set_mask(mask);
+        }
+    }
+
     /// Forgets everything: in a forked child, pending signals are the parent's.
     pub fn clear(&self) {
         self.count.store(0, Ordering::Release);
@@ -154,7 +172,7 @@ fn capture(info: *const libc::siginfo_t, context: &mut libc::ucontext_t) {
         }
         (*current).add(info);
     }
-    crate::sys::abort_syscall(context);
+    sys::abort_syscall(context);
     let kick = KICK.load(Ordering::Acquire);
     if kick != 0 {
         // SAFETY: only `set_kick` stores here.
@@ -193,7 +211,7 @@ mod tests {
         // SAFETY: signals to this thread only.
         unsafe {
             for _ in 0..2 {
-                libc::syscall(libc::SYS_tgkill, std::process::id(), crate::sys::gettid(), libc::SIGRTMIN());
+                libc::syscall(libc::SYS_tgkill, std::process::id(), sys::gettid(), libc::SIGRTMIN());
             }
         }
         assert!(attention.swap(false, Ordering::SeqCst));
@@ -203,6 +221,55 @@ mod tests {
         assert_eq!(signal::pending(), signal::bit(libc::SIGRTMIN()));
         signal::set_mask(old);
         assert_eq!(captured.take().len(), 1);
+        leave();
+        signal::set_mask(old);
+    }
+
+    #[test]
+    fn opening_the_mask_captures_one_at_a_time() {
+        const COUNT: i32 = 40_000;
+        let attention = Arc::new(AtomicBool::new(false));
+        let captured = Captured::new(attention.clone());
+        let old = signal::set_mask(!SYNCHRONOUS);
+        signal::install(libc::SIGRTMIN() + 1, on_signal).unwrap();
+        // SAFETY: left below.
+        unsafe { enter(Arc::as_ptr(&captured)) };
+        let (pid, tid) = (std::process::id(), sys::gettid());
+        let received = Arc::new(std::sync::atomic::AtomicI32::new(0));
+        let answered = received.clone();
+        let sender = std::thread::spawn(move || {
+            for number in 0..COUNT {
+                let mut info = Info([0; SIGINFO]);
+                info.0[..4].copy_from_slice(&(libc::SIGRTMIN() + 1).to_ne_bytes());
+                info.0[8..12].copy_from_slice(&libc::SI_QUEUE.to_ne_bytes());
+                // si_value is behind pid and uid, which follow the padding of the host's word.
+                let value = 8 + 8 + size_of::<usize>();
+                info.0[value..value + 4].copy_from_slice(&number.to_ne_bytes());
+                let args = [pid as usize, tid as usize, (libc::SIGRTMIN() + 1) as usize, info.0.as_ptr() as usize, 0, 0];
+                // SAFETY: the kernel reads the siginfo. The queue may be full for a moment.
+                while unsafe { sys::syscall6(libc::SYS_rt_tgsigqueueinfo, args) } != 0 {
+                    std::thread::yield_now();
+                }
+                // Pairs: the first one interrupts the receiver anywhere, as the sender waits for it and a moment that varies.
+                while number % 2 == 1 && answered.load(Ordering::SeqCst) <= number {
+                    std::hint::spin_loop();
+                }
+                (0..number % 32).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        let mut next = 0;
+        while next < COUNT {
+            captured.set_mask(!SYNCHRONOUS & !signal::bit(libc::SIGRTMIN() + 1));
+            let infos = captured.take();
+            assert!(infos.len() <= 1, "{} were captured at once", infos.len());
+            if !infos.is_empty() {
+                assert_eq!(infos[0].word(8 + 8 + size_of::<usize>()), next);
+                next += 1;
+                received.store(next, Ordering::SeqCst);
+            }
+            attention.store(false, Ordering::SeqCst);
+        }
+        sender.join().unwrap();
         leave();
         signal::set_mask(old);
     }

@@ -290,14 +290,12 @@ impl TaskSignals {
     /// Sets the guest's mask, and the host's unless a captured signal keeps everything blocked until its delivery.
     pub fn set_blocked(&mut self, blocked: Set) {
         self.blocked = blocked & !UNBLOCKABLE;
-        if !self.captured.any() {
-            self.sync_host_mask();
-        }
+        self.sync_host_mask();
     }
 
-    /// Makes the host's mask follow the guest's.
+    /// Makes the host's mask follow the guest's, unless a captured signal keeps everything blocked until its delivery.
     pub fn sync_host_mask(&self) {
-        host::set_mask(self.blocked & !SYNCHRONOUS);
+        self.captured.set_mask(self.blocked & !SYNCHRONOUS);
     }
 
     /// True if [`deliver::pending`] has something to do.
