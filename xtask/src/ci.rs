@@ -130,7 +130,7 @@ pub fn ci() -> Result<()> {
         sum.command(&format!("whole programs {round}"), tests)?;
     }
     let mut tests = cargo(&["test", "-p", "demotic-tests", "--no-fail-fast"]);
-    for test in ["calls", "fuzz", "heavy", "manage", "roots"] {
+    for test in ["calls", "fuzz", "gdb", "heavy", "manage", "roots"] {
         tests.args(["--test", test]);
     }
     tests.env("DEMOTIC_HOSTS", hosts.join(",")).env("DEMOTIC_REQUIRE_GUESTS", "1");

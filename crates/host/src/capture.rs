@@ -245,7 +245,8 @@ mod tests {
                 // si_value is behind pid and uid, which follow the padding of the host's word.
                 let value = 8 + 8 + size_of::<usize>();
                 info.0[value..value + 4].copy_from_slice(&number.to_ne_bytes());
-                let args = [pid as usize, tid as usize, (libc::SIGRTMIN() + 1) as usize, info.0.as_ptr() as usize, 0, 0];
+                let args =
+                    [pid as usize, tid as usize, (libc::SIGRTMIN() + 1) as usize, info.0.as_ptr() as usize, 0, 0];
                 // SAFETY: the kernel reads the siginfo. The queue may be full for a moment.
                 while unsafe { sys::syscall6(libc::SYS_rt_tgsigqueueinfo, args) } != 0 {
                     std::thread::yield_now();

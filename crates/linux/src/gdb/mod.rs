@@ -11,7 +11,7 @@
 //!   A forked child has none; a vfork child shares the translations and steps over them ([`passed_over`]).
 //! - Signals whose action is the default are captured, too, so that the debugger hears of them.
 //!
-//! Absent: watchpoints by hardware (gdb steps instead), non-stop, following children, being debugged from outside and by a guest's ptrace at the same time.
+//! Absent: watchpoints by hardware (gdb itself steps after `set can-use-hw-watchpoints 0`), non-stop, following children, being debugged from outside and by a guest's ptrace at the same time.
 //!
 //! Locks: [`State`]'s is taken last, and never held while a thread waits for the host.
 

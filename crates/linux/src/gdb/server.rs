@@ -412,6 +412,9 @@ impl Server {
         for action in actions.split(';') {
             let (what, whom) =
                 action.split_once(':').map_or((action, -1), |(what, tid)| (what, thread(tid).unwrap_or(0)));
+            if !what.starts_with(['c', 'C', 's', 'S']) {
+                return text("E01");
+            }
             let signo = what.get(1..3).and_then(number).map_or(0, |n| from_gdb(n as i32));
             let how = if what.starts_with(['s', 'S']) { STEP } else { CONT };
             others |= whom == -1;
