@@ -1,13 +1,13 @@
 # Directory trees, find, tar and compression.
 $BB mkdir -p tree/a/b/c tree/d
-for i in 1 2 3 4 5; do $BB seq 1 $((i * 1000)) > tree/a/f$i; done
-$BB dd if=/dev/zero of=tree/d/zeros bs=1024 count=64 2>/dev/null
+for i in 1 2 3 4 5; do $BB seq 1 $((i * 400)) > tree/a/f$i; done
+$BB dd if=/dev/zero of=tree/d/zeros bs=1024 count=24 2>/dev/null
 $BB ln -s ../a/f1 tree/d/link
 $BB ln tree/a/f2 tree/d/hard
 $BB chmod 640 tree/a/f3
 $BB touch -d '2001-09-09 01:46:40' tree/a/f4
 $BB find tree | $BB sort
-$BB find tree -type f -size +10k | $BB sort
+$BB find tree -type f -size +4k | $BB sort
 $BB find tree -name 'f[12]' -exec $BB wc -l {} \; | $BB sort
 $BB find tree -type l
 $BB stat -c '%n %a %h %s' tree/a/f3 tree/d/hard
