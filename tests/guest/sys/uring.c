@@ -126,6 +126,67 @@ CASE(signals) {
     S(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, &none, 8);
     S(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, &none, 4);
 }
+/* What means something else on other processors: flags of open, the event of epoll_ctl. The entries are the program's own afterwards. */
+CASE(translated) {
+    make(8, 0);
+    close(file("x"));
+    mkdir("d", 0755);
+    symlink("d", "l");
+    struct { u64 flags, mode, resolve; } hows[] = {{O_DIRECTORY, 0, 0}, {O_DIRECTORY | O_NOFOLLOW, 0, 0}, {O_DIRECTORY, 0, 4}};
+    static const char *names[] = {"d", "l", "f", "l", "d", "l"};
+    static const int flags[] = {O_DIRECTORY, O_NOFOLLOW, O_DIRECTORY, O_DIRECTORY, O_NOFOLLOW | O_CLOEXEC, O_PATH | O_NOFOLLOW};
+    struct io_uring_sqe *e[8];
+    for (int i = 0; i < 6; i++) {
+        e[i] = next(IORING_OP_OPENAT, AT_FDCWD, names[i], 0, 0, i);
+        e[i]->open_flags = flags[i];
+        e[i]->flags = IOSQE_IO_HARDLINK;
+    }
+    S(SYS_io_uring_enter, ring, 6, 6, IORING_ENTER_GETEVENTS, 0, 0);
+    int kept = 0;
+    for (int i = 0; i < 6; i++) kept += e[i]->open_flags == (u32)flags[i];
+    V(kept);
+    for (; *cq_head != *cq_tail; ++*cq_head) {
+        struct io_uring_cqe *c = &cqes[*cq_head & *cq_mask];
+        if (c->res < 0) P("open %llu: %s\n", c->user_data, err(-c->res));
+        else {
+            struct stat st;
+            fstat(c->res, &st);
+            P("open %llu: directory %d, link %d, flags %#x\n", c->user_data, S_ISDIR(st.st_mode), S_ISLNK(st.st_mode), (int)R(SYS_fcntl, c->res, F_GETFL) & ~0x8000);
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        e[i] = next(IORING_OP_OPENAT2, AT_FDCWD, i ? "l" : "d", sizeof hows[i], (u64)&hows[i], i);
+        e[i]->flags = IOSQE_IO_HARDLINK;
+    }
+    S(SYS_io_uring_enter, ring, 3, 3, IORING_ENTER_GETEVENTS, 0, 0);
+    next(IORING_OP_OPENAT2, AT_FDCWD, "d", 8, (u64)&hows[0], 3);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    next(IORING_OP_OPENAT2, AT_FDCWD, "d", sizeof hows[0], (u64)BAD, 4);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    V(e[1]->off == (u64)&hows[1]);
+    for (; *cq_head != *cq_tail; ++*cq_head) {
+        struct io_uring_cqe *c = &cqes[*cq_head & *cq_mask];
+        P("openat2 %llu: %s\n", c->user_data, c->res < 0 ? err(-c->res) : "opened");
+    }
+    int p[2], epoll = R(SYS_epoll_create1, 0);
+    pipe(p);
+    struct epoll_event in = {EPOLLOUT, {.u64 = 0x1122334455667788}}, out = {0};
+    e[0] = next(IORING_OP_EPOLL_CTL, epoll, &in, EPOLL_CTL_ADD, p[1], 1);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    V(e[0]->addr == (u64)&in);
+    reap();
+    S(SYS_epoll_wait, epoll, &out, 1, 0);
+    P("%#x %#llx\n", out.events, (unsigned long long)out.data.u64);
+    next(IORING_OP_EPOLL_CTL, epoll, BAD, EPOLL_CTL_MOD, p[1], 2);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    next(IORING_OP_EPOLL_CTL, epoll, 0, EPOLL_CTL_DEL, p[1], 3);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    reap();
+    S(SYS_epoll_wait, epoll, &out, 1, 0);
+    next(200, -1, 0, 0, 0, 5);
+    S(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+    reap();
+}
 CASE(sockets) {
     make(8, 0);
     int p[2];

@@ -115,3 +115,97 @@ impl HostPages {
         Errno::from_ret(unsafe { sys::syscall6(libc::SYS_mremap, args) }).map(drop)
     }
 }
+
+/// What a driver takes no wishes for: the host's kernel chooses the address. It must end at or below `limit`, a host address; kernels with more address bits
+/// than x86-64's 47 would go beyond, so there a second attempt finds everything up there taken.
+///
+/// # Errors
+/// Those of mmap(2); ENOMEM where the kernel will not go below the limit.
+pub fn mmap_below(limit: u64, len: u64, prot: usize, flags: i32, fd: i32, offset: u64) -> Result<u64, Errno> {
+    let once = || {
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let at = unsafe {
+            libc::mmap64(std::ptr::null_mut(), len as usize, prot as i32, flags, fd, offset as libc::off64_t)
+        };
+        if at == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let at = at as usize as u64;
+        if at.checked_add(len).is_some_and(|end| end <= limit) {
+            return Ok(at);
+        }
+        // SAFETY: the mapping just made, which nobody knows.
+        unsafe { sys::syscall6(libc::SYS_munmap, [at as usize, len as usize, 0, 0, 0, 0]) };
+        Err(Errno::ENOMEM)
+    };
+    match once() {
+        Err(Errno::ENOMEM) => {
+            let _taken = Taken::above(limit);
+            once()
+        }
+        result => result,
+    }
+}
+
+/// All free addresses between a limit and the process's highest mapping, for a moment.
+struct Taken(Vec<Range<u64>>);
+
+impl Taken {
+    fn above(limit: u64) -> Taken {
+        let mut taken = Taken(Vec::new());
+        let mut from = limit;
+        for line in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
+            let bounds = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            let Some((Some(start), Some(end))) = bounds.map(|(start, end)| (number(start), number(end))) else {
+                continue;
+            };
+            if start > from {
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+                let place = std::ptr::with_exposed_provenance_mut(from as usize);
+                // SAFETY: only what is free; another thread may have been faster, and then it stays that thread's.
+                let at = unsafe { libc::mmap64(place, (start - from) as usize, libc::PROT_NONE, flags, -1, 0) };
+                if at as usize as u64 == from {
+                    taken.0.push(from..start);
+                }
+            }
+            from = from.max(end);
+        }
+        taken
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        for range in &self.0 {
+            // SAFETY: mapped by `above`, and nobody's since.
+            unsafe {
+                sys::syscall6(libc::SYS_munmap, [range.start as usize, (range.end - range.start) as usize, 0, 0, 0, 0])
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_chooses_below_a_limit() {
+        let (len, flags) = (0x3000, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let free = mmap_below(u64::MAX, len, 0, flags, -1, 0).unwrap();
+        // Where it would not have gone by itself.
+        let limit = free / 2 & !0xffff;
+        let count = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let before = count();
+        let at = mmap_below(limit, len, 0, flags, -1, 0).unwrap();
+        assert!(at + len <= limit, "{at:#x} is not below {limit:#x}");
+        // Other tests map and unmap meanwhile, but nothing of that kind is left.
+        assert!(count() <= before + 20);
+        for at in [free, at] {
+            // SAFETY: mapped above.
+            unsafe { sys::syscall6(libc::SYS_munmap, [at as usize, len as usize, 0, 0, 0, 0]) };
+        }
+        assert_eq!(mmap_below(4096, len, 0, flags, -1, 0), Err(Errno::ENOMEM));
+    }
+}

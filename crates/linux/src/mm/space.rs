@@ -1,7 +1,7 @@
 //! Mapping, unmapping, protecting: the operations on one guest's address space, each doing both the host's part and the
 //! list's.
 
-use super::host::{HostPages, real_page};
+use super::host::{HostPages, mmap_below, real_page};
 use super::map::{Kind, Map, Vma, prot};
 use super::parts::Copies;
 use crate::errno::Errno;
@@ -382,15 +382,10 @@ impl AddressSpace {
 
     /// A file whose driver takes no wishes (io_uring's rings): where the host's kernel puts it.
     fn map_by_driver(&self, inner: &mut Inner, request: &Request, len: u64) -> Result<u64, Errno> {
-        let (prot, null) = (host_prot(request.prot) as i32, std::ptr::null_mut());
-        let offset = request.offset as libc::off64_t;
-        // SAFETY: a new mapping, at an address that the kernel chooses.
-        let at = unsafe { libc::mmap64(null, len as usize, prot, request.flags, request.fd, offset) };
-        if at == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let at = at as usize as u64;
-        let start = at.wrapping_sub(self.pages.base as u64);
+        let base = self.pages.base as u64;
+        let prot = host_prot(request.prot);
+        let at = mmap_below(base + self.layout.limit, len, prot, request.flags, request.fd, request.offset)?;
+        let start = at.wrapping_sub(base);
         let Some(range) = self.page_range(start, len).filter(|range| inner.map.is_free(range.clone())) else {
             // SAFETY: the mapping just made, which nobody knows.
             unsafe { sys::syscall6(libc::SYS_munmap, [at as usize, len as usize, 0, 0, 0, 0]) };

@@ -57,6 +57,9 @@ fn do_mmap(task: &Task, addr: u64, len: u64, prot: u64, flags: u64, fd: u64, off
         kind: if anonymous { Kind::Anonymous } else { Kind::File },
     };
     let at = space.map(&request)?;
+    if request.fd >= 0 {
+        crate::syscall::uring::mapped(request.fd, request.offset, at);
+    }
     if matches!(place, Place::Fixed(_)) {
         task.process.engine.invalidate(at, page_up(len).unwrap_or(len));
     }

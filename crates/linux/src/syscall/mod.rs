@@ -154,7 +154,7 @@ pub struct Row {
 
 /// Runs `f` (a fork of the host process) while no other thread holds a lock of a system call family.
 pub fn locked<T>(f: impl FnOnce() -> T) -> T {
-    dir::locked(|| info::locked(|| ipc::locked(f)))
+    dir::locked(|| info::locked(|| ipc::locked(|| uring::locked(f))))
 }
 
 /// The row of a number, if there is one.

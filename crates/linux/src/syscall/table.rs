@@ -257,9 +257,9 @@ rows! {
     210 249 io_cancel                [call aio::io_cancel] (Ptr, Ptr, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
     333 385 io_pgetevents            [call aio::io_pgetevents] (Ptr, Long, Long, Ptr, Timespec, Ptr) partial "x86-64 programs on 64-bit hosts only: the ring lies where the host put it";
       - 416 io_pgetevents_time64     [enosys] () missing "see io setup";
-    425 425 io_uring_setup           [call uring::setup] (Uint, Ptr) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
-    426 426 io_uring_enter           [call uring::enter] (Fd, Uint, Uint, Hex, Ptr, Size) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
-    427 427 io_uring_register        [call uring::register] (Fd, Uint, Ptr, Uint) partial "x86-64 guests on x86-64 hosts without a guest root or filters; else ENOSYS, and programs fall back to epoll";
+    425 425 io_uring_setup           [call uring::setup] (Uint, Ptr) partial "x86-64 guests on 64-bit hosts with pages of 4 KiB, without a guest root or filters; else ENOSYS, and programs fall back to epoll; on ARM hosts no SQPOLL, and no submission to a ring by a duplicate of its descriptor";
+    426 426 io_uring_enter           [call uring::enter] (Fd, Uint, Uint, Hex, Ptr, Size) partial "x86-64 guests on 64-bit hosts with pages of 4 KiB, without a guest root or filters; else ENOSYS, and programs fall back to epoll; on ARM hosts no SQPOLL, and no submission to a ring by a duplicate of its descriptor";
+    427 427 io_uring_register        [call uring::register] (Fd, Uint, Ptr, Uint) partial "x86-64 guests on 64-bit hosts with pages of 4 KiB, without a guest root or filters; else ENOSYS, and programs fall back to epoll; on ARM hosts no SQPOLL, and no submission to a ring by a duplicate of its descriptor";
 
     // sockets
      41 359 socket                   [pass libc::SYS_socket] (Family, Hex, Int) full;
