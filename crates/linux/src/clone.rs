@@ -295,6 +295,7 @@ fn thread(task: &mut Task, request: &Request) -> SysResult {
         crate::gdb::left(&child);
         run::leave_thread(&mut child);
     });
+    task.process.signals.reclaim();
     let result = match spawned {
         Ok(_) => told.recv().map(|tid| tid as u64).map_err(|_| Errno::EAGAIN),
         Err(e) => Err(e.raw_os_error().map_or(Errno::EAGAIN, |_| Errno::EAGAIN)),
@@ -440,6 +441,7 @@ fn vfork(task: &mut Task, request: &Request) -> SysResult {
             }
         };
         std::thread::Builder::new().stack_size(STACK).spawn(maker).map_err(|_| Errno::EAGAIN)?;
+        task.process.signals.reclaim();
         told.recv().map_err(|_| Errno::EAGAIN)?
     };
     drop(blocked);

@@ -301,10 +301,12 @@ impl Root {
             match result {
                 // A walk that leaves the root, by way of /proc for one, or that met a rename.
                 Err(Errno::ELOOP | Errno::EXDEV | Errno::EAGAIN) => {}
-                Err(Errno::ENOENT | Errno::ENOTDIR) if is_absolute => match plain(dir, name) {
+                Err(Errno::ENOENT) if is_absolute => match plain(dir, name) {
                     Err(Errno::ENOENT) if self.leads_out(path) => {}
                     result => return result,
                 },
+                // A file of the root's where a directory is wanted is found, and the host's are not asked.
+                Err(Errno::ENOTDIR) if is_absolute && self.leads_out(path) => {}
                 result => return result,
             }
         }
@@ -342,10 +344,8 @@ impl Root {
             };
             match result {
                 Ok(fd) => return Ok(Ok(fd as i32)),
-                Err(Errno::ENOENT | Errno::ENOTDIR) if is_absolute && !self.leads_out(path) => {
-                    return Ok(Err(Found::Plain));
-                }
-                Err(Errno::ENOENT | Errno::ENOTDIR) if is_absolute => {}
+                Err(Errno::ENOENT | Errno::ENOTDIR) if is_absolute && self.leads_out(path) => {}
+                Err(Errno::ENOENT) if is_absolute => return Ok(Err(Found::Plain)),
                 // Also when there is no descriptor left.
                 Err(Errno::ELOOP | Errno::EXDEV | Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE) => {}
                 Err(errno) => return Err(errno),
@@ -463,7 +463,7 @@ impl Root {
                 }
                 Err(Errno::EINVAL) => {}
                 Err(Errno::ENOENT) if last == Last::Create && rest.is_empty() => {}
-                Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Found::Plain),
+                Err(Errno::ENOENT) => return Ok(Found::Plain),
                 Err(errno) => return Err(errno),
             }
         }
@@ -644,6 +644,12 @@ mod tests {
                 unsafe { libc::close(fd) };
             }
             assert_eq!(open(c"../nothing"), Err(Errno::ENOENT));
+            // A file is no directory, in whatever way it is asked.
+            let as_directory = flags | libc::O_DIRECTORY as u32;
+            assert_eq!(root.open(AT_CWD, c"/usr/lib/file", as_directory, 0, host).map(|_| ()), Err(Errno::ENOTDIR));
+            assert_eq!(root.open(AT_CWD, c"/usr/lib/file/x", flags, 0, host).map(|_| ()), Err(Errno::ENOTDIR));
+            assert_eq!(root.look(AT_CWD, c"/usr/lib/file/x", Last::Follow), Err(Errno::ENOTDIR));
+            assert_eq!(root.find(AT_CWD, b"/usr/lib/file/x/y", Last::Itself), Err(Errno::ENOTDIR));
             assert_eq!(root.find(dir, b"name", Last::Entry), Ok(Found::Plain));
             let up = root.find(dir, b"../../../../usr/lib/file", Last::Follow).unwrap();
             assert_eq!(up, Found::Inside(c"usr/lib/file".to_owned()));

@@ -132,6 +132,16 @@ impl Handlers {
         old
     }
 
+    /// To be called when a host thread was made: with the first one the host's C library takes a signal for its own setuid(2), which
+    /// the guest's C library uses in the same way (SIGSETXID, nptl/pthread_create.c of glibc). It never calls that here.
+    pub fn reclaim(&self) {
+        const SIGSETXID: i32 = 33;
+        if !RECLAIMED.swap(true, Ordering::AcqRel) {
+            let actions = self.lock();
+            set_on_host(SIGSETXID, &actions[SIGSETXID as usize - 1]);
+        }
+    }
+
     /// Makes the host's dispositions what a new program is to inherit: those signals ignored whose handler stays installed
     /// while guest code runs.
     pub fn prepare_exec(&self) {
@@ -148,6 +158,9 @@ impl Handlers {
         let _ = demotic_host::guarded::install();
     }
 }
+
+/// The C library has made a thread, and what it took then was taken back.
+static RECLAIMED: AtomicBool = AtomicBool::new(false);
 
 /// Whether signals that kill leave a core dump: RLIMIT_CORE is not 0.
 static DUMPS: AtomicBool = AtomicBool::new(false);
