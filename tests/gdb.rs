@@ -67,7 +67,12 @@ const MORE: &[&str] = &[
     "next",
     "watch sum",
     "continue",
-    "delete 3",
+    "awatch second.value",
+    "rwatch first.value",
+    "continue",
+    "continue",
+    "delete 3 4 5",
+    "hbreak registers",
     "continue",
     "print taken",
     "continue",
@@ -177,14 +182,7 @@ fn session(host: Host, abi: Abi, case: &str, script: &[&str]) -> Result<(), Stri
 fn gdb(program: &Path, script: &[&str], start: &str, host: Host) -> Result<String, String> {
     let mut command = Command::new("gdb");
     command.args(["-nx", "-q", "-batch"]);
-    let settings = [
-        "pagination off",
-        "confirm off",
-        "width 0",
-        "can-use-hw-watchpoints 0",
-        "print thread-events off",
-        "remotetimeout 120",
-    ];
+    let settings = ["pagination off", "confirm off", "width 0", "print thread-events off", "remotetimeout 120"];
     for line in settings {
         command.args(["-ex", &format!("set {line}")]);
     }

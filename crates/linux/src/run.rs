@@ -2,7 +2,7 @@
 
 use crate::abi::Abi;
 use crate::errno::Errno;
-use crate::ptrace::{Request, tracee};
+use crate::ptrace::{Request, tracee, watch};
 use crate::seccomp;
 use crate::signal::deliver::{self, Interrupted};
 use crate::syscall;
@@ -25,6 +25,9 @@ pub fn run(task: &mut Task) -> i32 {
         }
         let exit = if task.passes {
             let Some(exit) = crate::gdb::passed_over(task) else { continue };
+            exit
+        } else if task.trace.on && watch::is_on(&task.trace.debug) {
+            let Some(exit) = watch::run(task) else { continue };
             exit
         } else {
             task.cpu.run()

@@ -7,6 +7,7 @@
 //! Where to start reading: [`lift`] (what a handler sees), then `lift/alu.rs` (what handlers look like).
 #![forbid(unsafe_code)]
 
+pub mod accesses;
 pub mod ahead;
 pub mod cpuid;
 pub mod features;

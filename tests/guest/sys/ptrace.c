@@ -818,3 +818,114 @@ CASE(unwaited) {
     V(sum);
     see(child);
 }
+/* Debug registers: watched memory and code. */
+#define U_DR(n) (offsetof(struct user, u_debugreg) + (n) * sizeof(long))
+static volatile struct { int a, b; char bytes[24]; } seen_by __attribute__((aligned(32)));
+static volatile unsigned long flags_seen;
+__attribute__((noinline)) static int called(int n) { __asm__ volatile(""); return n + 1; }
+static void watched_child(void) {
+    ptrace(PTRACE_TRACEME, 0, 0, 0);
+    raise(SIGSTOP);
+    seen_by.a = 1;
+    seen_by.a = 1;
+    seen_by.b = 2;
+    unsigned long f;
+    __asm__ volatile("pushf\n\tpop %0" : "=r"(f));
+    flags_seen = f & 0x100;
+    seen_by.b = seen_by.a + called(3);
+    char *to = (char *)seen_by.bytes;
+    const char *from = "0123456789";
+    long n = 6;
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+    _exit(flags_seen ? 1 : 0);
+}
+static void stops(int most, int step) {
+    while (most--) {
+        int st;
+        if (ptrace(step ? PTRACE_SINGLESTEP : PTRACE_CONT, child, 0, 0) < 0 || waitpid(child, &st, 0) != child) { P("gone\n"); return; }
+        if (!WIFSTOPPED(st)) { ended("tracee", st); return; }
+        siginfo_t si;
+        struct user_regs_struct r;
+        ptrace(PTRACE_GETSIGINFO, child, 0, &si);
+        ptrace(PTRACE_GETREGS, child, 0, &r);
+        errno = 0;
+        unsigned long status = ptrace(PTRACE_PEEKUSER, child, U_DR(6), 0);
+        P("signal %d code %d status %#lx at the address %d, at the function %d\n", WSTOPSIG(st), si.si_code, status, (unsigned long)si.si_addr == IP(r), IP(r) == (unsigned long)called);
+    }
+}
+static void watched(unsigned long control, volatile void *a, volatile void *b, int most, int step) {
+    child = fork();
+    if (!child) watched_child();
+    waitpid(child, 0, 0);
+    T(PTRACE_POKEUSER, child, U_DR(0), a);
+    T(PTRACE_POKEUSER, child, U_DR(1), b);
+    P("control %#lx: ", control);
+    if (T(PTRACE_POKEUSER, child, U_DR(7), control) < 0) P("%s\n", err(errno));
+    else P("%d\n", ptrace(PTRACE_PEEKUSER, child, U_DR(7), 0) == (long)control && ptrace(PTRACE_PEEKUSER, child, U_DR(0), 0) == (long)a);
+    stops(most, step);
+    kill(child, SIGKILL);
+    waitpid(child, 0, 0);
+}
+CASE(debug_registers_write) { watched(0xd0001, &seen_by.a, 0, 9, 0); }
+CASE(debug_registers_access) { watched(0xf0002, &seen_by.a, 0, 9, 0); }
+CASE(debug_registers_two) { watched(0x5d0005, &seen_by.a, &seen_by.b, 9, 0); }
+CASE(debug_registers_code) { watched(0x00001, called, 0, 4, 0); }
+CASE(debug_registers_code_and_data) { watched(0xd00005, called, &seen_by.b, 6, 0); }
+CASE(debug_registers_string) { watched(0x50001, &seen_by.bytes[2], 0, 4, 0); }
+CASE(debug_registers_overlap) { watched(0x10001, (char *)&seen_by.b + 3, 0, 6, 0); }
+CASE(debug_registers_off) { watched(0xd0000, &seen_by.a, 0, 4, 0); }
+CASE(debug_registers_refused) {
+    child = fork();
+    if (!child) watched_child();
+    waitpid(child, 0, 0);
+    struct { int n; unsigned long value; } tries[] = {{0, 0x1001}, {7, 0xd0001}, {7, 0x20001}, {7, 0x50000}, {7, 0x40001}, {4, 0}, {5, 1}, {0, -4096ul}, {6, 0}, {7, 0x10001}};
+    for (unsigned i = 0; i < sizeof tries / sizeof *tries; i++) {
+        long r = T(PTRACE_POKEUSER, child, U_DR(tries[i].n), tries[i].value);
+        P("%d %#lx: %s\n", tries[i].n, tries[i].value, r < 0 ? err(errno) : "fine");
+    }
+    for (int n = 0; n < 8; n++) P("%d: %#lx\n", n, (unsigned long)ptrace(PTRACE_PEEKUSER, child, U_DR(n), 0));
+    kill(child, SIGKILL);
+}
+/* A step and an access at once; a step alone. */
+CASE(debug_registers_stepping) {
+    child = fork();
+    if (!child) watched_child();
+    waitpid(child, 0, 0);
+    T(PTRACE_POKEUSER, child, U_DR(0), &seen_by.a);
+    T(PTRACE_POKEUSER, child, U_DR(7), 0xd0001);
+    int found = 0, st = 0;
+    for (int i = 0; i < 2000 && found < 2; i++) {
+        ptrace(PTRACE_SINGLESTEP, child, 0, 0);
+        waitpid(child, &st, 0);
+        if (!WIFSTOPPED(st)) { ended("tracee", st); break; }
+        siginfo_t si;
+        ptrace(PTRACE_GETSIGINFO, child, 0, &si);
+        unsigned long status = ptrace(PTRACE_PEEKUSER, child, U_DR(6), 0);
+        if (i == 0) P("first: code %d\n", si.si_code);
+        if (status & 1) { found++; P("found: code %d status %#lx\n", si.si_code, status); }
+        else if (si.si_code != TRAP_TRACE && si.si_code != TRAP_BRKPT) P("code %d status %#lx\n", si.si_code, status);
+    }
+    kill(child, SIGKILL);
+}
+/* A child of the traced one watches nothing. */
+CASE(debug_registers_not_inherited) {
+    child = fork();
+    if (!child) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGSTOP);
+        int c = fork();
+        if (!c) { seen_by.a = 9; _exit(seen_by.a); }
+        int st;
+        waitpid(c, &st, 0);
+        _exit(WIFEXITED(st) ? WEXITSTATUS(st) : 100);
+    }
+    waitpid(child, 0, 0);
+    T(PTRACE_POKEUSER, child, U_DR(0), &seen_by.a);
+    T(PTRACE_POKEUSER, child, U_DR(7), 0xd0001);
+    int st;
+    do {
+        ptrace(PTRACE_CONT, child, 0, 0);
+        waitpid(child, &st, 0);
+    } while (WIFSTOPPED(st) && WSTOPSIG(st) == SIGCHLD);
+    ended("tracee", st);
+}

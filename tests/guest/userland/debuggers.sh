@@ -57,12 +57,12 @@ timeout 1 strace -p $pid -o out 2> /dev/null || echo "timeout $?"
 grep -c nanosleep out | awk '{ print ($1 > 5) }'
 kill -0 $pid && kill $pid && wait $pid || echo "ended $?"
 echo "-- gdb"
-debug() { gdb -nx -q -batch -iex 'set debuginfod enabled off' -iex 'set auto-load off' -ex 'set pagination off' -ex 'set width 0' -ex 'set startup-with-shell off' -ex 'set can-use-hw-watchpoints 0' -ex 'handle SIGUSR1 nostop noprint pass' "$@" 2> err < /dev/null | grep -vE '^\[|^Using host|^$|warning|^Signal |^SIGUSR1|^Kill the|kernel_vsyscall|_dl_sysinfo|[?]{2} \(\)|^#.* raise|^0x[0-9a-f]+ in|in main \(|^__|^[0-9]+.*No such file'  | sed -E 's/0x[0-9a-f]+/X/g; s/process [0-9]+/process N/; s/LWP [0-9]+/LWP N/; s/argv=X/argv=A/; s/<main\+[0-9]+>//' || true; }
+debug() { gdb -nx -q -batch -iex 'set debuginfod enabled off' -iex 'set auto-load off' -ex 'set pagination off' -ex 'set width 0' -ex 'set startup-with-shell off' -ex 'handle SIGUSR1 nostop noprint pass' "$@" 2> err < /dev/null | grep -vE '^\[|^Using host|^$|warning|^Signal |^SIGUSR1|^Kill the|kernel_vsyscall|_dl_sysinfo|[?]{2} \(\)|^#.* raise|^0x[0-9a-f]+ in|in main \(|^__|^[0-9]+.*No such file'  | sed -E 's/0x[0-9a-f]+/X/g; s/process [0-9]+/process N/; s/LWP [0-9]+/LWP N/; s/argv=X/argv=A/; s/<main\+[0-9]+>//' || true; }
 debug -ex 'break fact' -ex run -ex bt -ex 'info breakpoints' -ex 'print n' -ex next -ex step -ex 'print fact(6)' -ex 'delete' -ex finish -ex 'print second' -ex 'print *second.next' -ex continue ./p
 debug -ex 'handle SIGUSR1 stop print' -ex run -ex 'print $_siginfo.si_signo' -ex 'signal 0' ./p
 debug -ex run -ex bt -ex 'print $_siginfo.si_signo' -ex 'print $_siginfo._sifields._sigfault.si_addr' -ex 'x/i $pc' -ex kill --args ./p x | sed -E 's/^(=> X <main\+)[0-9]+/\1N/'
 debug -ex 'catch exec' -ex 'set follow-fork-mode child' -ex run -ex 'info inferiors' -ex continue ./p | grep -oE 'Catchpoint 1|/bin/true|/usr/bin/true|exited normally' | sort -u
-debug -ex 'break work if i == 3' -ex run -ex 'print i' -ex 'watch counter' -ex continue -ex continue -ex 'print counter' -ex kill ./loop
+debug -ex 'break work if i == 3' -ex run -ex 'print i' -ex 'watch counter' -ex continue -ex continue -ex 'print counter' -ex 'awatch counter' -ex 'delete 2' -ex continue -ex continue -ex kill ./loop
 debug -ex 'tbreak main' -ex run -ex 'stepi' -ex 'stepi' -ex 'print $eflags & 0x200' -ex 'print/x $cs' -ex 'set var $st0 = 1.5' -ex 'print $st0' -ex kill ./p
 ./loop & pid=$!
 sleep 0.5

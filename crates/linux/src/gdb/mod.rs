@@ -11,7 +11,9 @@
 //!   A forked child has none; a vfork child shares the translations and steps over them ([`passed_over`]).
 //! - Signals whose action is the default are captured, too, so that the debugger hears of them.
 //!
-//! Absent: watchpoints by hardware (gdb itself steps after `set can-use-hw-watchpoints 0`), non-stop, following children, being debugged from outside and by a guest's ptrace at the same time.
+//! - *Watched memory* is what a tracer's debug registers do ([`watch`]), in every thread.
+//!
+//! Absent: non-stop, following children, being debugged from outside and by a guest's ptrace at the same time.
 //!
 //! Locks: [`State`]'s is taken last, and never held while a thread waits for the host.
 
@@ -21,8 +23,9 @@ pub mod registers;
 pub mod server;
 
 use crate::process::Process;
-use crate::ptrace::{Record, Request, mode, tracee};
+use crate::ptrace::{Record, Request, changed, mode, tracee, watch};
 use crate::task::Task;
+use demotic_engine::GuestSpace;
 use demotic_engine::exit::{Exception, Exit};
 use demotic_ir::state::eflags;
 use std::cell::Cell;
@@ -91,11 +94,13 @@ pub(crate) struct State {
     is_told: bool,
     /// Signals that are delivered without a stop (bit N-1).
     passed: u64,
+    /// What every thread watches.
+    watched: watch::Registers,
 }
 
 impl State {
     const fn new() -> State {
-        State { threads: BTreeMap::new(), runs: true, end: None, is_told: false, passed: 0 }
+        State { threads: BTreeMap::new(), runs: true, end: None, is_told: false, passed: 0, watched: [0; 8] }
     }
 }
 
@@ -160,6 +165,7 @@ fn adopt(task: &mut Task, fd: i32, executed: Option<String>) -> std::io::Result<
         }
         leave();
     })?;
+    task.process.signals.reclaim();
     drop(blocked);
     Ok(())
 }
@@ -181,6 +187,7 @@ fn high(fd: i32) -> i32 {
 fn leave() {
     ON.store(false, Ordering::Release);
     set_breakpoints(Vec::new());
+    set_watched([0; 8]);
     let mut state = lock();
     state.is_told = true;
     for thread in state.threads.values_mut() {
@@ -209,6 +216,7 @@ pub fn enter(task: &mut Task) {
         tracee::begin(task);
         let mut state = lock();
         let runs = state.runs;
+        task.trace.debug = state.watched;
         state.threads.insert(task.tid, Thread { may_run: runs, ..Thread::default() });
     }
 }
@@ -297,11 +305,11 @@ pub fn stopped_at(task: &mut Task, exception: &Exception) -> bool {
 pub fn passed_over(task: &mut Task) -> Option<Exit> {
     task.passes = false;
     let own = task.cpu.state.sys & eflags::TF;
-    task.cpu.state.sys |= eflags::TF;
     BARE.set(true);
-    let exit = task.cpu.run();
+    let mut code = [0; 15];
+    task.process.space.fetch(task.cpu.state.rip, &mut code);
+    let exit = watch::step(task, &code);
     BARE.set(false);
-    task.cpu.state.sys = task.cpu.state.sys & !eflags::TF | own;
     let stepped = matches!(&exit, Exit::Exception(e) if e.vector == 1);
     (own != 0 || !stepped).then_some(exit)
 }
@@ -409,6 +417,29 @@ pub(crate) fn with_record<T>(tid: i32, act: impl FnOnce(&mut Record) -> T) -> Op
     let record = state.threads.get(&tid)?.record as *mut Record;
     // SAFETY: as in `resume`.
     unsafe { record.as_mut() }.map(act)
+}
+
+/// Has every thread, those to come included, watch what the registers say.
+pub(crate) fn set_watched(registers: watch::Registers) {
+    let mut state = lock();
+    state.watched = registers;
+    for thread in state.threads.values() {
+        // SAFETY: as in `resume`.
+        if let Some(record) = unsafe { (thread.record as *mut Record).as_mut() } {
+            record.debug = registers;
+            record.changed |= changed::DEBUG;
+        }
+    }
+}
+
+/// What the debug registers of a stopped thread have found, once: the address that is watched, and the kind.
+pub(crate) fn found(tid: i32) -> Option<(u64, u64)> {
+    with_record(tid, |record| {
+        let hit = watch::hit(&record.debug);
+        watch::clear(&mut record.debug);
+        record.changed |= changed::DEBUG;
+        hit
+    })?
 }
 
 pub(crate) fn set_passed(set: u64) {

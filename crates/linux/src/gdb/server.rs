@@ -6,6 +6,7 @@ use super::registers::{self, Register};
 use super::{CONT, End, Reason, STEP, Shared};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
+use crate::ptrace::watch;
 use crate::uaccess::Mem;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -62,6 +63,8 @@ pub struct Server {
     last: String,
     /// Behind execve(2): the stop is to be told without being asked for.
     is_continued: bool,
+    /// Kind ([`watch`]), address and length.
+    watched: Vec<(u64, u64, u64)>,
 }
 
 impl std::fmt::Debug for Server {
@@ -85,7 +88,18 @@ impl Server {
         // Only a debugger that had asked for it before goes on without.
         connection.no_ack = is_continued;
         let files = Files::new(process.clone());
-        Server { connection, event, process, mem, current: tid, registers, files, last: String::new(), is_continued }
+        Server {
+            connection,
+            event,
+            process,
+            mem,
+            current: tid,
+            registers,
+            files,
+            last: String::new(),
+            is_continued,
+            watched: Vec::new(),
+        }
     }
 
     /// Until the debugger leaves or the program ends.
@@ -189,6 +203,14 @@ impl Server {
                 // It was taken away before it could be told.
                 Reason::Breakpoint(at) if !super::breakpoints().contains(&at) => continue,
                 Reason::Breakpoint(_) => self.stop_reply(tid, "05", "swbreak:;"),
+                Reason::Signal(libc::SIGTRAP) => {
+                    let found = super::found(tid).map_or(String::new(), |(addr, kind)| match kind {
+                        watch::EXECUTION => "hwbreak:;".to_owned(),
+                        watch::WRITES => format!("watch:{addr:x};"),
+                        _ => format!("awatch:{addr:x};"),
+                    });
+                    self.stop_reply(tid, "05", &found)
+                }
                 Reason::Signal(signo) => self.stop_reply(tid, &format!("{:02x}", to_gdb(signo)), ""),
                 Reason::Exec(file) => self.stop_reply(tid, "05", &format!("exec:{};", hex(file.as_bytes()))),
             });
@@ -347,10 +369,31 @@ impl Server {
         }
     }
 
-    /// `Z0,ADDRESS,KIND` and `z0`; other kinds are not there.
-    fn breakpoint(&self, packet: &str) -> Answer {
+    /// `Z1` to `Z4` and `z1` to `z4`: as many as four debug registers have room for. The processor cannot tell reads alone.
+    fn watchpoint(&mut self, packet: &str) -> Answer {
+        let kind = match packet.as_bytes().get(1) {
+            Some(b'1') => watch::EXECUTION,
+            Some(b'2') => watch::WRITES,
+            Some(b'4') => watch::ACCESSES,
+            _ => return text(""),
+        };
+        let Some((at, len)) = packet.get(3..).and_then(range) else { return text("E01") };
+        let this = (kind, at, len as u64);
+        let mut new = self.watched.clone();
+        new.retain(|other| *other != this);
+        if packet.starts_with('Z') {
+            new.push(this);
+        }
+        let Some(registers) = watch::registers(&new) else { return text("E01") };
+        self.watched = new;
+        super::set_watched(registers);
+        text("OK")
+    }
+
+    /// `Z0,ADDRESS,KIND` and `z0`.
+    fn breakpoint(&mut self, packet: &str) -> Answer {
         if packet.as_bytes().get(1) != Some(&b'0') {
-            return text("");
+            return self.watchpoint(packet);
         }
         let Some(at) = packet.split(',').nth(1).and_then(number) else { return text("E01") };
         let mut all = super::breakpoints().to_vec();
@@ -443,7 +486,7 @@ impl Server {
         let word = packet.split(':').next().unwrap_or_default();
         match word {
             "qSupported" => Answer::Text(format!(
-                "PacketSize={LIMIT:x};QStartNoAckMode+;swbreak+;exec-events+;vContSupported+;QPassSignals+;qXfer:features:read+;\
+                "PacketSize={LIMIT:x};QStartNoAckMode+;swbreak+;hwbreak+;exec-events+;vContSupported+;QPassSignals+;qXfer:features:read+;\
                  qXfer:auxv:read+;qXfer:exec-file:read+;qXfer:threads:read+;qXfer:siginfo:read+"
             )),
             "QStartNoAckMode" => text("OK"),

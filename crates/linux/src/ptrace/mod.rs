@@ -15,7 +15,7 @@
 //! Guest and host addresses are the same on 64-bit hosts, so PEEK and POKE are the host's. What the tracer wrote is listed in the record of the
 //! next thread of that process that goes on, which drops translations made from it. There is no ptrace on 32-bit hosts.
 //!
-//! Absent: tracing of programs that Demotic does not run, debug registers (they read as 0), PTRACE_O_TRACESECCOMP, a traced child of clone(CLONE_VM)
+//! Absent: tracing of programs that Demotic does not run, PTRACE_O_TRACESECCOMP, a traced child of clone(CLONE_VM)
 //! without CLONE_VFORK and CLONE_THREAD. While a tracer neither waits nor takes SIGCHLD, a thread that it traces may stand at a stop that is passed over later.
 
 pub mod memory;
@@ -23,6 +23,7 @@ pub mod regs;
 pub mod requests;
 pub mod tracee;
 pub mod tracer;
+pub mod watch;
 
 use crate::signal::fpstate;
 use demotic_host::capture::Info;
@@ -73,12 +74,13 @@ pub mod changed {
     pub const SIGINFO: u32 = 4;
     pub const MASK: u32 = 8;
     pub const TLS: u32 = 16;
+    pub const DEBUG: u32 = 32;
 }
 
 /// Ranges that fit in a record.
 pub const RANGES: usize = 32;
 /// Marks a record, and the build that made it.
-const MAGIC: u64 = 0x4465_6d6f_7472_0001;
+const MAGIC: u64 = 0x4465_6d6f_7472_0002;
 /// Bytes for the floating point area.
 pub const AREA: usize = fpstate::MOST.next_multiple_of(8);
 
@@ -138,6 +140,8 @@ pub struct Record {
     pub blocked: u64,
     /// Components of the guest's XSAVE.
     pub xcr0: u64,
+    /// The debug registers.
+    pub debug: watch::Registers,
     /// The siginfo_t in the host's layout.
     pub siginfo: [u8; 128],
     /// The floating point registers as a signal frame has them.

@@ -1,7 +1,7 @@
 //! ptrace(2) as the tracer calls it: request by request (kernel/ptrace.c, arch/x86/kernel/ptrace.c).
 
 use super::tracer::{self, Stop, option};
-use super::{Record, Request, changed, event, kind, memory, mode, regs, tracee};
+use super::{Record, Request, changed, event, kind, memory, mode, regs, tracee, watch};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::{Errno, SysResult};
@@ -346,7 +346,12 @@ fn peek_user(record: &Record, wide: bool, at: u64) -> SysResult {
     if at % size != 0 || at >= user(wide).0 {
         return Err(Errno::EIO);
     }
-    // Debug registers and what the kernel leaves empty read as 0.
+    let debug = user(wide).1;
+    if let Some(n) = at.checked_sub(debug).map(|offset| (offset / size) as usize).filter(|n| *n < 8) {
+        let value = watch::read(&record.debug, n);
+        return Ok(if wide { value } else { value & 0xffff_ffff });
+    }
+    // What the kernel leaves empty reads as 0.
     Ok(regs::word(record, wide, (at / size) as usize).unwrap_or(0))
 }
 
@@ -356,9 +361,10 @@ fn poke_user(record: &mut Record, wide: bool, at: u64, value: u64) -> SysResult 
     if at % size != 0 || at >= end {
         return Err(Errno::EIO);
     }
-    if at >= debug {
-        // There are none: only that all are off can be said.
-        return if value == 0 { Ok(0) } else { Err(Errno::EIO) };
+    if let Some(n) = at.checked_sub(debug).map(|offset| (offset / size) as usize) {
+        record.changed |= changed::DEBUG;
+        let refused = |is_invalid| if is_invalid { Errno::EINVAL } else { Errno::EIO };
+        return watch::write(&mut record.debug, n, value).map(|()| 0).map_err(refused);
     }
     fine(regs::set_word(record, wide, (at / size) as usize, value))
 }

@@ -3,7 +3,7 @@
 //! Where they are (kernel/signal.c, include/linux/ptrace.h, kernel/entry/common.c): before and behind a system call, before a signal is delivered, behind a
 //! single step, behind execve(2), at the first instruction of a child, and wherever the tracer asks for one.
 
-use super::{AREA, RANGES, Record, Request, changed, event, kind, mode};
+use super::{AREA, RANGES, Record, Request, changed, event, kind, mode, watch};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::{Errno, SysResult};
@@ -27,12 +27,28 @@ pub struct Trace {
     steps: bool,
     /// execve(2) is not over before its exit was shown.
     pub leaves_exec: bool,
+    /// The debug registers.
+    pub debug: watch::Registers,
+    /// They have just trapped.
+    pub(super) hit: bool,
+    /// The address whose execution has trapped already; -1 for none.
+    pub(super) passed: u64,
     record: Option<Box<UnsafeCell<Record>>>,
 }
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace { on: false, mode: mode::CONT, origin: u64::MAX, steps: false, leaves_exec: false, record: None }
+        Trace {
+            on: false,
+            mode: mode::CONT,
+            origin: u64::MAX,
+            steps: false,
+            leaves_exec: false,
+            debug: [0; 8],
+            hit: false,
+            passed: u64::MAX,
+            record: None,
+        }
     }
 }
 
@@ -93,6 +109,7 @@ fn publish(task: &mut Task, stop: &Stop, interrupted: Option<&Interrupted>, info
         task.trace.origin = call.number;
     }
     let (tid, abi, blocked, origin) = (task.tid, task.abi, task.signal.blocked, task.trace.origin);
+    let debug = task.trace.debug;
     // SAFETY: no arguments.
     let pid = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as i32;
     let (_, mut args) = crate::syscall::registers(task, entry_of(abi));
@@ -123,6 +140,7 @@ fn publish(task: &mut Task, stop: &Stop, interrupted: Option<&Interrupted>, info
     record.call = [origin, args[0], args[1], args[2], args[3], args[4], args[5]];
     record.blocked = blocked;
     record.xcr0 = xcr0;
+    record.debug = debug;
     record.fp[..image.len().min(AREA)].copy_from_slice(&image[..image.len().min(AREA)]);
     record.siginfo = info.map_or([0; 128], Siginfo::to_host);
     record.tls = state.tls.map(|d| [d.base, d.limit, d.flags]);
@@ -204,6 +222,9 @@ fn apply(task: &mut Task, interrupted: Option<&mut Option<Interrupted>>) -> i32 
     if left.changed & changed::FP != 0 {
         let size = fpstate::size(left.xcr0);
         let _ = fpstate::restore(&mut task.cpu.state, &left.fp[..size.min(AREA)], left.xcr0);
+    }
+    if left.changed & changed::DEBUG != 0 {
+        task.trace.debug = left.debug;
     }
     if left.changed & changed::MASK != 0 {
         task.signal.blocked = left.blocked & !crate::signal::UNBLOCKABLE;

@@ -8,7 +8,7 @@ use super::{Action, SIG_DFL, SIG_IGN, UNBLOCKABLE, fpstate, frame32, frame64, sa
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::Errno;
-use crate::ptrace::{Request, tracee};
+use crate::ptrace::{Request, tracee, watch};
 use crate::task::Task;
 use demotic_engine::exit::Exception;
 use demotic_host::capture::Info;
@@ -287,7 +287,10 @@ pub fn exception(task: &mut Task, exception: &Exception) {
     let fault = |signo, code, value| Siginfo { signo, code, value, ..Siginfo::default() };
     let info = match exception.vector {
         0 => fault(libc::SIGFPE, code::FPE_INTDIV, rip),
-        1 => fault(libc::SIGTRAP, libc::TRAP_TRACE, rip),
+        1 => {
+            let code = watch::code(task);
+            fault(libc::SIGTRAP, code, rip)
+        }
         3 => fault(libc::SIGTRAP, SI_KERNEL, 0),
         6 => fault(libc::SIGILL, code::ILL_ILLOPN, rip),
         11 | 12 => fault(libc::SIGBUS, SI_KERNEL, 0),
