@@ -24,8 +24,9 @@ static void *worker(void *argument) {
 int main(void) {
     CHECK(pipe(ends) == 0);
     sem_init(&ready, 0, 0);
-    /* Root may take another group and back; anybody may keep the own one. */
-    gid_t own = getegid(), other = geteuid() == 0 ? 4242 : own;
+    /* Root may take another group and back, where the namespace has one; anybody may keep the own one. */
+    gid_t own = getegid(), other = setegid(4242) == 0 ? 4242 : own;
+    CHECK(setegid(own) == 0);
     pthread_t threads[4];
     for (long i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, i & 1 ? worker : sleeper, (void *)(long)other) == 0);
     for (int i = 0; i < 4; i++) sem_wait(&ready);
