@@ -195,7 +195,7 @@ mod tests {
         let (len, flags) = (0x3000, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let free = mmap_below(u64::MAX, len, 0, flags, -1, 0).unwrap();
         // Where it would not have gone by itself.
-        let limit = free / 2 & !0xffff;
+        let limit = (free / 2) & !0xffff;
         let count = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
         let before = count();
         let at = mmap_below(limit, len, 0, flags, -1, 0).unwrap();

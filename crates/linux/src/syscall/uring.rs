@@ -172,9 +172,9 @@ pub fn register(task: &mut Task, a: [u64; 6]) -> SysResult {
 struct Translated {
     /// Address, size in bytes and old value.
     old: Vec<(u64, u8, u64)>,
-    /// What entries point to now.
+    /// What entries point to now: nothing of it may move.
     hows: Vec<Box<[u64; 512]>>,
-    events: Vec<Box<host::EpollEvent>>,
+    events: Vec<Box<[host::EpollEvent]>>,
 }
 
 impl Translated {
@@ -220,8 +220,8 @@ impl Translated {
             op::EPOLL_CTL => {
                 let (from, what) = (word(16)?, task.mem.read::<u32>(at + 24)? as i32);
                 if let (true, Ok(event)) = (what != libc::EPOLL_CTL_DEL, task.mem.read::<x86_64::EpollEvent>(from)) {
-                    let event = Box::new(host::EpollEvent::from(event));
-                    let own = &raw const *event as usize as u64;
+                    let event: Box<[_]> = Box::new([host::EpollEvent::from(event)]);
+                    let own = event.as_ptr() as usize as u64;
                     self.events.push(event);
                     self.put(task, at + 16, 8, own)?;
                 }
