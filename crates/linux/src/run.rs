@@ -40,7 +40,12 @@ pub fn run(task: &mut Task) -> i32 {
                 tracee::leave_code(task);
                 deliver::exception(task, &exception);
             }
-            Exit::Attention => task.trace.origin = u64::MAX,
+            Exit::Attention => {
+                interrupted = deliver::interrupted_again(task);
+                if interrupted.is_none() {
+                    task.trace.origin = u64::MAX;
+                }
+            }
         }
         if let Some(status) = task.exiting {
             return status;
@@ -86,9 +91,13 @@ fn call(task: &mut Task, entry: SyscallEntry, abi: Abi) -> Option<Interrupted> {
             seccomp::Verdict::Nothing => return None,
         }
     }
+    let again = task.signal.restarted.take();
     let value = match syscall::dispatch(task, entry) {
         Ok(value) => value,
         Err(errno) if (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0) => {
+            // The kernel's thread has never left the call that is only here made a second time.
+            let before = again.filter(|(at, _)| at.wrapping_add(deliver::INSTRUCTION) == task.cpu.state.rip);
+            let errno = before.filter(|_| errno == Errno::ERESTARTNOINTR).map_or(errno, |(_, call)| call.errno);
             return Some(Interrupted { errno, number, abi });
         }
         Err(errno) => errno.to_ret(),

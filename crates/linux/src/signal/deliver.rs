@@ -39,7 +39,7 @@ mod code {
     pub const FPE_FLTINV: i32 = 7;
 }
 /// Bytes of `syscall`, `int $0x80` and `sysenter`.
-const INSTRUCTION: u64 = 2;
+pub(crate) const INSTRUCTION: u64 = 2;
 
 /// Delivers everything that can be delivered and settles an interrupted system call. Afterwards the host's mask is the
 /// guest's.
@@ -48,7 +48,8 @@ pub fn pending(task: &mut Task, interrupted: Option<Interrupted>) {
     // With the mask open, the next signal of several comes at once. As in the kernel all frames are there before the first
     // instruction of a handler runs.
     while task.signal.captured.any() {
-        one_round(task, None);
+        let interrupted = interrupted_again(task);
+        one_round(task, interrupted);
     }
 }
 
@@ -201,6 +202,14 @@ fn set_result(task: &mut Task, abi: Abi, value: u64) {
     task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
 }
 
+/// The call that [`restart`] went back to, if the thread has not come further since: a real kernel's thread is still in it, and what comes now
+/// interrupts it once more.
+pub fn interrupted_again(task: &mut Task) -> Option<Interrupted> {
+    let (at, call) = task.signal.restarted.take().filter(|(at, _)| *at == task.cpu.state.rip)?;
+    task.cpu.state.rip = at.wrapping_add(INSTRUCTION);
+    Some(call)
+}
+
 /// Goes back to the system call instruction.
 fn restart(task: &mut Task, call: Interrupted) {
     let number = match (call.errno, call.abi) {
@@ -210,6 +219,7 @@ fn restart(task: &mut Task, call: Interrupted) {
     };
     set_result(task, call.abi, number);
     task.cpu.state.rip = task.cpu.state.rip.wrapping_sub(INSTRUCTION);
+    task.signal.restarted = Some((task.cpu.state.rip, Interrupted { number, ..call }));
 }
 
 /// A signal whose action is the default arrived although a handler was installed when it did.

@@ -285,6 +285,8 @@ pub struct TaskSignals {
     pub captured: Arc<Captured>,
     /// Synchronous signals that were sent while blocked.
     pub held: Vec<Info>,
+    /// The system call that is made again because no handler ran, and the address of its instruction.
+    pub restarted: Option<(u64, deliver::Interrupted)>,
 }
 
 impl TaskSignals {
@@ -297,6 +299,7 @@ impl TaskSignals {
             trap: Trap::default(),
             captured: Captured::new(attention.clone()),
             held: Vec::new(),
+            restarted: None,
         }
     }
 
