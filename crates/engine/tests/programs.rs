@@ -241,6 +241,28 @@ block 0x10000..0x10002 {
 }
 ",
     ),
+    // A way out in the middle of an instruction that has looked for pending exceptions before, behind one that works on live x87 state.
+    (
+        0,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  x.fn.none 0x1b
+  jump 0x10001:1
+}
+block 0x10001..0x10003 {
+  @0x10001+1
+  x.chk.none 0x0
+  x.fn.none 0x18
+  @0x10002+1
+  x.chk.none 0x0
+  v2 = const.i1 0x0
+  exitif.i1 0x31000030, v2
+  syscall 0x10003
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

@@ -222,15 +222,15 @@ impl Usage {
             let to = block.marks.get(m + 1).map_or(n, |next| usize::from(next.first));
             // A way out from the middle takes no live state along; before the first group there is nothing to be written.
             let exit = (from..to).find(|&k| block.insts[k].op == Op::ExitIf).filter(|_| !usage.groups.is_empty());
-            if let Some(exit) = exit {
-                usage.leave = exit;
-                break;
-            }
             // The control word is where it always is.
             let reads_control = |x: &Inst| x.op == Op::Get && x.imm == u64::from(Slot::FCW.0);
-            let Some(first) = (from..to).find(|&k| is_x87(&block.insts[k]) && !reads_control(&block.insts[k])) else {
-                continue;
-            };
+            let first = (from..to).find(|&k| is_x87(&block.insts[k]) && !reads_control(&block.insts[k]));
+            if let Some(exit) = exit {
+                // What the instruction does with the stack before it leaves is no group.
+                usage.leave = first.map_or(exit, |first| first.min(exit));
+                break;
+            }
+            let Some(first) = first else { continue };
             let before = stack;
             let group = recognise(block, from, to).and_then(|found| {
                 let (first, end) = found.range();
