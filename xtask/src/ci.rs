@@ -93,12 +93,21 @@ pub fn ci() -> Result<()> {
     }
     for host in hosts.iter().filter(|h| **h != std::env::consts::ARCH) {
         let title = format!("tests of the crates on {host}");
-        let done = dist::crate_tests(host, PORTABLE, |command| sum.run(command));
+        // There is no emitter for armv7: what makes host code is the same there as anywhere.
+        let emits = |name: &str| matches!(name, "demotic-asm" | "demotic-codegen");
+        let crates: Vec<&str> = PORTABLE.iter().copied().filter(|name| *host != "armv7" || !emits(name)).collect();
+        let done = dist::crate_tests(host, &crates, |command| sum.run(command));
         sum.step(&title, done.and_then(|ok| if ok { Ok(()) } else { bail!("tests fail") }));
     }
     // Where there is an emitter, the interpreter is the reference and has to run everything as well.
     let translating: Vec<&str> = hosts.iter().copied().filter(|h| *h != "armv7").collect();
-    let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast"]);
+    // Foreign programs take it minutes on an emulated host; armv7's are interpreted anyway, further below.
+    let mut tests = cargo(&["test", "-p", "demotic-tests", "--test", "guests", "--no-fail-fast", "--"]);
+    for package in packages::PACKAGES {
+        if std::env::consts::ARCH != "aarch64" {
+            tests.args(["--skip", &format!("aarch64::{}::{}", package.abi.name(), package.name)]);
+        }
+    }
     tests
         .env("DEMOTIC_HOSTS", translating.join(","))
         .env("DEMOTIC_REQUIRE_GUESTS", "1")
