@@ -59,13 +59,15 @@ pub fn run(task: &mut Task) -> i32 {
 /// One system call. Returns what is to be restarted or to become EINTR.
 fn system_call(task: &mut Task, entry: SyscallEntry) -> Option<Interrupted> {
     let abi = if entry == SyscallEntry::Syscall { Abi::X86_64 } else { Abi::I386 };
+    // Whatever becomes of this call, the one before it is over.
+    let again = task.signal.restarted.take();
     if !task.trace.on {
-        return call(task, entry, abi);
+        return call(task, entry, abi, again);
     }
     let mut interrupted = None;
     match tracee::enter_call(task, abi) {
         Some(answer) => set_answer(task, abi, answer),
-        None => interrupted = call(task, entry, abi),
+        None => interrupted = call(task, entry, abi, again),
     }
     if task.exiting.is_none() && task.trace.on {
         tracee::leave_call(task, &mut interrupted);
@@ -77,8 +79,8 @@ fn set_answer(task: &mut Task, abi: Abi, value: u64) {
     task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
 }
 
-/// The call itself.
-fn call(task: &mut Task, entry: SyscallEntry, abi: Abi) -> Option<Interrupted> {
+/// The call itself; `again` is the one that was interrupted before, with the address of its instruction.
+fn call(task: &mut Task, entry: SyscallEntry, abi: Abi, again: Option<(u64, Interrupted)>) -> Option<Interrupted> {
     let number = task.cpu.state.gpr[reg::RAX];
     if task.seccomp.is_active() {
         let (nr, args) = syscall::registers(task, entry);
@@ -91,7 +93,6 @@ fn call(task: &mut Task, entry: SyscallEntry, abi: Abi) -> Option<Interrupted> {
             seccomp::Verdict::Nothing => return None,
         }
     }
-    let again = task.signal.restarted.take();
     let value = match syscall::dispatch(task, entry) {
         Ok(value) => value,
         Err(errno) if (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0) => {

@@ -10,7 +10,6 @@
 //! - *Breakpoints* are an overlay of instruction fetches ([`overlay`]): guest memory is never changed, so the program reads its own bytes.
 //!   A forked child has none; a vfork child shares the translations and steps over them ([`passed_over`]).
 //! - Signals whose action is the default are captured, too, so that the debugger hears of them.
-//!
 //! - *Watched memory* is what a tracer's debug registers do ([`watch`]), in every thread.
 //!
 //! Absent: non-stop, following children, being debugged from outside and by a guest's ptrace at the same time.

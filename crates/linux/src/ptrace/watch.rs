@@ -153,6 +153,10 @@ pub fn run(task: &mut Task) -> Option<Exit> {
     let accesses = accesses::of(state, &code[..len.min(15)]);
     let exit = step(task, &code);
     if !matches!(&exit, Exit::Exception(e) if e.vector == 1) {
+        // It was not executed: it need not trap again.
+        if before != 0 && matches!(exit, Exit::Attention) {
+            task.trace.passed = rip;
+        }
         return Some(exit);
     }
     let of =

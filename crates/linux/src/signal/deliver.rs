@@ -188,6 +188,8 @@ fn handle(task: &mut Task, signo: i32, action: &Action, info: &Siginfo, interrup
         force(task, &info);
         return;
     }
+    // The handler may go anywhere, and come to the same instruction for another call.
+    task.signal.restarted = None;
     // Handlers begin with x87, SSE and AVX state as a new program does (handle_signal in arch/x86/kernel/signal.c).
     fpstate::reset(&mut task.cpu.state);
     let mut blocked = task.signal.blocked | action.mask;
@@ -205,7 +207,10 @@ fn set_result(task: &mut Task, abi: Abi, value: u64) {
 /// The call that [`restart`] went back to, if the thread has not come further since: a real kernel's thread is still in it, and what comes now
 /// interrupts it once more.
 pub fn interrupted_again(task: &mut Task) -> Option<Interrupted> {
-    let (at, call) = task.signal.restarted.take().filter(|(at, _)| *at == task.cpu.state.rip)?;
+    let state = &task.cpu.state;
+    let is_there =
+        |(at, call): &(u64, Interrupted)| *at == state.rip && call.number as u32 == state.gpr[reg::RAX] as u32;
+    let (at, call) = task.signal.restarted.take().filter(is_there)?;
     task.cpu.state.rip = at.wrapping_add(INSTRUCTION);
     Some(call)
 }
