@@ -263,6 +263,34 @@ block 0x10001..0x10003 {
 }
 ",
     ),
+    // `emms`, and arithmetic in the same instruction that looks for the note of a stack overflow before it.
+    (
+        0x15,
+        "unit 64 {
+block 0x10000..0x10004 {
+  @0x10000+1
+  v0 = const.i32 0x7
+  v1 = x.fromint.f80 0x20, v0
+  @0x10001+1
+  x.push.f80 v1
+  @0x10002+1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  x.push.f80 v1
+  @0x10003+1
+  x.chk.none 0x0
+  x.fn.none 0x1d
+  v2 = x.sub.f80 v1, v1
+  syscall 0x10004
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

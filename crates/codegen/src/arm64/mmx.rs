@@ -118,6 +118,12 @@ impl Emit<'_> {
         let Some(f) = function.filter(|&k| sets(&insts[k], X87Fn::EnterMmx) || sets(&insts[k], X87Fn::Emms)) else {
             return false;
         };
+        // An operation behind it that looks whether the stack over- or underflowed needs the note cleared, which MMX instructions never look at.
+        let end = self.block.marks.iter().map(|m| m.first as usize).find(|&first| first > i).unwrap_or(insts.len());
+        let looks = |x: &Inst| x.op.touches_x87() && !matches!(x.op, Op::XGetPhys | Op::XSetPhys | Op::XChk);
+        if insts[f + 1..end.max(f + 1)].iter().any(looks) {
+            return false;
+        }
         let enter = sets(&insts[f], X87Fn::EnterMmx);
         let next = insts[i + 1..f].iter().all(|x| matches!(x.op, Op::Nop | Op::Const)) && !(enter && self.mmx.entered);
         if next {
