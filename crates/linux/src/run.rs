@@ -81,18 +81,28 @@ fn set_answer(task: &mut Task, abi: Abi, value: u64) {
 
 /// The call itself; `again` is the one that was interrupted before, with the address of its instruction.
 fn call(task: &mut Task, entry: SyscallEntry, abi: Abi, again: Option<(u64, Interrupted)>) -> Option<Interrupted> {
-    let number = task.cpu.state.gpr[reg::RAX];
     if task.seccomp.is_active() {
-        let (nr, args) = syscall::registers(task, entry);
-        match seccomp::judge(task, abi, nr, &args) {
-            seccomp::Verdict::Allow => {}
-            seccomp::Verdict::Answer(answer) => {
-                set_answer(task, abi, answer.unwrap_or_else(Errno::to_ret));
-                return None;
+        let mut is_traced = false;
+        loop {
+            let (nr, args) = syscall::registers(task, entry);
+            match seccomp::judge(task, abi, nr, &args, is_traced) {
+                seccomp::Verdict::Allow => break,
+                seccomp::Verdict::Answer(answer) => {
+                    set_answer(task, abi, answer.unwrap_or_else(Errno::to_ret));
+                    return None;
+                }
+                seccomp::Verdict::Trace(message) => {
+                    if let Some(answer) = tracee::filtered(task, message) {
+                        set_answer(task, abi, answer);
+                        return None;
+                    }
+                    is_traced = true;
+                }
+                seccomp::Verdict::Nothing => return None,
             }
-            seccomp::Verdict::Nothing => return None,
         }
     }
+    let number = task.cpu.state.gpr[reg::RAX];
     let value = match syscall::dispatch(task, entry) {
         Ok(value) => value,
         Err(errno) if (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0) => {

@@ -10,6 +10,7 @@
 use crate::abi::siginfo::Siginfo;
 use crate::abi::{Abi, Wide, x86_64::SockFprog};
 use crate::errno::{Errno, SysResult};
+use crate::ptrace::tracee;
 use crate::task::Task;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -115,12 +116,17 @@ pub enum Verdict {
     Allow,
     /// It answers this (0 is possible) and is not made.
     Answer(Result<u64, Errno>),
+    /// The tracer is asked, with this message; then the filters again, whose wish for a tracer is fulfilled.
+    Trace(u32),
     /// It is not made, and the registers stay as they are: a signal is on its way, or the thread ends.
     Nothing,
 }
 
-/// Judges a system call with this number and arguments; kills, or sends the signal.
-pub fn judge(task: &mut Task, abi: Abi, nr: u32, args: &[u64; 6]) -> Verdict {
+/// Judges a system call with this number and arguments; kills, or sends the signal. `is_traced`: the tracer has been asked.
+pub fn judge(task: &mut Task, abi: Abi, nr: u32, args: &[u64; 6], is_traced: bool) -> Verdict {
+    if tracee::suspends_filters(task) {
+        return Verdict::Allow;
+    }
     if task.seccomp.mode() == STRICT {
         let allowed: [u32; 4] = if abi == Abi::X86_64 { [0, 1, 60, 15] } else { [3, 4, 1, 119] };
         if allowed.contains(&nr) {
@@ -149,6 +155,8 @@ pub fn judge(task: &mut Task, abi: Abi, nr: u32, args: &[u64; 6]) -> Verdict {
         ret::ALLOW | ret::LOG => Verdict::Allow,
         ret::ERRNO if word == 0 => Verdict::Answer(Ok(0)),
         ret::ERRNO => Verdict::Answer(Err(Errno(word.min(4095) as u16))),
+        ret::TRACE if is_traced => Verdict::Allow,
+        ret::TRACE if tracee::hears_filters(task) => Verdict::Trace(word),
         ret::TRACE | ret::USER_NOTIF => Verdict::Answer(Err(Errno::ENOSYS)),
         ret::TRAP => {
             let info = Siginfo {
@@ -318,7 +326,8 @@ fn is_valid(program: &[Insn]) -> bool {
     matches!(program.last(), Some((op::RET_K | op::RET_A, ..)))
 }
 
-fn is_privileged(task: &Task) -> bool {
+/// Whether the thread has CAP_SYS_ADMIN.
+pub fn is_privileged(task: &Task) -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
     let (header, mut sets) = ([0x2008_0522u32, 0], [0u32; 6]);
     let args = [&raw const header as usize, &raw mut sets as usize, 0, 0, 0, 0];

@@ -3,6 +3,9 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <elf.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #undef PTRACE_GET_SYSCALL_INFO
 #define GET_SYSCALL_INFO 0x420e
 #ifdef __i386__
@@ -37,6 +40,7 @@ static const char *name(long nr) {
     case SYS_close: return "close";
     case SYS_kill: return "kill";
     case SYS_nanosleep: return "nanosleep";
+    case SYS_umask: return "umask";
     case SYS_rt_sigreturn: return "rt_sigreturn";
     case SYS_execve: return "execve";
     case -1: return "none";
@@ -160,6 +164,180 @@ CASE(syscall_info) {
     }
     P("short: %ld\n", T(GET_SYSCALL_INFO, child, 10, &info));
     finish();
+}
+/* A filter that asks the tracer about getppid and close, with a message. */
+#define ASKED(nr, message) {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, nr}, {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_TRACE | (message)}
+#define ASK_THEN(last)                                                                                                \
+    ({ struct sock_filter f[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0}, ASKED(SYS_getppid, 0x1234), ASKED(SYS_close, 7),\
+                                 {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_umask}, {BPF_RET | BPF_K, 0, 0, last},         \
+                                 {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};                                         \
+       struct sock_fprog g = {8, f}; prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); R(SYS_seccomp, 1, 0, &g); })
+static void tell_filtered(void) {
+    struct { u8 op, pad[3]; u32 arch; u64 ip, sp; u64 call[7]; u32 ret; } __attribute__((packed)) info;
+    memset(&info, 0, sizeof info);
+    struct user_regs_struct r = regs(child);
+    long message = -1;
+    T(PTRACE_GETEVENTMSG, child, 0, &message);
+    siginfo_t sig;
+    T(PTRACE_GETSIGINFO, child, 0, &sig);
+    long n = T(GET_SYSCALL_INFO, child, sizeof info, &info);
+    P("  %s, answer %s, message %#lx, code %#x\n", name(NR(r)), (long)AX(r) == -ENOSYS ? "ENOSYS" : (long)AX(r) < 0 ? err(-(long)AX(r)) : "other", message, sig.si_code);
+    P("  %ld: op %d arch %#x %s ret %#x ip %d\n", n, info.op, info.arch, name(info.call[0]), info.ret, info.ip == (size_t)IP(r));
+}
+CASE(seccomp_events) {
+    TRACED(V(ASK_THEN(SECCOMP_RET_ERRNO | 55)); P("%d\n", R(SYS_getppid) == getppid()); S(SYS_close, 77); S(SYS_umask, 0));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_TRACESYSGOOD);
+    for (;;) {
+        T(PTRACE_CONT, child, 0, 0);
+        if (!WIFSTOPPED(see(child))) break;
+        tell_filtered();
+    }
+}
+CASE(seccomp_events_and_calls) {
+    TRACED(V(ASK_THEN(SECCOMP_RET_ALLOW)); syscall(SYS_close, 77));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_TRACESYSGOOD);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    /* Its exit is next. */
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    tell_filtered();
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    tell_filtered();
+    finish();
+    TRACED(V(ASK_THEN(SECCOMP_RET_ALLOW)); syscall(SYS_close, 77));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_TRACESYSGOOD);
+    for (int i = 0, n = 0; i < 60 && n < 4; i++) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        int st = quiet(child);
+        if (!WIFSTOPPED(st)) break;
+        if (NR(regs(child)) != SYS_close) continue;
+        n++;
+        say("tracee", st);
+        tell_filtered();
+    }
+    finish();
+}
+CASE(seccomp_events_change) {
+    TRACED(V(ASK_THEN(SECCOMP_RET_ERRNO | 55)); V(syscall(SYS_close, 77)); V(syscall(SYS_close, 78)); V(errno); V(syscall(SYS_close, 79));
+           V(errno); V(syscall(SYS_close, 80)); V(errno));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP);
+    for (int n = 0;; n++) {
+        T(PTRACE_CONT, child, 0, 0);
+        if (!WIFSTOPPED(see(child))) break;
+        struct user_regs_struct r = regs(child);
+        if (n == 0) NR(r) = -1, AX(r) = 1234;      /* skipped, with an answer */
+        else if (n == 1) NR(r) = -1;                /* skipped */
+        else if (n == 2) NR(r) = SYS_umask;         /* the filter is asked about this one */
+        else NR(r) = SYS_getppid;                   /* a tracer is there already */
+        if (n < 3) T(PTRACE_SETREGS, child, 0, &r);
+    }
+}
+CASE(seccomp_events_unwanted) {
+    TRACED(ASK_THEN(SECCOMP_RET_ALLOW); S(SYS_close, 77));
+    finish();
+    TRACED(ASK_THEN(SECCOMP_RET_ALLOW); S(SYS_close, 77));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    T(PTRACE_DETACH, child, 0, 0);
+    see(child);
+}
+CASE(seccomp_events_of_children) {
+    TRACED(ASK_THEN(SECCOMP_RET_ALLOW); if (!fork()) { syscall(SYS_close, 78); _exit(4); } wait(0); syscall(SYS_close, 77));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    unsigned long message = 0;
+    T(PTRACE_GETEVENTMSG, child, 0, &message);
+    int second = message;
+    see(second);
+    T(PTRACE_CONT, second, 0, 0);
+    see(second);
+    P("%s %d\n", name(NR(regs(second))), (int)ARG(regs(second)));
+    T(PTRACE_CONT, second, 0, 0);
+    see(second);
+    T(PTRACE_CONT, child, 0, 0);
+    if (WSTOPSIG(see(child)) == SIGCHLD) { T(PTRACE_CONT, child, 0, SIGCHLD); see(child); }
+    P("%s %d\n", name(NR(regs(child))), (int)ARG(regs(child)));
+    finish();
+}
+CASE(seccomp_suspended) {
+    TRACED(V(ASK_THEN(SECCOMP_RET_ERRNO | 55)); S(SYS_umask, 0); kill(getpid(), SIGSTOP); S(SYS_umask, 0));
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, 1 << 21);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    F(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, 0);
+    finish();
+    UNPRIVILEGED({ drop(); TRACED(); S(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, 1 << 21); finish(); });
+}
+CASE(emulated_calls) {
+    TRACED(V(syscall(SYS_close, 77)); V(errno == ENOSYS); V(syscall(SYS_getppid)); V(syscall(SYS_close, 78)));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    int n = 0;
+    for (;;) {
+        T(n < 2 ? PTRACE_SYSEMU : PTRACE_CONT, child, 0, 0);
+        int st = quiet(child);
+        if (!WIFSTOPPED(st)) { say("tracee", st); break; }
+        struct user_regs_struct r = regs(child);
+        if (NR(r) != SYS_close && NR(r) != SYS_getppid) {
+            /* This one is to be made all the same: once more, from its instruction. */
+            IP(r) -= 2;
+            AX(r) = NR(r);
+            T(PTRACE_SETREGS, child, 0, &r);
+            T(PTRACE_SYSCALL, child, 0, 0);
+            quiet(child);
+            T(PTRACE_SYSCALL, child, 0, 0);
+            quiet(child);
+            T(PTRACE_SYSCALL, child, 0, 0);
+            quiet(child);
+            continue;
+        }
+        say("tracee", st);
+        P("%s\n", name(NR(r)));
+        tell_filtered();
+        if (NR(r) == SYS_getppid) {
+            AX(r) = 4321;
+            T(PTRACE_SETREGS, child, 0, &r);
+        }
+        n++;
+    }
+}
+CASE(emulated_then_call) {
+    TRACED(syscall(SYS_getppid); syscall(SYS_close, 5));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    T(PTRACE_SYSEMU, child, 0, 0);
+    see(child);
+    P("%s\n", name(NR(regs(child))));
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    P("%s %s\n", name(NR(regs(child))), err(-(int)AX(regs(child))));
+    T(PTRACE_SYSCALL, child, 0, 0);
+    see(child);
+    P("%s\n", name(NR(regs(child))));
+    finish();
+}
+CASE(emulated_steps) {
+    TRACED(__asm__ volatile("nop; nop; nop"); syscall(SYS_getppid); syscall(SYS_close, 5));
+    T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);
+    int calls = 0, steps = 0;
+    for (int i = 0; i < 4000 && calls < 2; i++) {
+        T(32, child, 0, 0);
+        int st = quiet(child);
+        if (!WIFSTOPPED(st)) { say("tracee", st); return; }
+        if (WSTOPSIG(st) & 0x80) {
+            calls++;
+            say("tracee", st);
+            P("%s, stepped before: %d\n", name(NR(regs(child))), steps > 3);
+            size_t before = IP(regs(child));
+            T(32, child, 0, 0);
+            see(child);
+            P("went on: %d\n", IP(regs(child)) != before);
+        } else steps++;
+    }
+    T(PTRACE_KILL, child, 0, 0);
+    see(child);
 }
 CASE(change_call) {
     TRACED(V(syscall(SYS_close, 77)); V(syscall(SYS_close, 78)); V(errno); V(syscall(SYS_close, 79)));

@@ -15,7 +15,7 @@
 //! Guest and host addresses are the same on 64-bit hosts, so PEEK and POKE are the host's. What the tracer wrote is listed in the record of the
 //! next thread of that process that goes on, which drops translations made from it. There is no ptrace on 32-bit hosts.
 //!
-//! Absent: tracing of programs that Demotic does not run, PTRACE_O_TRACESECCOMP, a traced child of clone(CLONE_VM)
+//! Absent: tracing of programs that Demotic does not run, PTRACE_PEEKSIGINFO, PTRACE_SECCOMP_GET_FILTER, a traced child of clone(CLONE_VM)
 //! without CLONE_VFORK and CLONE_THREAD. While a tracer neither waits nor takes SIGCHLD, a thread that it traces may stand at a stop that is passed over later.
 
 pub mod memory;
@@ -37,6 +37,7 @@ pub mod event {
     pub const VFORK: u32 = 2;
     pub const CLONE: u32 = 3;
     pub const EXEC: u32 = 4;
+    pub const SECCOMP: u32 = 7;
     pub const STOP: u32 = 128;
 }
 
@@ -64,6 +65,10 @@ pub mod mode {
     pub const SYSCALL: u32 = 1;
     pub const STEP: u32 = 2;
     pub const DETACHED: u32 = 3;
+    /// To the next system call, which is not made (PTRACE_SYSEMU).
+    pub const EMULATE: u32 = 4;
+    /// The same, by single steps (PTRACE_SYSEMU_SINGLESTEP).
+    pub const EMULATE_STEP: u32 = 5;
 }
 
 /// What a tracer changed in a [`Record`].
@@ -80,7 +85,7 @@ pub mod changed {
 /// Ranges that fit in a record.
 pub const RANGES: usize = 32;
 /// Marks a record, and the build that made it.
-const MAGIC: u64 = 0x4465_6d6f_7472_0002;
+const MAGIC: u64 = 0x4465_6d6f_7472_0003;
 /// Bytes for the floating point area.
 pub const AREA: usize = fpstate::MOST.next_multiple_of(8);
 
@@ -148,8 +153,8 @@ pub struct Record {
     pub fp: [u8; AREA],
     /// The thread's three descriptors: base, limit, flags.
     pub tls: [[u32; 3]; 3],
-    /// The signal that a stopped group stopped for.
-    pub reserved: u32,
+    /// The tracer's options ([`tracer::option`]) as far as the thread itself heeds them.
+    pub options: u32,
 }
 
 impl Record {

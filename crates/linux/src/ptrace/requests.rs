@@ -33,6 +33,8 @@ mod request {
     pub const GET_THREAD_AREA: u32 = 25;
     pub const SET_THREAD_AREA: u32 = 26;
     pub const ARCH_PRCTL: u32 = 30;
+    pub const SYSEMU: u32 = 31;
+    pub const SYSEMU_SINGLESTEP: u32 = 32;
     pub const SETOPTIONS: u32 = 0x4200;
     pub const GETEVENTMSG: u32 = 0x4201;
     pub const GETSIGINFO: u32 = 0x4202;
@@ -88,7 +90,12 @@ pub fn sys_ptrace(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
     let stop = known.stop.ok_or(Errno::ESRCH)?;
     match what {
-        request::CONT | request::SYSCALL | request::SINGLESTEP | request::DETACH => {
+        request::CONT
+        | request::SYSCALL
+        | request::SINGLESTEP
+        | request::SYSEMU
+        | request::SYSEMU_SINGLESTEP
+        | request::DETACH => {
             if data > 64 {
                 return Err(Errno::EIO);
             }
@@ -96,6 +103,8 @@ pub fn sys_ptrace(task: &mut Task, args: [u64; 6]) -> SysResult {
                 request::CONT => mode::CONT,
                 request::SYSCALL => mode::SYSCALL,
                 request::SINGLESTEP => mode::STEP,
+                request::SYSEMU => mode::EMULATE,
+                request::SYSEMU_SINGLESTEP => mode::EMULATE_STEP,
                 _ => mode::DETACHED,
             };
             tracer::resume(task, tid, mode, data as i32)
@@ -109,9 +118,7 @@ pub fn sys_ptrace(task: &mut Task, args: [u64; 6]) -> SysResult {
             tracer::ptrace(task, what, tid, 0, 0)
         }
         request::SETOPTIONS | request::OLDSETOPTIONS => {
-            if data & !option::ALL != 0 {
-                return Err(Errno::EINVAL);
-            }
+            may_set(task, data, Errno::EINVAL)?;
             tracer::ptrace(task, libc::PTRACE_SETOPTIONS, tid, 0, tracer::host_options(data))?;
             tracer::with(|all| all.get_mut(&tid).map(|t| t.options = data));
             Ok(0)
@@ -143,10 +150,23 @@ pub fn sys_ptrace(task: &mut Task, args: [u64; 6]) -> SysResult {
     }
 }
 
+/// Whether a tracer may have these options (kernel/ptrace.c, `check_ptrace_options`); `unknown`: the answer to others than the kernel's.
+fn may_set(task: &Task, options: u64, unknown: Errno) -> Result<(), Errno> {
+    if options & !option::ALL != 0 {
+        return Err(unknown);
+    }
+    let suspends = options & option::SUSPEND_SECCOMP != 0;
+    let is_allowed = || crate::seccomp::is_privileged(task) && !task.seccomp.is_active();
+    if suspends && !is_allowed() { Err(Errno::EPERM) } else { Ok(()) }
+}
+
 /// PTRACE_ATTACH and PTRACE_SEIZE.
 fn attach(task: &mut Task, tid: i32, seizes: bool, addr: u64, data: u64) -> SysResult {
-    if seizes && (addr != 0 || data & !option::ALL != 0) {
-        return Err(Errno::EIO);
+    if seizes {
+        if addr != 0 {
+            return Err(Errno::EIO);
+        }
+        may_set(task, data, Errno::EIO)?;
     }
     if !tracer::is_ours(tid) {
         return Err(Errno::EPERM);
@@ -218,13 +238,12 @@ fn signal_info(task: &Task, tid: i32, stop: &Stop) -> Result<Siginfo, Errno> {
 /// PTRACE_GET_SYSCALL_INFO: as much of `struct ptrace_syscall_info` as has room in `size` bytes; the answer is how long it is.
 fn syscall_info(task: &Task, tid: i32, stop: &Stop, size: u64, at: u64) -> SysResult {
     let record = exact(task, tid).unwrap_or_else(|_| Record::empty());
-    let arch = if record.is_32bit != 0 || record.is_i386_call != 0 && stop.kind <= kind::EXIT {
-        ARCH_I386
-    } else {
-        ARCH_X86_64
-    };
-    let mut info = [0u8; 80];
+    let is_filtered = stop.is_own && stop.kind == kind::EVENT && record.event == event::SECCOMP;
+    let is_in_call = stop.kind <= kind::EXIT || is_filtered;
+    let arch = if record.is_32bit != 0 || record.is_i386_call != 0 && is_in_call { ARCH_I386 } else { ARCH_X86_64 };
+    let mut info = [0u8; 84];
     let op = match stop.kind {
+        _ if is_filtered => 3,
         kind::ENTRY => 1,
         kind::EXIT => 2,
         _ => 0,
@@ -234,11 +253,12 @@ fn syscall_info(task: &Task, tid: i32, stop: &Stop, size: u64, at: u64) -> SysRe
     info[8..16].copy_from_slice(&record.rip.to_le_bytes());
     info[16..24].copy_from_slice(&record.gpr[4].to_le_bytes());
     let len = match op {
-        1 => {
+        1 | 3 => {
             for (slot, word) in info[24..80].chunks_exact_mut(8).zip(record.call) {
                 slot.copy_from_slice(&word.to_le_bytes());
             }
-            80
+            info[80..84].copy_from_slice(&(record.message as u32).to_le_bytes());
+            if is_filtered { 84 } else { 80 }
         }
         2 => {
             let rax = record.gpr[0];

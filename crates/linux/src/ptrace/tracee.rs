@@ -3,6 +3,7 @@
 //! Where they are (kernel/signal.c, include/linux/ptrace.h, kernel/entry/common.c): before and behind a system call, before a signal is delivered, behind a
 //! single step, behind execve(2), at the first instruction of a child, and wherever the tracer asks for one.
 
+use super::tracer::option;
 use super::{AREA, RANGES, Record, Request, changed, event, kind, mode, watch};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
@@ -21,6 +22,8 @@ pub struct Trace {
     pub on: bool,
     /// One of [`mode`].
     pub mode: u32,
+    /// What the tracer's options say that the thread heeds itself.
+    options: u32,
     /// The system call that the thread is in or comes from; -1 for none.
     pub origin: u64,
     /// TF is the tracer's, not the program's.
@@ -41,6 +44,7 @@ impl Default for Trace {
         Trace {
             on: false,
             mode: mode::CONT,
+            options: 0,
             origin: u64::MAX,
             steps: false,
             leaves_exec: false,
@@ -61,6 +65,9 @@ impl std::fmt::Debug for Trace {
 /// Bits of EFLAGS that a tracer may change (FLAG_MASK, arch/x86/kernel/ptrace.c).
 const FLAG_MASK: u32 = 0x54dd5;
 
+/// Where the options are in what is handed on at execve(2).
+const OPTIONS: u32 = 8;
+
 /// A stop to be made.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stop {
@@ -79,15 +86,15 @@ pub fn begin(task: &mut Task) {
     }
 }
 
-/// The mode to be handed on at execve(2); `None` when nobody traces.
+/// Mode and options to be handed on at execve(2), in one number; `None` when nobody traces.
 pub fn handed_on(task: &Task) -> Option<u32> {
-    task.trace.on.then_some(task.trace.mode)
+    task.trace.on.then_some(task.trace.mode | task.trace.options << OPTIONS)
 }
 
 /// Takes up what [`handed_on`] said, in the new program.
-pub fn take_up(task: &mut Task, mode: u32) {
+pub fn take_up(task: &mut Task, handed: u32) {
     begin(task);
-    task.trace.mode = mode;
+    (task.trace.mode, task.trace.options) = (handed & ((1 << OPTIONS) - 1), handed >> OPTIONS);
     task.trace.origin = if task.abi == Abi::I386 { 11 } else { 59 };
     task.trace.leaves_exec = true;
 }
@@ -126,6 +133,7 @@ fn publish(task: &mut Task, stop: &Stop, interrupted: Option<&Interrupted>, info
     record.base = state.seg_base;
     record.origin = origin;
     match stop.kind {
+        _ if stop.event == event::SECCOMP => record.gpr[reg::RAX] = Errno::ENOSYS.to_ret(),
         kind::ENTRY => record.gpr[reg::RAX] = Errno::ENOSYS.to_ret(),
         _ if interrupted.is_some() => {
             record.gpr[reg::RAX] = interrupted.map_or(0, |call| call.errno.to_ret());
@@ -194,7 +202,7 @@ fn apply(task: &mut Task, interrupted: Option<&mut Option<Interrupted>>) -> i32 
     if left.resumed == 0 {
         return 0;
     }
-    task.trace.mode = left.mode;
+    (task.trace.mode, task.trace.options) = (left.mode, left.options);
     for range in left.ranges.iter().take(left.range_count as usize) {
         task.cpu.engine.invalidate(range[0], range[1]);
     }
@@ -238,7 +246,7 @@ fn apply(task: &mut Task, interrupted: Option<&mut Option<Interrupted>>) -> i32 
 /// Nobody traces the thread any more.
 fn end(task: &mut Task) {
     task.trace.on = false;
-    task.trace.mode = mode::CONT;
+    (task.trace.mode, task.trace.options) = (mode::CONT, 0);
 }
 
 fn apply_registers(task: &mut Task, left: &Record) {
@@ -358,17 +366,41 @@ pub fn enter_call(task: &mut Task, abi: Abi) -> Option<u64> {
     let number = task.cpu.state.gpr[reg::RAX];
     task.abi = abi;
     task.trace.origin = if abi == Abi::I386 { number & 0xffff_ffff } else { number };
-    if task.trace.mode != mode::SYSCALL {
+    let is_emulated = matches!(task.trace.mode, mode::EMULATE | mode::EMULATE_STEP);
+    if !is_emulated && task.trace.mode != mode::SYSCALL {
         return None;
     }
-    let signo = stop(task, Stop { kind: kind::ENTRY, ..Stop::default() }, None, None).unwrap_or(0);
+    stop_in_call(task, Stop { kind: kind::ENTRY, ..Stop::default() }, is_emulated)
+}
+
+/// Makes a stop before a system call. `Some`: the call is not to be made, and this is the answer.
+fn stop_in_call(task: &mut Task, what: Stop, is_emulated: bool) -> Option<u64> {
+    // What the tracer sees, and the answer of a call that is not made unless it gives another one.
+    task.cpu.state.gpr[reg::RAX] = Errno::ENOSYS.to_ret();
+    let signo = stop(task, what, None, None).unwrap_or(0);
     send(task, signo);
     let origin = task.trace.origin;
-    if origin as i32 == -1 {
+    if is_emulated || origin as i32 == -1 {
         return Some(task.cpu.state.gpr[reg::RAX]);
     }
     task.cpu.state.gpr[reg::RAX] = origin;
     None
+}
+
+/// Whether a filter's SECCOMP_RET_TRACE is a stop.
+pub fn hears_filters(task: &Task) -> bool {
+    task.trace.on && u64::from(task.trace.options) & option::TRACESECCOMP != 0
+}
+
+/// Whether filters are not to be asked (PTRACE_O_SUSPEND_SECCOMP).
+pub fn suspends_filters(task: &Task) -> bool {
+    task.trace.on && u64::from(task.trace.options) & option::SUSPEND_SECCOMP != 0
+}
+
+/// A filter said SECCOMP_RET_TRACE with this message. `Some`: the call is not to be made, and this is the answer.
+pub fn filtered(task: &mut Task, message: u32) -> Option<u64> {
+    let what = Stop { kind: kind::EVENT, event: event::SECCOMP, signo: libc::SIGTRAP, message: message.into() };
+    stop_in_call(task, what, false)
 }
 
 /// Behind a system call, whose answer is in the registers or to be restarted.
@@ -403,13 +435,18 @@ pub fn leave_exec(task: &mut Task) {
     }
 }
 
+/// Whether the tracer wants single steps.
+fn steps(task: &Task) -> bool {
+    matches!(task.trace.mode, mode::STEP | mode::EMULATE_STEP)
+}
+
 /// To be called before guest code runs: a single step is one instruction with TF set.
 pub fn arm(task: &mut Task) {
     leave_exec(task);
     while crate::gdb::must_stop(task) {
         debugger_stop(task, None);
     }
-    if task.trace.mode == mode::STEP && task.cpu.state.sys & eflags::TF == 0 {
+    if steps(task) && task.cpu.state.sys & eflags::TF == 0 {
         task.cpu.state.sys |= eflags::TF;
         task.trace.steps = true;
     }
@@ -447,7 +484,7 @@ pub fn before_signal(task: &mut Task, info: &Siginfo, interrupted: &mut Option<I
 
 /// A handler was entered: a stop when the thread is stepping.
 pub fn entered_handler(task: &mut Task) {
-    if task.trace.mode == mode::STEP {
+    if steps(task) {
         stop(task, Stop { kind: kind::NOTICE, signo: libc::SIGTRAP, ..Stop::default() }, None, None);
     }
 }

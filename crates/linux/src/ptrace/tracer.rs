@@ -17,8 +17,14 @@ pub mod option {
     pub const EXITKILL: u64 = 1 << 20;
     /// Events FORK, VFORK, CLONE, EXEC, VFORKDONE and EXIT, which the host makes.
     pub const EVENTS: u64 = 0x7e;
+    /// A filter's SECCOMP_RET_TRACE stops the thread, which does it itself.
+    pub const TRACESECCOMP: u64 = 1 << 7;
+    /// Filters are not asked.
+    pub const SUSPEND_SECCOMP: u64 = 1 << 21;
+    /// What the traced thread has to know.
+    pub const HEEDED: u64 = TRACESECCOMP | SUSPEND_SECCOMP;
     /// All that the kernel knows.
-    pub const ALL: u64 = 0xff | EXITKILL | 1 << 21;
+    pub const ALL: u64 = 0xff | EXITKILL | SUSPEND_SECCOMP;
 }
 
 /// A thread that this process traces.
@@ -336,6 +342,7 @@ pub fn wrote(group: i32, start: u64, len: u64) {
 /// EIO when it is gone.
 pub fn finish(task: &Task, tid: i32, mut record: Record, mode: u32, inject: i32) -> Result<(), Errno> {
     record.mode = mode;
+    record.options = with(|all| all.get(&tid).map_or(0, |t| (t.options & option::HEEDED) as u32));
     record.resumed = 1;
     record.inject = inject;
     let group = record.pid;

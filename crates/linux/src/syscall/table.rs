@@ -456,7 +456,7 @@ rows! {
     434 434 pidfd_open               [pass libc::SYS_pidfd_open] (Int, Hex) full;
     438 438 pidfd_getfd              [pass libc::SYS_pidfd_getfd] (Fd, Fd, Hex) full;
     312 349 kcmp                     [pass libc::SYS_kcmp] (Int, Int, Int, Size, Size) full;
-    101  26 ptrace                   [call requests::sys_ptrace] (Int, Int, Ptr, Ptr) partial "only programs that Demotic runs; no PTRACE_O_TRACESECCOMP, PTRACE_SYSEMU";
+    101  26 ptrace                   [call requests::sys_ptrace] (Int, Int, Ptr, Ptr) partial "only programs that Demotic runs; no PTRACE_PEEKSIGINFO, PTRACE_SECCOMP_GET_FILTER";
     317 354 seccomp                  [call crate::seccomp::sys_seccomp] (Uint, Hex, Ptr) partial "no listeners (SECCOMP_FILTER_FLAG_NEW_LISTENER), nothing is logged";
     135 136 personality              [call misc::personality] (Hex) full;
     125 184 capget                   [pass libc::SYS_capget] (Out(8), Out(24)) full;
