@@ -366,6 +366,12 @@ impl Image {
         self.unit_rows().len()
     }
 
+    /// Whether units that could be entered were dropped one by one. Edges inside the image still lead to them, and out again at once, each time; in
+    /// an image that is made now they lead to what has taken their place.
+    pub fn leads_astray(&self) -> bool {
+        !self.dropped.is_empty() && self.entry_rows().iter().any(|e| self.dropped.contains(&e.unit.get()))
+    }
+
     /// All units that go into a new image, with their group here and whether their blocks can be entered.
     pub fn survivors(&mut self, start: usize) -> Vec<(Arc<Meta>, usize, bool)> {
         let rows: Vec<(u32, usize)> =

@@ -139,7 +139,7 @@ impl Store {
         let region = inner.regions.last_mut()?;
         let old = region.image.as_ref().map_or(0, Image::len);
         let fresh = region.units[region.kept..].iter().filter(|u| u.1).count();
-        if fresh <= old / WORTH {
+        if fresh == 0 || (fresh <= old / WORTH && !region.image.as_ref().is_some_and(Image::leads_astray)) {
             return None;
         }
         region.kept = region.units.len();

@@ -98,7 +98,10 @@ impl Emit<'_> {
     /// Whether locked operations have to be that. While nobody else sees the guest's memory one instruction without a `lock` prefix does the same.
     pub(super) fn locks(&mut self) -> bool {
         let lock = self.request.target.order == Order::Tso;
-        self.out.alone |= !lock;
+        // Not `alone |= !lock`: optimised together with a caller's branch on `lock`, rustc 1.95 (LLVM 22.1.2) made that a store of `true` on both ways.
+        if !lock {
+            self.out.alone = true;
+        }
         lock
     }
 
