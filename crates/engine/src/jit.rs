@@ -9,13 +9,13 @@
 use crate::memory::GuestMemory;
 use crate::store::{Key, RegionCode, Store, Way};
 use crate::targets::Targets;
-use crate::{GuestState, interrupt};
+use crate::{GuestState, hosts, interrupt};
 #[cfg(target_arch = "aarch64")]
 use demotic_codegen::frame::X87_INSN;
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, REDO, SAVED_FLAGS, Stub, X87};
+use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, Precision, REDO, SAVED_FLAGS, Stub, X87};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -188,10 +188,20 @@ impl Jit {
         let key = |pc| Key { pc, mode, fp_by_helper };
         let start = state.rip;
         let Some(region) = self.enter_region(store, key(0)) else { return Stop::Interpret(start) };
-        let mut host = match store.find(&region, key(start)) {
-            Way::In(host) => host,
-            Way::Refused => return Stop::Interpret(start),
-            Way::Missing => return Stop::Translate(start),
+        // Most runs begin behind a system call that the thread has made before.
+        let mut host = match self.targets.get(start) {
+            Some(host) => host,
+            None => match store.find(&region, key(start)) {
+                Way::In(host) => {
+                    // Where flags are not handed on by indirect branches, those who would read them must not be found by one.
+                    if hosts::UNSEEN != Precision::Relaxed || !store.reads_flags(host) {
+                        self.targets.set(Target { pc: start, host: host as u64 });
+                    }
+                    host
+                }
+                Way::Refused => return Stop::Interpret(start),
+                Way::Missing => return Stop::Translate(start),
+            },
         };
         if let Some((site, kind, to)) = self.awaited.take() {
             if to == key(start) {

@@ -48,6 +48,12 @@ impl Targets {
         }
     }
 
+    /// The host address of a target that is in it.
+    pub fn get(&self, pc: u64) -> Option<usize> {
+        let entry = &self.room[self.first + index(pc)];
+        (entry.pc == pc).then_some(entry.host as usize)
+    }
+
     /// Enters a target in the place of another one.
     pub fn set(&mut self, target: Target) {
         self.room[self.first + index(target.pc)] = target;
@@ -62,7 +68,9 @@ mod tests {
     fn aligned_and_without_hits_when_empty() {
         let mut targets = Targets::default();
         assert_eq!(targets.address() % (TARGETS * size_of::<Target>()), 0);
+        assert_eq!(targets.get(0x1234), None);
         targets.set(Target { pc: 0x1234, host: 1 });
+        assert_eq!((targets.get(0x1234), targets.get(0x234), targets.get(0)), (Some(1), None, None));
         assert_eq!(targets.room[targets.first + 0x234].pc, 0x1234);
         targets.clear();
         for (i, e) in targets.room[targets.first..][..TARGETS].iter().enumerate() {
