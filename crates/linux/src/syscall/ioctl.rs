@@ -100,6 +100,8 @@ fn is_known(request: u32, wide: bool) -> bool {
         b'T' => !matches!(request, 0x4010_54d5 | 0x8010_54d6),
         // Sockets (those with pointers are converted), files and file systems, encryption of files.
         0x89 | b'f' | b'X' | b'v' => true,
+        // IOCTL_VM_SOCKETS_GET_LOCAL_CID: an `unsigned int`.
+        7 => request == 0x7b9,
         // Block devices but for BLKPG, whose argument has a pointer.
         0x12 => number != 0x69,
         // Loop devices but for the old status, which has a `dev_t` and `long`s.
@@ -243,6 +245,7 @@ mod tests {
         // SIOCGIFADDR is an ifreq, SIOCGIFCONF is not.
         assert!(is_ifreq(0x8915) && !is_ifreq(0x8912));
         // VT_GETSTATE and VIDIOC_QUERYCAP go on for i386, VIDIOC_QBUF (times, pointers), SG_IO and KVM's do not; x86-64 has only the last in its way.
+        assert!(is_known(0x7b9, false) && !is_known(0x7b8, false));
         assert!(is_known(0x5603, false) && is_known(0x8068_5600, false) && is_known(0x5401, false));
         assert!(![0xc044_560f, 0x2285, 0xae01].into_iter().any(|request| is_known(request, false)));
         assert!(is_known(0xc044_560f, true) && is_known(0x2285, true) && !is_known(0xae01, true));
