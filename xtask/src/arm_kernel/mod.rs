@@ -2,8 +2,11 @@
 //!
 //! Debian's cloud kernel and a static busybox for ARM64 come from apt, with a state of its own, into the cache. They, Demotic and a few guests make an initial
 //! file system. Its `/init` does what is to be tried, and what it prints is compared with what it must be. Not part of continuous integration: it needs
-//! qemu-system-arm. [`usage`] does what a user does, in a minute; [`guests`] runs the test programs, and tells what emulators of user mode cannot.
+//! qemu-system-arm. [`usage`] does what a user does, in a minute, [`boot`] what systemd does when the machine starts; [`guests`] runs the test programs, and tells
+//! what emulators of user mode cannot.
 
+mod boot;
+mod debian;
 mod guests;
 mod usage;
 
@@ -13,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use demotic_testkit::packages::cache_dir;
 use demotic_testkit::target_dir;
 
 /// What every `/init` begins with.
@@ -34,13 +36,14 @@ echo BEGIN
 /// What every `/init` ends with.
 const END: &str = "echo END\npoweroff -f\n";
 
-/// Runs one of the trials, or both.
+/// Runs one of the trials, or all.
 pub fn arm_kernel(arguments: &[&str]) -> Result<()> {
     match arguments {
-        [] => usage::run().and_then(|()| guests::run(&[])),
+        [] => usage::run().and_then(|()| boot::run()).and_then(|()| guests::run(&[])),
         ["usage"] => usage::run(),
+        ["boot"] => boot::run(),
         ["guests", names @ ..] => guests::run(names),
-        _ => bail!("usage: cargo xtask arm-kernel [usage | guests [NAME...]]"),
+        _ => bail!("usage: cargo xtask arm-kernel [usage | boot | guests [NAME...]]"),
     }
 }
 
@@ -55,7 +58,7 @@ impl Machine {
     fn new(name: &str) -> Result<Machine> {
         let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
         ensure!(found, "install the machine: sudo apt-get install --no-install-recommends qemu-system-arm");
-        let machine = Machine { kernel: kernel()?, work: target_dir().join("arm-kernel").join(name) };
+        let machine = Machine { kernel: debian::kernel()?, work: target_dir().join("arm-kernel").join(name) };
         crate::dist::dist(&["aarch64"])?;
         if machine.work.exists() {
             fs::remove_dir_all(&machine.work)?;
@@ -130,51 +133,6 @@ impl Machine {
 
 const QEMU: &str = "qemu-system-aarch64";
 
-/// The folder in the cache with the kernel's files and busybox, fetched when it is not there.
-fn kernel() -> Result<PathBuf> {
-    let folder = cache_dir().join("arm-kernel");
-    if folder.join("complete").is_file() {
-        return Ok(folder);
-    }
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    let state = folder.join("apt");
-    for dir in ["state/lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(state.join(dir))?;
-    }
-    fs::write(state.join("status"), "")?;
-    let path = |p: &str| state.join(p).display().to_string();
-    let options: Vec<String> = [
-        ("Dir::State", path("state")),
-        ("Dir::State::status", path("status")),
-        ("Dir::Cache", path("cache")),
-        ("APT::Architecture", "arm64".to_owned()),
-        ("APT::Architectures", "arm64".to_owned()),
-    ]
-    .iter()
-    .flat_map(|(key, value)| ["-o".to_owned(), format!("{key}={value}")])
-    .collect();
-    let apt = |tool: &str, arguments: &[&str]| -> Result<String> {
-        let out = Command::new(tool).args(&options).args(arguments).current_dir(&folder).output()?;
-        ensure!(out.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
-        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
-    };
-    apt("apt-get", &["-q", "update"])?;
-    let depends = apt("apt-cache", &["depends", "linux-image-cloud-arm64"])?;
-    let image = depends.lines().find_map(|l| l.trim().strip_prefix("Depends: ")).context("the kernel's package")?;
-    apt("apt-get", &["-q", "download", image, "busybox-static"])?;
-    for entry in fs::read_dir(&folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "deb") {
-            let done = Command::new("dpkg-deb").arg("-x").arg(&path).arg(folder.join("files")).status()?;
-            ensure!(done.success(), "dpkg-deb failed");
-        }
-    }
-    fs::write(folder.join("complete"), "")?;
-    Ok(folder)
-}
-
 fn vmlinuz(kernel: &Path) -> Result<PathBuf> {
     let files = fs::read_dir(kernel.join("files/boot"))?.flatten().map(|e| e.path());
     let is_kernel = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz-"));
@@ -197,6 +155,8 @@ fn archive(root: &Path) -> Result<Vec<u8>> {
                 names.push(name.join(child?.file_name()));
             }
             Vec::new()
+        } else if metadata.is_symlink() {
+            fs::read_link(&path)?.into_os_string().into_encoded_bytes()
         } else {
             fs::read(&path)?
         };

@@ -77,7 +77,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn files(machine: &Machine) -> Result<()> {
+/// Guest programs in `/root`, `/guest` and `/chroot`.
+pub fn files(machine: &Machine) -> Result<()> {
     let root = machine.root();
     for dir in ["guest/lib", "chroot/bin", "chroot/proc", "chroot/sys", "chroot/dev", "chroot/run"] {
         fs::create_dir_all(root.join(dir))?;
