@@ -8,7 +8,8 @@ use anyhow::{Result, bail, ensure};
 use super::{Machine, debian, usage};
 
 /// The kernel's table goes with its module, as when the machine is switched off. Then what systemd does at boot: its unit
-/// `proc-sys-fs-binfmt_misc.mount`, its service `systemd-binfmt`.
+/// `proc-sys-fs-binfmt_misc.mount`, its service `systemd-binfmt`. In the end with
+/// an entry of somebody else, too: ours comes before it at boot as well.
 const COMMANDS: &str = r#"
 table=/proc/sys/fs/binfmt_misc
 entries() { for entry in $table/*; do case $entry in */register | */status) ;; *) echo "$entry"; cat "$entry" ;; esac; done; }
@@ -49,7 +50,25 @@ off
 boot
 entries
 ./busybox64 uname -m 2> /dev/null || echo "no more"
+off
+mkdir -p /usr/lib/binfmt.d && cp qemu-i386.conf /usr/lib/binfmt.d
+boot
+./hello
+demotic binfmt install --arch i386 --persistent systemd 2>&1 | grep -o 'the entry qemu-i386'
+demotic binfmt install --arch i386 --persistent systemd --override | cut -d: -f1,2
+./hello
+off
+boot
+./hello
+demotic binfmt remove
+off
+boot
+./hello
 "#;
+
+/// What qemu-user-static has for ARM64 (1:7.2+dfsg-7+deb12u18), but for the program and its flags.
+const OTHER: &str = r":qemu-i386:M::\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x03\x00:\xff\xff\xff\xff\xff\xfe\xfe\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/bin/other:P
+";
 
 /// What must stand between BEGIN and END.
 const WANTED: &str = "\
@@ -58,8 +77,8 @@ register :demotic-i386
 register :demotic-i386-linux
 register :demotic-x86-64
 register :demotic-x86-64-linux
-keep demotic-i386, demotic-i386-linux, demotic-x86-64, demotic-x86-64-linux in /etc/binfmt.d/demotic.conf
-demotic.conf
+keep demotic-i386, demotic-i386-linux, demotic-x86-64, demotic-x86-64-linux in /etc/binfmt.d/zz-demotic.conf
+zz-demotic.conf
 off
 systemd-binfmt: 0
 4 entries, the same
@@ -90,6 +109,24 @@ systemd: forgotten
 off
 systemd-binfmt: 0
 no more
+off
+systemd-binfmt: 0
+something else
+the entry qemu-i386
+register :demotic-i386
+register :demotic-i386-linux
+keep demotic-i386, demotic-i386-linux in /etc/binfmt.d/zz-demotic.conf
+note: comes before the entry qemu-i386 (/bin/other), which has i386 programs
+hello, world
+off
+systemd-binfmt: 0
+hello, world
+removed demotic-i386
+removed demotic-i386-linux
+systemd: forgotten
+off
+systemd-binfmt: 0
+something else
 ";
 
 /// Builds the file system, starts the machine, compares.
@@ -109,6 +146,8 @@ pub fn run() -> Result<()> {
             }
         }
     }
+    machine.text("#!/bin/sh\necho 'something else'\n", "bin/other")?;
+    machine.text(OTHER, "root/qemu-i386.conf")?;
     let got = machine.run(COMMANDS, "cortex-a72", 600)?;
     if let Err(difference) = demotic_testkit::expect::same(WANTED, &got) {
         bail!("{difference}\n{got}");

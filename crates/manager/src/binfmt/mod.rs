@@ -173,13 +173,13 @@ fn plan(
         let line = pattern.line(&interpreter, flags);
         for other in there.iter().filter(|e| e.is_enabled && !e.magic.is_empty() && !ours.contains(&e.name)) {
             if pattern.meets(other.offset, &other.magic, &other.mask) && !runner.is(&other.interpreter) {
-                let text = format!("{} ({}) has {} programs", other.name, other.interpreter, pattern.arch.name());
+                let (entry, arch) = (format!("{} ({})", other.name, other.interpreter), pattern.arch.name());
                 if !parsed.has("override") {
                     bail!(
-                        "the entry {text}: with --override Demotic's comes before it, and `demotic binfmt remove` makes it count again"
+                        "the entry {entry} has {arch} programs: with --override Demotic's comes before it, and `demotic binfmt remove` makes it count again"
                     );
                 }
-                let note = format!("comes before the entry {text}");
+                let note = format!("comes before the entry {entry}, which has {arch} programs");
                 if !notes.contains(&note) {
                     notes.push(note);
                 }

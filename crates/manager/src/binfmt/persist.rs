@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// systemd's file.
-const SYSTEMD_FILE: &str = "/etc/binfmt.d/demotic.conf";
+/// systemd's file. Files are read in the order of their names, and the entry that is registered last comes first: behind `qemu-i386.conf`.
+const SYSTEMD_FILE: &str = "/etc/binfmt.d/zz-demotic.conf";
+/// Where the entries were before.
+const OLD_SYSTEMD_FILE: &str = "/etc/binfmt.d/demotic.conf";
 /// update-binfmts' folder, a file for each name.
 const DEBIAN_FOLDER: &str = "/var/lib/binfmts";
 /// The package in whose name update-binfmts is called.
@@ -71,7 +73,12 @@ impl Persistence {
     pub fn keep(self, lines: &[(Pattern, String, String)]) -> Result<()> {
         match self {
             Persistence::None => Ok(()),
-            Persistence::Systemd => write_file(Path::new(SYSTEMD_FILE), &file(Path::new(SYSTEMD_FILE), lines)),
+            Persistence::Systemd => {
+                let path = Path::new(SYSTEMD_FILE);
+                write_file(path, &file(path, lines))?;
+                let names: Vec<String> = lines.iter().map(|l| l.0.name.clone()).collect();
+                forget_in(Path::new(OLD_SYSTEMD_FILE), &names)
+            }
             Persistence::Debian => {
                 let program = update_binfmts().context("update-binfmts is missing: apt install binfmt-support")?;
                 for (i, (pattern, interpreter, flags)) in lines.iter().enumerate() {
@@ -95,7 +102,8 @@ impl Persistence {
         match self {
             Persistence::None => false,
             Persistence::Systemd => {
-                let text = fs::read_to_string(SYSTEMD_FILE).unwrap_or_default();
+                let text = |path| fs::read_to_string(path).unwrap_or_default();
+                let text = text(SYSTEMD_FILE) + &text(OLD_SYSTEMD_FILE);
                 names.any(|name| text.contains(&format!(":{name}:")))
             }
             Persistence::Debian => names.any(|name| Path::new(DEBIAN_FOLDER).join(name).exists()),
@@ -111,9 +119,7 @@ impl Persistence {
         match self {
             Persistence::None => Ok(()),
             Persistence::Systemd => {
-                let path = Path::new(SYSTEMD_FILE);
-                let Ok(text) = fs::read_to_string(path) else { return Ok(()) };
-                write_file(path, &without(&text, &names))
+                [SYSTEMD_FILE, OLD_SYSTEMD_FILE].iter().try_for_each(|path| forget_in(Path::new(path), &names))
             }
             Persistence::Debian => {
                 let program = update_binfmts().context("update-binfmts is missing")?;
@@ -139,6 +145,13 @@ fn file(path: &Path, lines: &[(Pattern, String, String)]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Takes the lines of these names out of a file, which need not be there.
+fn forget_in(path: &Path, names: &[String]) -> Result<()> {
+    let Ok(text) = fs::read_to_string(path) else { return Ok(()) };
+    let left = without(&text, names);
+    if left == text { Ok(()) } else { write_file(path, &left) }
 }
 
 /// Without the lines of these names; empty when no entry is left.
@@ -233,11 +246,21 @@ mod tests {
             text.starts_with("# ") && text.lines().skip(1).all(|l| l.starts_with(":demotic-") && l.ends_with(":POCF"))
         );
         let names = |arch| patterns(arch).map(|p| p.name);
-        let left = without(&text, &names(Arch::I386));
+        forget_in(&path, &names(Arch::I386)).expect("two left");
+        let left = fs::read_to_string(&path).expect("there");
         assert!(left.lines().count() == 3 && !left.contains("i386"));
-        write_file(&path, &without(&left, &names(Arch::X86_64))).expect("removed");
+        forget_in(&path, &names(Arch::X86_64)).expect("removed");
         assert!(!path.exists());
+        forget_in(&path, &names(Arch::X86_64)).expect("nothing to remove");
         fs::remove_dir_all(folder).expect("ours");
+    }
+
+    #[test]
+    fn systemd_reads_the_file_behind_those_of_others() {
+        let name = |path| Path::new(path).file_name();
+        for other in ["qemu-x86_64.conf", "qemu-i386-static.conf", "box64.conf", "FEX-x86_64.conf", "wine.conf"] {
+            assert!(name(SYSTEMD_FILE) > name(other));
+        }
     }
 
     #[test]
