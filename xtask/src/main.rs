@@ -41,7 +41,7 @@ cargo xtask TASK
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST|digest]  what translating all code of a program costs, stage by stage; a number for all that comes out
   userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program
-  arm-kernel      what a user does, on a real ARM64 kernel in a virtual machine (needs qemu-system-arm)
+  arm-kernel [...] on a real ARM64 kernel in a virtual machine (needs qemu-system-arm): usage, boot, debuggers, guests, or all
   second-stage [--host HOST] [ABI...]  debootstrap --foreign and its second stage, by the aarch64 build where none is named
   stress [--rounds N]  thousands of processes, threads and signals on this machine; takes an hour
   manual          write the manual, the man page and the shell completions from the table of options

@@ -3,10 +3,11 @@
 //! Debian's cloud kernel and a static busybox for ARM64 come from apt, with a state of its own, into the cache. They, Demotic and a few guests make an initial
 //! file system. Its `/init` does what is to be tried, and what it prints is compared with what it must be. Not part of continuous integration: it needs
 //! qemu-system-arm. [`usage`] does what a user does, in a minute, [`boot`] what systemd does when the machine starts; [`guests`] runs the test programs, and tells
-//! what emulators of user mode cannot.
+//! what emulators of user mode cannot; [`debuggers`] runs strace and gdb, which no emulator of user mode can.
 
 mod boot;
 mod debian;
+mod debuggers;
 mod guests;
 mod usage;
 
@@ -39,11 +40,14 @@ const END: &str = "echo END\npoweroff -f\n";
 /// Runs one of the trials, or all.
 pub fn arm_kernel(arguments: &[&str]) -> Result<()> {
     match arguments {
-        [] => usage::run().and_then(|()| boot::run()).and_then(|()| guests::run(&[])),
+        [] => {
+            usage::run().and_then(|()| boot::run()).and_then(|()| debuggers::run(&[])).and_then(|()| guests::run(&[]))
+        }
         ["usage"] => usage::run(),
         ["boot"] => boot::run(),
+        ["debuggers", names @ ..] => debuggers::run(names),
         ["guests", names @ ..] => guests::run(names),
-        _ => bail!("usage: cargo xtask arm-kernel [usage | boot | guests [NAME...]]"),
+        _ => bail!("usage: cargo xtask arm-kernel [usage | boot | debuggers [NAME...] | guests [NAME...]]"),
     }
 }
 
