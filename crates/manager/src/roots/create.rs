@@ -4,7 +4,8 @@
 //! It runs as root of the namespace and executes programs of the new system; where the machine cannot run them, the namespace's binfmt_misc has Demotic do it.
 //! debootstrap wants to be root of the machine, for device nodes.
 
-use super::import::{Unpacker, check, reader};
+use super::import::{check, reader};
+use super::unpack::Unpacker;
 use super::{Fresh, all, free};
 use crate::binfmt::pattern::Arch;
 use crate::binfmt::runner::{Runner, is_native};
@@ -78,7 +79,7 @@ pub(super) fn run(parsed: &Parsed) -> Result<()> {
             command.args(["--", suite, "-"]).args(mirror).stdout(Stdio::piped()).stdin(Stdio::null());
             let mut child = command.spawn().context("mmdebstrap")?;
             let archive = child.stdout.take().context("a pipe")?;
-            let mut unpacker = Unpacker { root: fresh.path.clone(), owners: true };
+            let mut unpacker = Unpacker::new(&fresh.path, true);
             let unpacked = reader(archive, 0).and_then(|r| unpacker.unpack(r));
             // Its own failure says more than that of a broken archive.
             if !child.wait()?.success() {

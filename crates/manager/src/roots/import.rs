@@ -1,19 +1,18 @@
 //! `demotic root import`: a root from a tar archive, or from an OCI image layout.
 //!
-//! Archives are untrusted: nothing is written outside the new folder (the tar crate follows no link out of it), device nodes are left out (the shell
-//! shows the machine's /dev), and owners are set where the user has ids for them.
+//! What the archives' entries become is in [`super::unpack`].
 
-use super::{Fresh, Progress, all, enter, free, oci};
+use super::unpack::Unpacker;
+use super::{Fresh, Progress, all, enter, free, inside, oci};
 use anyhow::{Context, Result, bail};
 use demotic_options::verbs::Parsed;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::path::{Component, Path};
-use tar::EntryType;
+use std::path::{Component, Path, PathBuf};
 
 /// Does the verb.
 pub(super) fn run(parsed: &Parsed) -> Result<()> {
-    let source = std::path::absolute(&parsed.operands[0])?;
+    let (source, tag) = source(&parsed.operands[0])?;
     let name = match parsed.value("name") {
         Some(name) => name.to_owned(),
         None => name_of(&source),
@@ -24,30 +23,43 @@ pub(super) fn run(parsed: &Parsed) -> Result<()> {
     }
     let all = all()?;
     free(&all, &name)?;
-    if !source.exists() {
-        bail!("{}: not there", source.display());
-    }
+    fs::metadata(&source).with_context(|| source.display().to_string())?;
     let mapping = enter()?;
+    let archive = || -> Result<_> {
+        let file = File::open(&source).with_context(|| source.display().to_string())?;
+        let size = file.metadata()?.len();
+        reader(file, size).with_context(|| source.display().to_string())
+    };
     let fresh = Fresh::new(&all, &name)?;
-    let mut unpacker = Unpacker { root: fresh.path.clone(), owners: mapping.has_owners() };
+    let mut unpacker = Unpacker::new(&fresh.path, mapping.has_owners());
     if source.is_dir() {
-        oci::import(&source, arch, &mut unpacker)?;
-    } else if holds_layout(&source)? {
-        let layout = Fresh::new(&all, &format!("layout-{name}"))?;
-        let mut files = Unpacker { root: layout.path.clone(), owners: false };
-        files.unpack(reader(File::open(&source)?, fs::metadata(&source)?.len())?)?;
-        oci::import(&layout.path, arch, &mut unpacker)?;
+        oci::import(&source, arch, tag, &mut unpacker)?;
+    } else if holds_images(&source).with_context(|| source.display().to_string())? {
+        let images = Fresh::new(&all, &name)?;
+        Unpacker::new(&images.path, false).unpack(archive()?).with_context(|| source.display().to_string())?;
+        oci::import(&images.path, arch, tag, &mut unpacker)?;
     } else {
-        unpacker.unpack(reader(File::open(&source)?, fs::metadata(&source)?.len())?)?;
+        if let Some(tag) = tag {
+            bail!("{}: no images in it, so there is no {tag:?}", source.display());
+        }
+        unpacker.unpack(archive()?).with_context(|| source.display().to_string())?;
     }
     check(&fresh.path)?;
     println!("{}", fresh.finish()?.display());
     Ok(())
 }
 
+/// A file or folder, and behind a colon which of its images.
+fn source(operand: &str) -> Result<(PathBuf, Option<&str>)> {
+    let there = |end: &usize| fs::symlink_metadata(&operand[..*end]).is_ok();
+    let colon = if there(&operand.len()) { None } else { operand.match_indices(':').map(|m| m.0).find(there) };
+    let (path, tag) = colon.map_or((operand, None), |at| (&operand[..at], Some(&operand[at + 1..])));
+    Ok((std::path::absolute(path).with_context(|| format!("{path:?}"))?, tag))
+}
+
 /// Something that can be a root has programs.
 pub(super) fn check(root: &Path) -> Result<()> {
-    if !["bin", "usr/bin"].iter().any(|d| root.join(d).is_dir()) {
+    if !["bin", "usr/bin"].iter().any(|d| inside(root, Path::new(d)).is_some_and(|p| p.is_dir())) {
         bail!("there is no system in it: neither /bin nor /usr/bin");
     }
     Ok(())
@@ -64,15 +76,19 @@ fn name_of(path: &Path) -> String {
     name
 }
 
-/// Whether an archive is one of an OCI layout: `oci-layout` is near its beginning.
-fn holds_layout(path: &Path) -> Result<bool> {
+/// Whether an archive holds images: those of an OCI layout or of `docker save`. Nothing else lies beside `oci-layout` and `manifest.json`.
+fn holds_images(path: &Path) -> Result<bool> {
     let mut archive = tar::Archive::new(decompress(File::open(path)?)?);
-    for entry in archive.entries()?.take(50) {
-        let path = entry.with_context(|| path.display().to_string())?.path()?.into_owned();
-        let parts: Vec<Component<'_>> = path.components().filter(|c| *c != Component::CurDir).collect();
-        match parts.first() {
-            Some(Component::Normal(p)) if *p == "oci-layout" => return Ok(true),
-            Some(Component::Normal(p)) if *p == "blobs" || *p == "index.json" || *p == "manifest.json" => {}
+    for entry in archive.entries()? {
+        let path = entry?.path()?.into_owned();
+        let mut parts = path.components().filter(|c| !matches!(c, Component::CurDir | Component::RootDir));
+        let Some(Component::Normal(first)) = parts.next() else { continue };
+        let first = first.to_string_lossy();
+        let stem = first.strip_suffix(".tar").or_else(|| first.strip_suffix(".json")).unwrap_or(&first);
+        match &*first {
+            "oci-layout" | "manifest.json" => return Ok(parts.next().is_none()),
+            "blobs" | "index.json" | "repositories" => {}
+            _ if stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit()) => {}
             _ => return Ok(false),
         }
     }
@@ -112,163 +128,10 @@ impl<R: Read> Read for Shown<R> {
     }
 }
 
-/// Puts archives into a folder, one over the other.
-pub(super) struct Unpacker {
-    /// The folder.
-    pub root: std::path::PathBuf,
-    /// Whether owners are set.
-    pub owners: bool,
-}
-
-impl Unpacker {
-    /// Unpacks one archive. Files `.wh.NAME` remove what was unpacked before (OCI image layer specification, whiteouts).
-    pub fn unpack(&mut self, reader: impl Read) -> Result<()> {
-        let mut archive = tar::Archive::new(reader);
-        archive.set_preserve_permissions(true);
-        archive.set_preserve_ownerships(self.owners);
-        archive.set_overwrite(true);
-        for entry in archive.entries()? {
-            let mut entry = entry.context("the archive is damaged")?;
-            let path = entry.path()?.into_owned();
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            if let Some(gone) = name.strip_prefix(".wh.") {
-                self.white_out(&path, gone)?;
-                continue;
-            }
-            match entry.header().entry_type() {
-                EntryType::Block | EntryType::Char | EntryType::Fifo | EntryType::XGlobalHeader => continue,
-                EntryType::Directory => {}
-                // What was a folder in a lower layer may be a file now.
-                _ => {
-                    if let Some(old) = self.place(&path).filter(|p| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir())) {
-                        super::remove_tree(&old)?;
-                    }
-                }
-            }
-            let written = entry.unpack_in(&self.root).with_context(|| path.display().to_string())?;
-            if !written {
-                bail!("{}: leads out of the root", path.display());
-            }
-        }
-        Ok(())
-    }
-
-    /// Where an entry goes, if its folder is inside for real.
-    fn place(&self, path: &Path) -> Option<std::path::PathBuf> {
-        let parts = path.components().filter(|c| *c != Component::CurDir && *c != Component::RootDir);
-        let mut place = self.root.clone();
-        for part in parts {
-            let Component::Normal(name) = part else { return None };
-            place.push(name);
-        }
-        let parent = fs::canonicalize(place.parent()?).ok()?;
-        let root = fs::canonicalize(&self.root).ok()?;
-        (parent.starts_with(&root) && place != self.root).then(|| parent.join(place.file_name().unwrap_or_default()))
-    }
-
-    fn white_out(&self, path: &Path, gone: &str) -> Result<()> {
-        let opaque = gone == ".wh..opq";
-        let Some(place) = self.place(&path.with_file_name(if opaque { "x" } else { gone })) else { return Ok(()) };
-        if !opaque {
-            return if fs::symlink_metadata(&place).is_ok_and(|m| !m.is_dir()) {
-                Ok(fs::remove_file(&place)?)
-            } else {
-                super::remove_tree(&place)
-            };
-        }
-        let folder = place.parent().context("inside")?;
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                super::remove_tree(&entry.path())?
-            } else {
-                fs::remove_file(entry.path())?
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::unpack::tests::archive;
     use super::*;
-
-    /// An archive of files with their contents; a content of `->X` is a link, a name that ends with `/` a folder.
-    pub(in crate::roots) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, content) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o755);
-            let bytes = header.as_gnu_mut().expect("gnu");
-            // The crate refuses bad names; archives of others have them.
-            bytes.name[..name.len()].copy_from_slice(name.as_bytes());
-            if let Some(target) = content.strip_prefix("->") {
-                header.set_entry_type(EntryType::Symlink);
-                header.set_link_name(target).expect("short");
-                header.set_size(0);
-                header.set_cksum();
-                builder.append(&header, io::empty()).expect("appended");
-            } else {
-                header.set_entry_type(if name.ends_with('/') { EntryType::Directory } else { EntryType::Regular });
-                header.set_size(content.len() as u64);
-                header.set_cksum();
-                builder.append(&header, content.as_bytes()).expect("appended");
-            }
-        }
-        builder.into_inner().expect("complete")
-    }
-
-    fn folder(name: &str) -> Unpacker {
-        let root = std::env::temp_dir().join(format!("demotic-import-{name}-{}", std::process::id()));
-        fs::create_dir_all(&root).expect("made");
-        Unpacker { root, owners: false }
-    }
-
-    #[test]
-    fn layers_and_whiteouts() {
-        let mut to = folder("layers");
-        let read = |to: &Unpacker, name: &str| fs::read_to_string(to.root.join(name)).ok();
-        to.unpack(
-            &archive(&[
-                ("./bin/", ""),
-                ("bin/a", "1"),
-                ("bin/b", "1"),
-                ("d/", ""),
-                ("d/x", "1"),
-                ("e/", ""),
-                ("e/x", "1"),
-            ])[..],
-        )
-        .expect("unpacked");
-        to.unpack(
-            &archive(&[("bin/.wh.a", ""), ("bin/b", "2"), ("d/.wh..wh..opq", ""), ("d/y", "2"), (".wh.e", "")])[..],
-        )
-        .expect("unpacked");
-        assert_eq!((read(&to, "bin/a"), read(&to, "bin/b")), (None, Some("2".to_owned())));
-        assert_eq!(
-            (read(&to, "d/x"), read(&to, "d/y"), to.root.join("e").exists()),
-            (None, Some("2".to_owned()), false)
-        );
-        to.unpack(&archive(&[("d", "file")])[..]).expect("unpacked");
-        assert_eq!(read(&to, "d"), Some("file".to_owned()));
-        fs::remove_dir_all(to.root).expect("ours");
-    }
-
-    #[test]
-    fn nothing_leaves_the_folder() {
-        let mut to = folder("escape");
-        let outside = to.root.with_extension("outside");
-        fs::create_dir_all(&outside).expect("made");
-        fs::write(outside.join("keep"), "x").expect("written");
-        let link = format!("->{}", outside.display());
-        assert!(to.unpack(&archive(&[("../escaped", "x")])[..]).is_err());
-        assert!(to.unpack(&archive(&[("l", &link), ("l/new", "x")])[..]).is_err());
-        let _ = to.unpack(&archive(&[("l", &link), ("l/.wh.keep", ""), ("l/.wh..wh..opq", "")])[..]);
-        assert!(outside.join("keep").exists() && !outside.join("new").exists());
-        assert!(!to.root.with_file_name("escaped").exists());
-        fs::remove_dir_all(to.root).expect("ours");
-        fs::remove_dir_all(outside).expect("ours");
-    }
 
     #[test]
     fn names_of_archives() {
@@ -280,12 +143,26 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_plain_archive_is_no_layout() {
+    fn archives_of_images_are_told_from_others() {
         let path = std::env::temp_dir().join(format!("demotic-archive-{}.tar", std::process::id()));
         fs::write(&path, archive(&[("./", ""), ("bin/", "")])).expect("written");
-        assert!(!holds_layout(&path).expect("read"));
+        assert!(!holds_images(&path).expect("read"));
         fs::write(&path, archive(&[("blobs/", ""), ("index.json", "{}"), ("oci-layout", "{}")])).expect("written");
-        assert!(holds_layout(&path).expect("read"));
-        fs::remove_file(path).expect("ours");
+        assert!(holds_images(&path).expect("read"));
+        let hex = "0a".repeat(32);
+        let of_docker = [(&*format!("{hex}.tar"), ""), (&*format!("{hex}/json"), ""), ("manifest.json", "[]")];
+        fs::write(&path, archive(&of_docker)).expect("written");
+        assert!(holds_images(&path).expect("read"));
+        // However many layers come first.
+        let many: Vec<String> = (0..100).map(|i| format!("blobs/sha256/{i}")).collect();
+        let many: Vec<_> = many.iter().map(|n| (&**n, "")).chain([("index.json", "{}"), ("oci-layout", "")]).collect();
+        fs::write(&path, archive(&many)).expect("written");
+        assert!(holds_images(&path).expect("read"));
+        fs::write(&path, archive(&[("bin/", ""), ("manifest.json", "{}")])).expect("written");
+        assert!(!holds_images(&path).expect("read"));
+        let tagged = format!("{}:a/b:c", path.display());
+        assert_eq!(source(&tagged).expect("found"), (path.clone(), Some("a/b:c")));
+        fs::remove_file(&path).expect("ours");
+        assert_eq!(source(&tagged).expect("none").1, None);
     }
 }

@@ -6,17 +6,19 @@
 mod create;
 mod import;
 mod oci;
+mod unpack;
 
 use crate::namespace::{self, Mapping};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use demotic_options::places;
 use demotic_options::verbs::Parsed;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The watcher's first argument.
 pub const WATCH: &str = "--watch-folder";
@@ -28,6 +30,8 @@ const HIDDEN: &str = ".";
 /// # Errors
 /// What keeps it from being done.
 pub fn run(parsed: &Parsed) -> Result<()> {
+    // Others than the caller read a root's folders, too: inside, its users are those.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match parsed.verb.words {
         "root create" => create::run(parsed),
         "root import" => import::run(parsed),
@@ -81,45 +85,71 @@ struct Fresh {
     /// Where it is for now.
     path: PathBuf,
     place: PathBuf,
-    watcher: Child,
+    watcher: Watcher,
 }
 
 impl Fresh {
     /// Checks the name and makes an empty folder with a watcher. In the namespace of the root's ids already.
     fn new(all: &Path, name: &str) -> Result<Fresh> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let place = free(all, name)?;
         fs::DirBuilder::new().recursive(true).mode(0o755).create(all).with_context(|| all.display().to_string())?;
-        let path = all.join(format!("{HIDDEN}new-{name}-{}", std::process::id()));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = all.join(format!("{HIDDEN}new-{name}-{}-{number}", std::process::id()));
         fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        let watcher = Command::new("/proc/self/exe")
-            .arg(WATCH)
-            .arg(&path)
-            .stdin(Stdio::piped())
-            // What interrupts the maker must not interrupt it.
-            .process_group(0)
-            .spawn()
-            .inspect_err(|_| drop(fs::remove_dir(&path)))?;
+        let watcher = Watcher::new(&path).inspect_err(|_| drop(fs::remove_dir(&path)))?;
         Ok(Fresh { path, place, watcher })
     }
 
     /// It is complete.
     fn finish(mut self) -> Result<PathBuf> {
-        if self.place.exists() {
-            bail!("{} appeared meanwhile", self.place.display());
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, &self.path, CWD, &self.place, RenameFlags::NOREPLACE) {
+            // Not every file system knows it.
+            Err(rustix::io::Errno::INVAL) if !self.place.exists() => Ok(fs::rename(&self.path, &self.place)?),
+            Err(rustix::io::Errno::EXIST | rustix::io::Errno::INVAL) => Err(anyhow!("appeared meanwhile")),
+            done => done.map_err(anyhow::Error::from),
         }
-        fs::rename(&self.path, &self.place)?;
-        self.watcher.stdin.take().context("a pipe")?.write_all(b"x")?;
-        self.watcher.wait()?;
+        .with_context(|| self.place.display().to_string())?;
+        self.watcher.keep()?;
         Ok(self.place.clone())
     }
 }
 
-impl Drop for Fresh {
+/// A process that removes a folder when this one ends, however that may be, or lets go of it.
+struct Watcher(Child);
+
+impl Watcher {
+    fn new(path: &Path) -> Result<Watcher> {
+        let child = Command::new("/proc/self/exe")
+            .arg(WATCH)
+            .arg(path)
+            .stdin(Stdio::piped())
+            // What interrupts this one must not interrupt it.
+            .process_group(0)
+            .spawn()
+            .context("/proc/self/exe")?;
+        Ok(Watcher(child))
+    }
+
+    /// The folder stays.
+    fn keep(&mut self) -> Result<()> {
+        self.0.stdin.take().context("a pipe")?.write_all(b"x")?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// The folder goes; returns when it is gone, and whether all of it is. The watcher has said what is in the way.
+    fn remove(&mut self) -> bool {
+        // Closing the pipe is the sign.
+        drop(self.0.stdin.take());
+        self.0.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Watcher {
     fn drop(&mut self) {
-        // Closing the pipe makes the watcher remove the folder; the verb ends when that is done.
-        if self.watcher.stdin.take().is_some() {
-            let _ = self.watcher.wait();
-        }
+        self.remove();
     }
 }
 
@@ -179,9 +209,13 @@ fn remove(name: &str) -> Result<()> {
     let (all, path) = (all()?, folder(name)?);
     // Unseen at once, so that a removal that is interrupted leaves no half of a root.
     let hidden = all.join(format!("{HIDDEN}old-{name}-{}", std::process::id()));
-    fs::rename(&path, &hidden).with_context(|| path.display().to_string())?;
     enter()?;
-    remove_tree(&hidden)
+    fs::rename(&path, &hidden).with_context(|| path.display().to_string())?;
+    // By the watcher, which goes on when this process is interrupted.
+    if !Watcher::new(&hidden)?.remove() {
+        bail!("{}: a part of it is left", hidden.display());
+    }
+    Ok(())
 }
 
 fn list(as_json: bool) -> Result<()> {
@@ -212,20 +246,21 @@ fn list(as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Follows links inside a root.
-fn inside(root: &Path, path: &str) -> Option<PathBuf> {
-    let mut rest: Vec<String> = path.split('/').rev().filter(|p| !p.is_empty()).map(str::to_owned).collect();
+/// Follows links inside a root, as if it were `/`.
+fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
+    let parts = |path: &Path| -> Vec<PathBuf> {
+        let named = |c: &Component<'_>| matches!(c, Component::Normal(_) | Component::ParentDir);
+        path.components().filter(named).map(|c| PathBuf::from(c.as_os_str())).collect()
+    };
+    let mut rest = parts(path);
+    rest.reverse();
     let (mut done, mut links) = (root.to_owned(), 0);
     while let Some(part) = rest.pop() {
-        match part.as_str() {
-            "." => continue,
-            ".." => {
-                if done != root {
-                    done.pop();
-                }
-                continue;
+        if part == Path::new("..") {
+            if done != root {
+                done.pop();
             }
-            _ => {}
+            continue;
         }
         match fs::read_link(done.join(&part)) {
             Ok(link) => {
@@ -236,7 +271,7 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
                 if link.is_absolute() {
                     root.clone_into(&mut done);
                 }
-                rest.extend(link.to_str()?.split('/').rev().filter(|p| !p.is_empty()).map(str::to_owned));
+                rest.extend(parts(&link).into_iter().rev());
             }
             Err(_) => done.push(part),
         }
@@ -247,7 +282,7 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
 /// The architecture of a root, by its shell.
 fn arch(root: &Path) -> Option<&'static str> {
     let mut start = [0; 20];
-    fs::File::open(inside(root, "/bin/sh")?).ok()?.read_exact(&mut start).ok()?;
+    fs::File::open(inside(root, Path::new("/bin/sh"))?).ok()?.read_exact(&mut start).ok()?;
     match (&start[..5], start[18]) {
         (b"\x7fELF\x01", 3) => Some("i386"),
         (b"\x7fELF\x02", 62) => Some("amd64"),
@@ -258,7 +293,7 @@ fn arch(root: &Path) -> Option<&'static str> {
 
 /// What a root calls itself (os-release(5)).
 fn system(root: &Path) -> Option<String> {
-    let text = fs::read_to_string(inside(root, "/etc/os-release")?).ok()?;
+    let text = fs::read_to_string(inside(root, Path::new("/etc/os-release"))?).ok()?;
     let value = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="))?;
     Some(value.trim_matches('"').to_owned())
 }
@@ -332,9 +367,9 @@ mod tests {
         link("/etc/alternatives/sh", "usr/bin/sh");
         link("../../../../x", "usr/bin/up");
         link("loop", "loop");
-        assert_eq!(inside(&root, "/bin/sh"), Some(root.join("etc/alternatives/sh")));
-        assert_eq!(inside(&root, "/bin/up"), Some(root.join("x")));
-        assert_eq!(inside(&root, "/loop"), None);
+        assert_eq!(inside(&root, Path::new("/bin/sh")), Some(root.join("etc/alternatives/sh")));
+        assert_eq!(inside(&root, Path::new("/bin/up")), Some(root.join("x")));
+        assert_eq!(inside(&root, Path::new("/loop")), None);
         fs::remove_dir_all(root).expect("ours");
     }
 }
