@@ -163,6 +163,13 @@ fn plan(
     if !initial && persistence != Persistence::None {
         bail!("--persistent: entries of a user namespace end with it");
     }
+    let other = Persistence::KEEPERS.into_iter().find(|p| initial && *p != persistence && p.is_kept(arches));
+    if let Some(other) = other {
+        bail!(
+            "such entries are kept in another way already, by {0}: add --persistent {0}, or `demotic binfmt remove` first",
+            other.name()
+        );
+    }
     let interpreter = if marked { runner.marked_copy()? } else { runner.path.clone() };
     if interpreter.contains([':', '\n', '\\']) || interpreter.len() > 127 {
         bail!("{interpreter}: the kernel does not take this path (no colon, no backslash, at most 127 bytes)");
@@ -171,8 +178,10 @@ fn plan(
     let ours: Vec<String> = Arch::ALL.into_iter().flat_map(patterns).map(|p| p.name).collect();
     for pattern in &wanted {
         let line = pattern.line(&interpreter, flags);
+        let mut before_others = false;
         for other in there.iter().filter(|e| e.is_enabled && !e.magic.is_empty() && !ours.contains(&e.name)) {
             if pattern.meets(other.offset, &other.magic, &other.mask) && !runner.is(&other.interpreter) {
+                before_others = true;
                 let (entry, arch) = (format!("{} ({})", other.name, other.interpreter), pattern.arch.name());
                 if !parsed.has("override") {
                     bail!(
@@ -186,7 +195,14 @@ fn plan(
             }
         }
         match there.iter().find(|e| e.name == pattern.name) {
-            Some(e) if e.is_enabled && e.interpreter == interpreter && same_flags(&e.flags, flags) && !marked => {
+            // The last one made comes first: before others it has to be made again.
+            Some(e)
+                if e.is_enabled
+                    && e.interpreter == interpreter
+                    && same_flags(&e.flags, flags)
+                    && !marked
+                    && !before_others =>
+            {
                 notes.push(format!("{}: is there already", e.name));
             }
             found => {
@@ -270,7 +286,7 @@ fn remove(parsed: &Parsed) -> Result<()> {
     let there: Vec<Entry> = table::entries().into_iter().filter(|e| names.contains(&e.name)).collect();
     let kept: Vec<Persistence> = match parsed.value("persistent") {
         Some(text) => vec![Persistence::parse(text)?],
-        None => vec![Persistence::Systemd, Persistence::Debian],
+        None => Persistence::KEEPERS.to_vec(),
     };
     let kept: Vec<Persistence> =
         if table::is_initial() { kept.into_iter().filter(|p| p.is_kept(&arches)).collect() } else { Vec::new() };
@@ -323,6 +339,12 @@ pub fn relevant() -> Vec<(Entry, Vec<Arch>)> {
 fn status(as_json: bool) -> Result<()> {
     let entries = relevant();
     let (mounted, on) = (table::is_mounted(), table::is_switched_on());
+    // What comes back when the machine starts, whether it is there now or not.
+    let kept: Vec<&str> = Persistence::KEEPERS
+        .into_iter()
+        .filter(|p| table::is_initial() && p.is_kept(&Arch::ALL))
+        .map(Persistence::name)
+        .collect();
     let works = |e: &Entry| {
         // With F the kernel has the file open.
         e.is_enabled && (e.flags.contains('F') || Path::new(&e.interpreter).is_file())
@@ -340,7 +362,7 @@ fn status(as_json: bool) -> Result<()> {
         println!(
             "{}",
             json!({ "mounted": mounted, "enabled": on, "initial_namespace": table::is_initial(),
-                    "runs_itself": native, "entries": list })
+                    "runs_itself": native, "entries": list, "kept": kept })
         );
         return Ok(());
     }
@@ -365,6 +387,9 @@ fn status(as_json: bool) -> Result<()> {
             let text = if runner::is_native(arch) { "this machine runs these itself" } else { "no entry" };
             println!("{:<7} {text}", arch.name());
         }
+    }
+    for keeper in kept {
+        println!("{keeper} makes Demotic's entries when the machine starts");
     }
     Ok(())
 }
@@ -431,6 +456,11 @@ mod tests {
         assert_eq!(plan.steps.len(), 2);
         assert!(plan.notes.iter().any(|n| n.contains("qemu-i386-static")));
         assert_eq!(try_it("binfmt install --force", Arch::X86_64).expect("not met").steps.len(), 2);
+        // One of ours that is there may stand behind the other.
+        let there = [entry("demotic-i386", Arch::I386, "/usr/bin/demotic"), there[0].clone()];
+        let again =
+            super::plan(&parsed("binfmt install --force --override"), &[Arch::I386], "POF", &foreign(), false, &there);
+        assert!(matches!(&again.expect("allowed").steps[..], [Step::Forget(..), Step::Register(..), ..]));
     }
 
     #[test]

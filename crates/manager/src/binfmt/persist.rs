@@ -27,6 +27,9 @@ pub enum Persistence {
 }
 
 impl Persistence {
+    /// Those that keep something.
+    pub const KEEPERS: [Persistence; 2] = [Persistence::Systemd, Persistence::Debian];
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -84,9 +87,8 @@ impl Persistence {
                 for (i, (pattern, interpreter, flags)) in lines.iter().enumerate() {
                     let done = run(&program, &debian_arguments(pattern, interpreter, flags));
                     if let Err(error) = done {
-                        for (pattern, ..) in &lines[..i] {
-                            let _ =
-                                run(&program, &["--package", PACKAGE, "--remove", &pattern.name].map(str::to_owned));
+                        for (pattern, interpreter, _) in &lines[..i] {
+                            let _ = run(&program, &debian_removal(&pattern.name, interpreter));
                         }
                         return Err(error);
                     }
@@ -222,7 +224,8 @@ fn debian_interpreter(text: &str) -> &str {
 fn run(program: &Path, arguments: &[String]) -> Result<()> {
     let out = Command::new(program).args(arguments).output().with_context(|| program.display().to_string())?;
     if !out.status.success() {
-        bail!("{}: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim());
+        let text = String::from_utf8_lossy(&out.stderr);
+        bail!("{}: {}", program.display(), text.trim().lines().collect::<Vec<_>>().join("; "));
     }
     Ok(())
 }
