@@ -161,9 +161,13 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         ./qemu-i386-static --version | sed 's/ (.*//'
         ./qemu-i386-static -g /nowhere/socket "$G/i386/args" > /dev/null 2>&1 || echo "status $?"
         ./qemu-i386-static -s 16777216 "$B" sh -c 'ulimit -s'
+        # Scripts name prefixes that may be there, and look for processors.
+        QEMU_LD_PREFIX=/nowhere ./qemu-i386-static "$B" echo no prefix
+        ./qemu-i386-static -cpu help | grep -c '^x86 max '
+        ./qemu-i386-static -nonsense 2> /dev/null || echo "status $?"
         "#,
         "zero\n-x\none\nvariable\n5.4.1\n4.4.4\n.2.3.4\nzeroth\nfirst\n1\nqemu-i386 version 7.2.0\n\
-         status 125\n16384\n",
+         status 1\n16384\nno prefix\n1\nstatus 1\n",
     ),
     (
         "chroot/without_proc_or_entry",

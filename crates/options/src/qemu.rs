@@ -57,13 +57,13 @@ const NO_INSIDE: &str = "that is about the inside of another emulator";
 /// All of them.
 #[rustfmt::skip]
 pub const OPTIONS: &[Option] = &[
-    option("L", "QEMU_LD_PREFIX", Some("DIR"), "the guest root: --root", Effect::Same("root")),
+    option("L", "QEMU_LD_PREFIX", Some("DIR"), "the guest root: --root; passed over if it is not there", Effect::Same("root")),
     option("E", "QEMU_SET_ENV", Some("VAR=VALUE,..."), "sets variables of the program: --env", Effect::Each("env")),
     option("U", "QEMU_UNSET_ENV", Some("VAR,..."), "removes variables of the program: --unset-env", Effect::Each("unset-env")),
     option("0", "QEMU_ARGV0", Some("NAME"), "the program's argv[0]: --argv0", Effect::Same("argv0")),
     option("r", "QEMU_UNAME", Some("RELEASE"), "the kernel release that the program sees: --uname", Effect::Same("uname")),
     option("s", "QEMU_STACK_SIZE", Some("BYTES"), "the size of the program's stack: --stack", Effect::Same("stack")),
-    option("cpu", "QEMU_CPU", Some("MODEL"), "the processor that the program sees: --cpu, with QEMU's names (below)", Effect::Cpu),
+    option("cpu", "QEMU_CPU", Some("MODEL"), "the processor that the program sees: --cpu, with QEMU's names (below); `help` prints them", Effect::Cpu),
     option("strace", "QEMU_STRACE", None, "prints every system call: --strace", Effect::Same("strace")),
     option("d", "QEMU_LOG", Some("ITEM,..."), "strace and unimp are --strace and --log; other items are about QEMU's inside and are passed over with one line", Effect::Log),
     option("D", "QEMU_LOG_FILENAME", Some("FILE"), "passed over with one line: what is printed goes to standard error", Effect::Nothing),

@@ -55,6 +55,8 @@ pub enum Request {
     Run(Vec<Setting>, Vec<OsString>),
     /// Print a text.
     Print(String),
+    /// Print a text that was asked for by a value; qemu-user ends with 1 then.
+    List(String),
 }
 
 impl Flags {
@@ -201,7 +203,7 @@ mod tests {
                 settings.iter().try_for_each(|s| flags.apply(s))?;
                 Ok((flags, command))
             }
-            Request::Print(text) => Err(text),
+            Request::Print(text) | Request::List(text) => Err(text),
         }
     }
 

@@ -37,6 +37,8 @@ use std::path::Path;
 
 /// Exit status for a wrong command line, as env(1) and timeout(1) use it.
 const USAGE: i32 = 125;
+/// The same by a name of qemu-user.
+const QEMU_USAGE: i32 = 1;
 
 /// The variable with the guest root.
 const ROOT: &str = "DEMOTIC_ROOT";
@@ -69,9 +71,15 @@ pub extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
     };
     match request {
         Ok(Request::Print(text)) => print(&text),
+        Ok(Request::List(text)) => print(&text).max(QEMU_USAGE),
         Ok(Request::Run(settings, command)) => run(settings, qemu.is_some(), command, None),
-        Err(message) => complain(USAGE, &message),
+        Err(message) => complain(usage(qemu.is_some()), &message),
     }
+}
+
+/// The exit status for a wrong command line.
+fn usage(qemu: bool) -> i32 {
+    if qemu { QEMU_USAGE } else { USAGE }
 }
 
 fn print(text: &str) -> i32 {
@@ -158,7 +166,7 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
         if qemu {
             match qemu::from_environment(std::env::vars_os()) {
                 Ok(more) => all.extend(more),
-                Err(message) => return complain(USAGE, &message),
+                Err(message) => return complain(usage(qemu), &message),
             }
         }
     }
@@ -167,7 +175,7 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
     let (program, fd) = match by_kernel {
         Some(given) => given,
         None => {
-            let Some(name) = args.first().cloned() else { return complain(USAGE, "no program to run") };
+            let Some(name) = args.first().cloned() else { return complain(usage(qemu), "no program to run") };
             // A path needs no search, and a search the guest root.
             let searched = !name.as_bytes().contains(&b'/');
             let found = if searched { flags_for(&name, &all, false) } else { Ok(Flags::default()) };
@@ -177,14 +185,14 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
                 Ok(Err((status, reason))) => {
                     return complain(status, &format!("{}: {reason}", name.to_string_lossy()));
                 }
-                Err(message) => return complain(USAGE, &message),
+                Err(message) => return complain(usage(qemu), &message),
             }
         }
     };
     let told = flags_for(&program, &all, true).and_then(|flags| Ok((root(&flags)?, flags)));
     let (root, flags) = match told {
         Ok(told) => told,
-        Err(message) => return complain(USAGE, &message),
+        Err(message) => return complain(usage(qemu), &message),
     };
     if let Some(argv0) = &flags.options.argv0 {
         args[0].clone_from(argv0);

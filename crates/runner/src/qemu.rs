@@ -2,9 +2,10 @@
 
 use crate::flags::{Request, Setting};
 use demotic_linux::process::Features;
-use demotic_options::qemu::{Effect, OPTIONS, Option as Word, by_variable, find, model};
+use demotic_options::qemu::{Effect, MODELS, OPTIONS, Option as Word, by_variable, find, model};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// The version of QEMU whose options these are, for scripts that ask.
 const LIKE: &str = "7.2.0";
@@ -35,7 +36,12 @@ pub fn parse(name: &str, args: Vec<OsString>) -> Result<Request, String> {
             Some(value) => Some(args.next().ok_or_else(|| format!("{text} needs a value: {value}"))?),
             None => None,
         };
-        settings.extend(meaning(option, &text, value)?);
+        let asked = value.as_ref().is_some_and(|v| v == "help" || v == "?");
+        match option.effect {
+            Effect::Cpu if asked => return Ok(Request::List(processors())),
+            Effect::Log if asked => return Ok(Request::List(LOG_ITEMS.to_owned())),
+            _ => settings.extend(meaning(option, &text, value)?),
+        }
     }
     let command: Vec<OsString> = args.collect();
     if command.is_empty() { Err("no program to run (see -h)".to_owned()) } else { Ok(Request::Run(settings, command)) }
@@ -63,6 +69,8 @@ fn meaning(option: &Word, from: &str, value: Option<OsString>) -> Result<Vec<Set
     };
     let text = || value.as_deref().unwrap_or_default().to_string_lossy().into_owned();
     Ok(match option.effect {
+        // A prefix may be named in case it is there.
+        Effect::Same("root") if !value.as_ref().is_some_and(|v| Path::new(v).is_dir()) => Vec::new(),
         Effect::Same(name) => vec![named(name, value)?],
         Effect::Each(name) => {
             let list = value.unwrap_or_default();
@@ -71,11 +79,6 @@ fn meaning(option: &Word, from: &str, value: Option<OsString>) -> Result<Vec<Set
         }
         Effect::Cpu => {
             let text = text();
-            if matches!(text.as_str(), "?" | "help") {
-                return Err(
-                    "processors are named as QEMU names them; the manual lists what stands for which".to_owned()
-                );
-            }
             let known = |feature: &str| Features::ALL.iter().any(|f| f.name == feature);
             let model = model(&text, known).map_err(|e| format!("{from}: {e}"))?;
             vec![named("cpu", Some(model.into()))?]
@@ -108,6 +111,18 @@ fn note(text: &str) {
     demotic_host::log::line(format_args!("demotic: {text}"));
 }
 
+/// What `-d help` prints.
+const LOG_ITEMS: &str = "Log items (comma separated):\nstrace          prints every system call\nunimp           says what is not implemented\n";
+
+/// What `-cpu help` prints: names as scripts look for them, with what stands for them here.
+fn processors() -> String {
+    let mut text = String::from("Available CPUs:\n");
+    for (name, model) in MODELS {
+        text.push_str(&format!("x86 {name:<21} {model}\n"));
+    }
+    text
+}
+
 fn version(name: &str) -> String {
     format!("qemu-{name} version {LIKE} (Demotic {})\n", env!("CARGO_PKG_VERSION"))
 }
@@ -135,7 +150,7 @@ mod tests {
                 settings.iter().try_for_each(|s| flags.apply(s))?;
                 Ok((flags, command))
             }
-            Request::Print(text) => Err(text),
+            Request::Print(text) | Request::List(text) => Err(text),
         }
     }
 
@@ -172,10 +187,19 @@ mod tests {
             (&[], "no program"),
             (&["-version"], "qemu-x86_64 version 7.2.0 (Demotic"),
             (&["-h"], "QEMU_LD_PREFIX"),
+            (&["-cpu", "help"], "x86 max "),
+            (&["-cpu", "?"], "x86 Haswell "),
+            (&["-d", "help"], "\nstrace "),
         ] {
             let fault = run(args).expect_err(part);
             assert!(fault.contains(part), "{args:?}: {fault}");
         }
+    }
+
+    #[test]
+    fn prefixes_need_not_be_there() {
+        assert_eq!(run(&["-L", "/nowhere/at all", "x"]).expect("right").0.root, None);
+        assert_eq!(run(&["-L", "/", "x"]).expect("right").0.root.as_deref(), Some("/".as_ref()));
     }
 
     #[test]
