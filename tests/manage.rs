@@ -283,10 +283,18 @@ END
         $D root remove small
         ls -A demotic/roots
         $D shell small 2>&1 | grep -c 'there is no root'
+        # Errors are one line, and what is no root stays as it is.
+        printf 'one\ntwo\n%1000s' > text
+        $D root import text --name t 2>&1 | wc -l
+        mkdir plain
+        $D shell ./plain ls 2>&1 | grep -c 'no system'
+        ls -A plain
+        $D root path $'a\xff' 2>&1 | grep -c 'UTF-8'
+        XDG_DATA_HOME=$PWD/text $D root list 2>&1 | grep -c 'Not a directory'
         "#,
         "demotic/roots/small\nsmall                i386   A small system\ndemotic/roots/small\n\
          zero one two\n9.9\n0\nbin\ndev\netc\nproc\nroot\nrun\nsys\nzero one two\n9.9\n0\nbin\ndev\netc\nproc\nroot\nrun\nsys\n\
-         bin\netc\nroot\n9.9\nstatus 3\n1\nrefused\n1\n1\n1\n1\nsmall\n1\n",
+         bin\netc\nroot\n9.9\nstatus 3\n1\nrefused\n1\n1\n1\n1\nsmall\n1\n1\n1\n1\n1\n",
     ),
     (
         "verbs/programs_of_the_same_name",

@@ -34,7 +34,14 @@ fn help() -> String {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|w| w.into_string()).collect();
+    let words = match words {
+        Ok(words) => words,
+        Err(word) => {
+            eprintln!("demotic: {word:?}: not valid UTF-8");
+            return ExitCode::from(USAGE);
+        }
+    };
     // `VERB --help` says the same; a command behind a root's name has its own.
     let before_command = if words.first().is_some_and(|w| w == "shell") { 2 } else { words.len() };
     if words.is_empty() || words.iter().take(before_command).any(|w| w == "--help" || w == "-h") {
@@ -80,7 +87,10 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demotic: {}: {error:#}", parsed.verb.words);
+            // What files have in them may be part of it.
+            let text: String =
+                format!("{error:#}").chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
+            eprintln!("demotic: {}: {text}", parsed.verb.words);
             ExitCode::FAILURE
         }
     }

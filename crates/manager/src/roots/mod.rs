@@ -70,6 +70,8 @@ pub fn folder(name: &str) -> Result<PathBuf> {
         if !path.is_dir() || path == Path::new("/") {
             bail!("{name}: not a folder with a root");
         }
+        // Folders for /proc and others will be made in it.
+        import::check(&path).with_context(|| name.to_owned())?;
         return Ok(path);
     }
     check_name(name)?;
@@ -219,7 +221,12 @@ fn remove(name: &str) -> Result<()> {
 }
 
 fn list(as_json: bool) -> Result<()> {
-    let mut roots: Vec<(String, PathBuf)> = fs::read_dir(all()?)
+    let all = all()?;
+    let entries = match fs::read_dir(&all) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        entries => Some(entries.with_context(|| all.display().to_string())?),
+    };
+    let mut roots: Vec<(String, PathBuf)> = entries
         .into_iter()
         .flatten()
         .flatten()
