@@ -167,7 +167,7 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         ./qemu-i386-static -nonsense 2> /dev/null || echo "status $?"
         "#,
         "zero\n-x\none\nvariable\n5.4.1\n4.4.4\n.2.3.4\nzeroth\nfirst\n1\nqemu-i386 version 7.2.0\n\
-         status 1\n16384\nno prefix\n1\nstatus 1\n",
+         status 125\n16384\nno prefix\n1\nstatus 1\n",
     ),
     (
         "chroot/without_proc_or_entry",
