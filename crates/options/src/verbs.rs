@@ -70,7 +70,7 @@ pub const VERBS: &[Verb] = &[
         option("include", Some("PACKAGE,..."), "packages to install besides the minimal system"),
         option("with", Some("mmdebstrap|debootstrap"), "the program that does it; without it: the first of them that is installed"),
     ]),
-    verb("root import", "FILE", "unpack a root from a tar archive (plain, gzip, xz or zstd) or an OCI image layout (a folder or a tar archive of one)", &[
+    verb("root import", "FILE", "unpack a root from a tar archive (plain, gzip, xz or zstd) or an image (an OCI layout, a folder or an archive, or what docker save writes; FILE:NAME chooses one of several)", &[
         option("name", Some("NAME"), "its name; without it: the file's"),
         option("arch", Some("i386|amd64"), "which image of several; amd64 without it"),
     ]),
