@@ -24,6 +24,11 @@ fn at<'a>(code: &'a [u8], pc: u64) -> impl FnMut(u64, &mut [u8]) -> usize + 'a {
 
 /// The optimised unit of a piece of code that stands alone: behind it everything is live.
 pub fn lifted(code: &[u8], pc: u64, mode: Mode) -> Unit {
+    lifted_with(code, pc, mode, demotic_ir::state::eflags::ARITH)
+}
+
+/// The same where of the arithmetic flags only those of `live` are read behind it.
+pub fn lifted_with(code: &[u8], pc: u64, mode: Mode, live: u32) -> Unit {
     let mut fetch = at(code, pc);
     let mut unit = unit::lift(
         pc,
@@ -35,7 +40,7 @@ pub fn lifted(code: &[u8], pc: u64, mode: Mode) -> Unit {
     let end = pc.wrapping_add(code.len() as u64);
     unit.blocks.retain(|b| (pc..end).contains(&b.pc));
     unit.link();
-    passes::optimise_unit(&mut unit, &mut |_| demotic_ir::state::eflags::ARITH);
+    passes::optimise_unit(&mut unit, &mut |_| live);
     unit
 }
 
