@@ -211,6 +211,10 @@ fn load_segment(state: &mut GuestState, n: usize, sel: u16, space: &dyn GuestSpa
             }
         }
     };
+    // In 32-bit code the lifter has these begin at 0: refused, instead of reaching other memory.
+    if base != 0 && n < seg::FS && state.mode != Mode::Long {
+        return Err(gp);
+    }
     state.seg_sel[n] = sel;
     state.seg_base[n] = u64::from(base);
     Ok(())

@@ -120,7 +120,9 @@ impl Emit<'_> {
         };
         // An operation behind it that looks whether the stack over- or underflowed needs the note cleared, which MMX instructions never look at.
         let end = self.block.marks.iter().map(|m| m.first as usize).find(|&first| first > i).unwrap_or(insts.len());
-        let looks = |x: &Inst| x.op.touches_x87() && !matches!(x.op, Op::XGetPhys | Op::XSetPhys | Op::XChk);
+        let is_mmx = |x: &Inst| sets(x, X87Fn::EnterMmx) || sets(x, X87Fn::Emms);
+        let looks =
+            |x: &Inst| x.op.touches_x87() && !matches!(x.op, Op::XGetPhys | Op::XSetPhys | Op::XChk) && !is_mmx(x);
         if insts[f + 1..end.max(f + 1)].iter().any(looks) {
             return false;
         }
