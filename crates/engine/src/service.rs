@@ -219,3 +219,51 @@ fn load_segment(state: &mut GuestState, n: usize, sel: u16, space: &dyn GuestSpa
     state.seg_base[n] = u64::from(base);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl GuestSpace for Nothing {
+        fn base(&self) -> usize {
+            0
+        }
+        fn limit(&self) -> u64 {
+            0
+        }
+        fn fetch(&self, _pc: u64, _buf: &mut [u8]) -> usize {
+            0
+        }
+        fn protect_code_page(&self, _page: u64) {}
+        fn release_code_page(&self, _addr: u64) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn segments_with_a_base() {
+        let sel = selector::TLS_FIRST << 3 | 3;
+        for (mode, n, base, loads) in [
+            (Mode::Compat32, seg::DS, 0x1000, false),
+            (Mode::Compat32, seg::ES, 0x1000, false),
+            (Mode::Compat32, seg::SS, 0x1000, false),
+            (Mode::Compat32, seg::DS, 0, true),
+            (Mode::Compat32, seg::GS, 0x1000, true),
+            // The processor takes no notice of the base there.
+            (Mode::Long, seg::DS, 0x1000, true),
+        ] {
+            let mut state = GuestState { mode, ..GuestState::default() };
+            state.tls[0] = Descriptor { base, limit: 0xf_ffff, flags: 0x51 };
+            let before = state.seg_sel[n];
+            match load_segment(&mut state, n, sel, &Nothing) {
+                Ok(()) => assert!(loads && (state.seg_sel[n], state.seg_base[n]) == (sel, u64::from(base))),
+                Err(trap) => {
+                    assert!(!loads && (trap.vector, trap.code) == (13, u32::from(sel & 0xfffc)));
+                    assert_eq!(state.seg_sel[n], before);
+                }
+            }
+        }
+    }
+}
