@@ -42,7 +42,7 @@ pub trait Shelf: Send + Sync {
     fn save(&self, variant: u64, image: &[u8]);
 }
 
-const MAGIC: [u8; 8] = *b"dmtcimg5";
+const MAGIC: [u8; 8] = *b"dmtcimg6";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -577,6 +577,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         instructions: instructions as usize,
         reach: u64::from(reach),
         end_at_stores: false,
+        segmented: None,
         features: Features::from_bits(u64::from(features)),
         pointers: true,
     };

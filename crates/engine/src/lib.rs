@@ -20,6 +20,7 @@ mod memory;
 mod meta;
 mod pages;
 mod preserve;
+pub mod segments;
 mod service;
 mod stops;
 mod store;
@@ -34,7 +35,7 @@ pub use demotic_x86::state::{Descriptor, GuestState};
 pub use given::Left;
 pub use image::Shelf;
 pub use interrupt::{is_translated, leave as leave_translated, stepped as step_translated};
-pub use service::selector;
+pub use segments::selector;
 pub use store::Footprint;
 
 use cache::{Cache, Entry, PAGE};
@@ -44,11 +45,11 @@ use demotic_host::code::Mapping;
 use demotic_ir::block::{Block, Unit};
 use demotic_ir::interp::{self, Leave, Scratch, Trap};
 use demotic_ir::passes::{Optimiser, Precision};
-use demotic_ir::state::{Mode, eflags};
+use demotic_ir::state::{Mode, eflags, rights, seg};
 use demotic_x86::unit::{self, Limits, Reader};
 use exit::{Exception, Exit, SyscallEntry};
 use jit::{Jit, Stop};
-use memory::{Aligned, GuestMemory};
+use memory::{Aligned, GuestMemory, Segmented};
 use pages::Pages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -491,6 +492,8 @@ impl Cpu {
                 self.step()
             } else if self.state.sys & eflags::AC != 0 {
                 self.aligned()
+            } else if self.state.segmented {
+                self.segmented()
             } else if self.jit.is_some() {
                 self.translated()
             } else {
@@ -569,6 +572,10 @@ impl Cpu {
     /// Makes flags exact that the code behind `rip` overwrites before anybody can look: runs it, one instruction at a time, until it has.
     fn settle(&mut self) -> Option<Exit> {
         self.settled = true;
+        // It came here by a segment register load, which left them exact.
+        if self.state.segmented {
+            return None;
+        }
         let mut open = eflags::ARITH;
         for _ in 0..SETTLE {
             let limits = self.engine.one();
@@ -637,25 +644,85 @@ impl Cpu {
 
     /// Runs one instruction, translated for this one time.
     fn single(&mut self) -> Option<Exit> {
+        if self.state.segmented {
+            return self.segmented();
+        }
         let limits = self.engine.one();
         let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
+        let memory = self.memory();
+        self.run_one(&unit, memory)
+    }
+
+    /// Runs a unit of one instruction.
+    fn run_one(&mut self, unit: &Unit, mut memory: impl interp::Memory) -> Option<Exit> {
         let block = &unit.blocks[0];
-        let mut mem = self.memory();
-        let leave = match interp::run_block(block, &mut self.state, &mut mem, &mut self.scratch) {
+        let mut leave = match interp::run_block(block, &mut self.state, &mut memory, &mut self.scratch) {
             // A repeated string instruction goes back to itself.
             Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
             leave => leave,
         };
+        if let (true, Leave::Trap(_, trap)) = (self.state.segmented, &mut leave) {
+            self.segmented_fetch(trap);
+        }
         let at = block.marks.last().map_or(block.pc, |m| m.pc);
         self.leave(leave, at)
+    }
+
+    /// Runs one instruction of code with segments that are not flat.
+    fn segmented(&mut self) -> Option<Exit> {
+        self.settled = true;
+        if let Some(trap) = segments::refused(&mut self.state, &*self.engine.space) {
+            return Some(exception(trap));
+        }
+        if !self.state.segmented {
+            return self.single();
+        }
+        let unit = self.segmented_unit();
+        let memory = Segmented::new(self.memory(), &self.state);
+        self.run_one(&unit, memory)
+    }
+
+    /// The next instruction of such code. Its addresses are offsets in the code segment.
+    fn segmented_unit(&self) -> Unit {
+        let (code, base) = (self.state.seg[seg::CS], self.state.seg_base[seg::CS]);
+        let stack16 = !self.state.seg[seg::SS].is(rights::BIG);
+        let segmented = Some(unit::Segmented { stack16, code_limit: code.limit });
+        let mut fetch = |at: u64, buf: &mut [u8]| {
+            let room = (u64::from(code.limit) + 1).saturating_sub(at).min(buf.len() as u64);
+            self.engine.space.fetch(base.wrapping_add(at) & 0xffff_ffff, &mut buf[..room as usize])
+        };
+        let limits = Limits { segmented, ..self.engine.one() };
+        let mut unit = unit::lift(self.state.rip, self.state.mode, &limits, &mut fetch);
+        unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
+        unit
+    }
+
+    /// Makes what a fetch by offset ran into what a fetch by segment does: #GP behind its end, else a page fault at the linear address.
+    fn segmented_fetch(&self, trap: &mut Trap) {
+        if trap.vector != 14 || trap.code & 16 == 0 {
+            return;
+        }
+        if trap.address > u64::from(self.state.seg[seg::CS].limit) {
+            *trap = Trap::new(13);
+        } else {
+            trap.address = self.state.seg_base[seg::CS].wrapping_add(trap.address) & 0xffff_ffff;
+        }
     }
 
     /// With AC set: one instruction, whose accesses have to be aligned (SDM vol. 3, section 7.15). Masked moves and gathers are exempt, as on AMD's
     /// processors.
     fn aligned(&mut self) -> Option<Exit> {
         use demotic_ir::{block::Inst, ops::Op, ty::Ty};
-        let limits = self.engine.one();
-        let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
+        let segmented = self.state.segmented;
+        if segmented && segments::refused(&mut self.state, &*self.engine.space).is_some() {
+            return self.segmented();
+        }
+        let unit = if segmented {
+            self.segmented_unit()
+        } else {
+            let limits = self.engine.one();
+            self.engine.translate(self.state.rip, self.state.mode, &limits, false)
+        };
         let block = &unit.blocks[0];
         let masked = |op| matches!(op, Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask);
         if block.insts.iter().any(|i| masked(i.op)) {
@@ -663,14 +730,14 @@ impl Cpu {
         }
         let wide = |i: &&Inst| matches!((i.op, i.ty), (Op::Ld | Op::St, Ty::F80));
         let image = block.insts.iter().filter(wide).count() > 1;
-        let mut mem = Aligned { memory: self.memory(), image };
-        let leave = match interp::run_block(block, &mut self.state, &mut mem, &mut self.scratch) {
-            Leave::Block(n) => Leave::Pc(unit.blocks[n as usize].pc),
-            leave => leave,
-        };
+        let memory = Aligned { memory: self.memory(), image };
         self.settled = true;
-        let at = block.marks.last().map_or(block.pc, |m| m.pc);
-        self.leave(leave, at)
+        if segmented {
+            let memory = Segmented::new(memory, &self.state);
+            self.run_one(&unit, memory)
+        } else {
+            self.run_one(&unit, memory)
+        }
     }
 
     /// With TF set: one instruction, then #DB (SDM vol. 3, section 18.3.1.4).

@@ -6,6 +6,8 @@
 
 use demotic_host::guarded::{self, Fault};
 use demotic_ir::interp::{Atomic, Memory, Trap};
+use demotic_ir::state::{GuestState, Segment, seg};
+use demotic_x86::unit::TAG;
 use std::sync::atomic::{Ordering, fence};
 
 /// si_code of a protection fault (asm-generic/siginfo.h, SEGV_ACCERR).
@@ -225,6 +227,75 @@ impl Memory for Aligned {
 
     fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap> {
         self.memory.cas128(addr, expected, new)
+    }
+
+    fn fence(&mut self, kind: u64) {
+        self.memory.fence(kind);
+    }
+}
+
+/// The address of an offset in a segment, in the form that [`Segmented`] takes.
+pub(crate) fn segment_address(state: &GuestState, n: usize, offset: u64) -> u64 {
+    (state.seg_base[n].wrapping_add(offset) & 0xffff_ffff) + ((n as u64 + 1) << TAG)
+}
+
+/// The same with segments: addresses have the number of theirs ([`demotic_x86::unit::TAG`]), and what they may not reach is #GP, or #SS for the stack's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segmented<M> {
+    memory: M,
+    base: [u64; 6],
+    seg: [Segment; 6],
+}
+
+impl<M> Segmented<M> {
+    pub fn new(memory: M, state: &GuestState) -> Segmented<M> {
+        Segmented { memory, base: state.seg_base, seg: state.seg }
+    }
+
+    /// Linear address of an access, if the segment allows it.
+    fn check(&self, addr: u64, bytes: u64, write: bool) -> Result<u64, Trap> {
+        let linear = addr & ((1 << TAG) - 1);
+        let n = ((addr >> TAG) as usize).wrapping_sub(1);
+        let Some(segment) = self.seg.get(n) else { return Err(Trap::new(13)) };
+        let offset = linear.wrapping_sub(self.base[n]) & 0xffff_ffff;
+        if segment.allows(offset, bytes, write) {
+            Ok(linear & 0xffff_ffff)
+        } else {
+            Err(Trap::new(if n == seg::SS { 12 } else { 13 }))
+        }
+    }
+}
+
+macro_rules! segmented {
+    ($($load:ident $store:ident $ty:ty, $bytes:literal;)*) => {$(
+        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
+            let linear = self.check(addr, $bytes, false)?;
+            self.memory.$load(linear)
+        }
+        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
+            let linear = self.check(addr, $bytes, true)?;
+            self.memory.$store(linear, v)
+        }
+    )*};
+}
+
+impl<M: Memory> Memory for Segmented<M> {
+    segmented! {
+        load8 store8 u8, 1;
+        load16 store16 u16, 2;
+        load32 store32 u32, 4;
+        load64 store64 u64, 8;
+        load128 store128 [u64; 2], 16;
+    }
+
+    fn atomic(&mut self, op: Atomic, addr: u64, bytes: u32, a: u64, b: u64) -> Result<u64, Trap> {
+        let linear = self.check(addr, u64::from(bytes), true)?;
+        self.memory.atomic(op, linear, bytes, a, b)
+    }
+
+    fn cas128(&mut self, addr: u64, expected: [u64; 2], new: [u64; 2]) -> Result<[u64; 2], Trap> {
+        let linear = self.check(addr, 16, true)?;
+        self.memory.cas128(linear, expected, new)
     }
 
     fn fence(&mut self, kind: u64) {

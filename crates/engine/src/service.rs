@@ -1,27 +1,13 @@
 //! What the executor answers between two instructions: processor identification, clocks, segment descriptors.
 
-use crate::memory::GuestMemory;
-use crate::{Engine, Features, GuestSpace};
+use crate::memory::{self, Segmented};
+use crate::{Engine, Features, GuestSpace, segments};
 use demotic_ir::block::Service;
-use demotic_ir::interp::Trap;
-use demotic_ir::state::{Descriptor, GuestState, Mode, eflags, reg, seg};
+use demotic_ir::interp::{Memory, Trap};
+use demotic_ir::state::{GuestState, Mode, Segment, eflags, reg, rights, seg};
 use demotic_ir::xstate;
 use demotic_x86::cpuid;
 use std::sync::OnceLock;
-
-/// Selectors of the flat user segments that 64-bit kernels set up (asm/segment.h).
-pub mod selector {
-    /// 32-bit code.
-    pub const USER32_CS: u16 = 0x23;
-    /// Data and stack.
-    pub const USER_DS: u16 = 0x2b;
-    /// 64-bit code.
-    pub const USER_CS: u16 = 0x33;
-    /// Not a segment: its limit is the number of the processor.
-    pub const CPU_NODE: u16 = 0x7b;
-    /// First of the three GDT entries for thread-local storage.
-    pub const TLS_FIRST: u16 = 12;
-}
 
 fn processors() -> u32 {
     static COUNT: OnceLock<u32> = OnceLock::new();
@@ -52,7 +38,7 @@ fn random() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-fn current_cpu() -> u32 {
+pub(crate) fn current_cpu() -> u32 {
     // SAFETY: no arguments; -1 on failure.
     u32::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
@@ -97,8 +83,13 @@ pub(crate) fn run(
         }
         Service::Xstate => {
             let mask = state.gpr[reg::RDX] << 32 | state.gpr[reg::RAX] & 0xffff_ffff;
-            let mut memory = GuestMemory { base: space.base(), limit: space.limit() };
-            xstate::run(state, &mut memory, args[0], xstate::Request::new(args[1], mask, features.xcr0()))?;
+            let request = xstate::Request::new(args[1], mask, features.xcr0());
+            let mut memory = engine.memory();
+            if state.segmented {
+                xstate::run(state, &mut Segmented::new(memory, state), args[0], request)?;
+            } else {
+                xstate::run(state, &mut memory, args[0], request)?;
+            }
         }
         Service::Random => {
             let v = random();
@@ -114,58 +105,169 @@ pub(crate) fn run(
         Service::Rdpid => state.gpr[args[0] as usize & 15] = u64::from(current_cpu()),
         // Coming here was the point.
         Service::Trace => {}
-        Service::LoadSeg => load_segment(state, args[0] as usize, args[1] as u16, space)?,
+        Service::LoadSeg => {
+            let [form, value] = args;
+            segments::load(state, form as usize & 0xff, (form >> 32) as u16, space)?;
+            let sp = stack(state, form >> 8 & 0xff);
+            state.gpr[reg::RSP] = sp;
+            if let Some(n) = (form >> 16 & 0xff).checked_sub(1) {
+                write(state, n as usize & 15, form >> 24 & 0xff, value);
+            }
+        }
         Service::Far => {
-            let mode = match args[0] as u16 {
-                selector::USER32_CS => Mode::Compat32,
-                selector::USER_CS => Mode::Long,
-                s => return Err(Trap { code: u32::from(s & 0xfffc), ..Trap::new(13) }),
+            let memory = engine.memory();
+            return if state.segmented {
+                far(state, args, next, space, &mut Segmented::new(memory, state))
+            } else {
+                far(state, args, next, space, &mut { memory })
             };
-            state.seg_sel[seg::CS] = args[0] as u16;
-            state.mode = mode;
-            state.rip = demotic_x86::unit::wrap(mode, args[1]);
-            return Ok(());
         }
     }
     state.rip = next;
     Ok(())
 }
 
-/// The descriptors that user code may look at, as 64-bit kernels set them up (arch/x86/kernel/cpu/common.c): access rights as `lar` gives them, and the limit
-/// in bytes.
-fn descriptor(state: &GuestState, sel: u16, space: &dyn GuestSpace) -> Option<(u32, u32)> {
-    if sel & 4 != 0 {
-        return space.ldt(u32::from(sel >> 3)).map(user_descriptor);
-    }
-    match sel | 3 {
-        selector::USER32_CS => Some((0xcf_fb00, u32::MAX)),
-        selector::USER_DS => Some((0xcf_f300, u32::MAX)),
-        selector::USER_CS => Some((0xaf_fb00, u32::MAX)),
-        // The limit is the processor's number: how programs asked for it before rdpid.
-        selector::CPU_NODE => Some((0x40_f500, current_cpu())),
-        _ => {
-            let entry = usize::from((sel >> 3).wrapping_sub(selector::TLS_FIRST));
-            state.tls.get(entry).filter(|d| **d != Descriptor::default()).copied().map(user_descriptor)
-        }
+/// Writes a general register in the given width in bytes.
+fn write(state: &mut GuestState, n: usize, bytes: u64, v: u64) {
+    let r = &mut state.gpr[n];
+    *r = match bytes {
+        2 => *r & !0xffff | v & 0xffff,
+        4 => v & 0xffff_ffff,
+        _ => v,
+    };
+}
+
+/// Bits of the stack pointer that the stack segment has it count with.
+fn stack_mask(state: &GuestState) -> u64 {
+    match state.mode {
+        Mode::Long => u64::MAX,
+        _ if state.seg[seg::SS].is(rights::BIG) => 0xffff_ffff,
+        _ => 0xffff,
     }
 }
 
-/// What the kernel makes of a `user_desc` (fill_ldt, asm/desc.h).
-fn user_descriptor(d: Descriptor) -> (u32, u32) {
-    let bit = |flag: u32, at: u32| if d.flags & flag != 0 { 1 << at } else { 0 };
-    let kind = 1 | (d.flags >> 1 & 3) << 2 | if d.flags & 8 == 0 { 2 } else { 0 };
-    let present = bit(32, 15) ^ 1 << 15;
-    let rights = kind << 8 | 0x7000 | present | d.limit & 0xf_0000 | bit(64, 20) | bit(1, 22) | bit(16, 23);
-    let limit = d.limit & 0xf_ffff;
-    (rights, if d.flags & 16 != 0 { limit << 12 | 0xfff } else { limit })
+/// The stack pointer, moved by `delta` bytes.
+fn stack(state: &GuestState, delta: u64) -> u64 {
+    let (sp, mask) = (state.gpr[reg::RSP], stack_mask(state));
+    sp & !mask | sp.wrapping_add(delta) & mask
+}
+
+/// A value on the stack.
+fn pop(state: &GuestState, memory: &mut dyn Memory, at: u64, bytes: u64) -> Result<u64, Trap> {
+    let addr = at_stack(state, at);
+    match bytes {
+        2 => memory.load16(addr).map(u64::from),
+        4 => memory.load32(addr).map(u64::from),
+        _ => memory.load64(addr),
+    }
+    .map_err(of_stack)
+}
+
+/// The same for a store.
+fn push(state: &GuestState, memory: &mut dyn Memory, at: u64, bytes: u64, v: u64) -> Result<(), Trap> {
+    let addr = at_stack(state, at);
+    match bytes {
+        2 => memory.store16(addr, v as u16),
+        4 => memory.store32(addr, v as u32),
+        _ => memory.store64(addr, v),
+    }
+    .map_err(of_stack)
+}
+
+/// Linear address of `at` bytes from the stack pointer on, as [`Segmented`] takes it.
+fn at_stack(state: &GuestState, at: u64) -> u64 {
+    let offset = stack(state, at) & stack_mask(state);
+    if state.segmented { memory::segment_address(state, seg::SS, offset) } else { offset }
+}
+
+/// #GP of an access to the stack is #SS.
+fn of_stack(t: Trap) -> Trap {
+    if t.vector == 13 { Trap { vector: 12, ..t } } else { t }
+}
+
+/// Far jmp, call, ret and iret, as [`Service::Far`] has them (SDM vol. 3, section 5.8.1). One that is refused changes nothing.
+fn far(
+    state: &mut GuestState,
+    [form, offset]: [u64; 2],
+    next: u64,
+    space: &dyn GuestSpace,
+    memory: &mut dyn Memory,
+) -> Result<(), Trap> {
+    let (kind, bytes, extra) = (form >> 16 & 15, form >> 20 & 15, form >> 32);
+    let calls = kind == 1;
+    let interrupt = kind == 3;
+    let (mut sel, mut offset) = (form as u16, offset);
+    let long = state.mode == Mode::Long;
+    let mut flags = 0;
+    let mut beyond = None;
+    if kind >= 2 {
+        // There are no tasks to return to.
+        if interrupt && state.sys & eflags::NT != 0 {
+            return Err(Trap::new(13));
+        }
+        offset = pop(state, memory, 0, bytes)?;
+        sel = pop(state, memory, bytes, bytes)? as u16;
+        if interrupt {
+            flags = pop(state, memory, 2 * bytes, bytes)? as u32;
+            if long {
+                beyond = Some((pop(state, memory, 3 * bytes, bytes)?, pop(state, memory, 4 * bytes, bytes)? as u16));
+            }
+        }
+        if sel & 0xfffc != 0 && sel & 3 != 3 {
+            return Err(Trap { code: u32::from(sel & 0xfffc), ..Trap::new(13) });
+        }
+    }
+    let found = segments::code(state, sel, space)?;
+    let mode = found.1;
+    let inside = match mode {
+        Mode::Long => offset <= i64::MAX as u64 >> 16 || offset >= !(i64::MAX as u64 >> 16),
+        _ => offset & 0xffff_ffff <= u64::from(found.0.segment.limit),
+    };
+    if !inside {
+        return Err(Trap::new(13));
+    }
+    let mut sp = stack(state, 0);
+    if calls {
+        let cs = u64::from(state.seg_sel[seg::CS]);
+        push(state, memory, bytes.wrapping_neg(), bytes, cs)?;
+        push(state, memory, (2 * bytes).wrapping_neg(), bytes, next)?;
+        sp = stack(state, (2 * bytes).wrapping_neg());
+    } else if kind == 2 {
+        sp = stack(state, 2 * bytes + extra);
+    } else if interrupt {
+        sp = stack(state, 3 * bytes);
+    }
+    let mut new = None;
+    if let Some((pointer, ss)) = beyond {
+        sp = pointer;
+        new = Some(ss);
+    }
+    let before = (state.mode, state.seg_sel[seg::CS], state.seg_base[seg::CS], state.seg[seg::CS]);
+    segments::enter(state, sel, found);
+    if let Some(Err(trap)) = new.map(|ss| segments::load(state, seg::SS, ss, space)) {
+        (state.mode, state.seg_sel[seg::CS], state.seg_base[seg::CS], state.seg[seg::CS]) = before;
+        state.look_at_segments();
+        return Err(trap);
+    }
+    // `iret` to a 16-bit stack loads the lower half alone.
+    let kept = if beyond.is_some() && mode != Mode::Long { !stack_mask(state) & 0xffff_ffff } else { 0 };
+    state.gpr[reg::RSP] = state.gpr[reg::RSP] & kept | sp & !kept;
+    if interrupt {
+        // As `popf` has it.
+        let mask = if bytes == 2 { eflags::USER_SYS & 0xffff } else { eflags::USER_SYS };
+        state.sys = state.sys & !mask | flags & mask;
+        state.flags = flags & eflags::ARITH;
+    }
+    state.rip = demotic_x86::unit::wrap(mode, offset);
+    Ok(())
 }
 
 /// lar, lsl, verr, verw: ZF tells whether there was something to see; the register changes only then.
 fn look_up(state: &mut GuestState, sel: u16, code: u64, space: &dyn GuestSpace) {
-    let found = if sel & 0xfffc == 0 { None } else { descriptor(state, sel, space) };
+    let found = if sel & 0xfffc == 0 { None } else { segments::find(state, sel, space) };
     let (which, n, width) = (code & 0xff, (code >> 8) as usize & 15, code >> 16);
-    let seen = found.filter(|(rights, _)| {
-        let (code, second) = (rights >> 11 & 1 != 0, rights >> 9 & 1 != 0);
+    let seen = found.map(|f| f.segment).filter(|s| {
+        let (code, second) = (s.is(rights::CODE), s.is(rights::SECOND));
         match which {
             2 => !code || second,
             3 => !code && second,
@@ -173,97 +275,12 @@ fn look_up(state: &mut GuestState, sel: u16, code: u64, space: &dyn GuestSpace) 
         }
     });
     state.flags &= !eflags::ZF;
-    let Some((rights, limit)) = seen else { return };
+    let Some(Segment { limit, rights }) = seen else { return };
     state.flags |= eflags::ZF;
     let v = u64::from(if which == 0 { rights } else { limit });
     match (which, width) {
         (0 | 1, 16) => state.gpr[n] = state.gpr[n] & !0xffff | v & 0xffff,
         (0 | 1, _) => state.gpr[n] = v,
         _ => {}
-    }
-}
-
-/// Loads a data segment register (SDM vol. 3, section 3.4): the base comes from the descriptor.
-fn load_segment(state: &mut GuestState, n: usize, sel: u16, space: &dyn GuestSpace) -> Result<(), Trap> {
-    let gp = Trap { code: u32::from(sel & 0xfffc), ..Trap::new(13) };
-    if n == seg::CS || n > seg::GS {
-        return Err(Trap::new(6));
-    }
-    let base = if sel & 0xfffc == 0 {
-        if n == seg::SS && state.mode != Mode::Long {
-            return Err(gp);
-        }
-        0
-    } else if n == seg::SS && sel & 3 != 3 {
-        return Err(gp);
-    } else if sel & 4 != 0 {
-        space.ldt(u32::from(sel >> 3)).ok_or(gp)?.base
-    } else {
-        match sel | 3 {
-            selector::USER_DS => 0,
-            selector::USER32_CS | selector::USER_CS if n != seg::SS => 0,
-            _ => {
-                let entry = (sel >> 3).wrapping_sub(selector::TLS_FIRST);
-                match state.tls.get(usize::from(entry)) {
-                    Some(d) if *d != Descriptor::default() => d.base,
-                    _ => return Err(gp),
-                }
-            }
-        }
-    };
-    // In 32-bit code the lifter has these begin at 0: refused, instead of reaching other memory.
-    if base != 0 && n < seg::FS && state.mode != Mode::Long {
-        return Err(gp);
-    }
-    state.seg_sel[n] = sel;
-    state.seg_base[n] = u64::from(base);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Nothing;
-
-    impl GuestSpace for Nothing {
-        fn base(&self) -> usize {
-            0
-        }
-        fn limit(&self) -> u64 {
-            0
-        }
-        fn fetch(&self, _pc: u64, _buf: &mut [u8]) -> usize {
-            0
-        }
-        fn protect_code_page(&self, _page: u64) {}
-        fn release_code_page(&self, _addr: u64) -> bool {
-            false
-        }
-    }
-
-    #[test]
-    fn segments_with_a_base() {
-        let sel = selector::TLS_FIRST << 3 | 3;
-        for (mode, n, base, loads) in [
-            (Mode::Compat32, seg::DS, 0x1000, false),
-            (Mode::Compat32, seg::ES, 0x1000, false),
-            (Mode::Compat32, seg::SS, 0x1000, false),
-            (Mode::Compat32, seg::DS, 0, true),
-            (Mode::Compat32, seg::GS, 0x1000, true),
-            // The processor takes no notice of the base there.
-            (Mode::Long, seg::DS, 0x1000, true),
-        ] {
-            let mut state = GuestState { mode, ..GuestState::default() };
-            state.tls[0] = Descriptor { base, limit: 0xf_ffff, flags: 0x51 };
-            let before = state.seg_sel[n];
-            match load_segment(&mut state, n, sel, &Nothing) {
-                Ok(()) => assert!(loads && (state.seg_sel[n], state.seg_base[n]) == (sel, u64::from(base))),
-                Err(trap) => {
-                    assert!(!loads && (trap.vector, trap.code) == (13, u32::from(sel & 0xfffc)));
-                    assert_eq!(state.seg_sel[n], before);
-                }
-            }
-        }
     }
 }

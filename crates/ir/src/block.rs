@@ -120,9 +120,11 @@ pub enum Service {
     Rdtscp,
     /// `xgetbv`.
     Xgetbv,
-    /// Load segment register: operands are the segment number and the selector.
+    /// Load segment register: operands are the segment number, with the bytes to pop above bit 8, the number of a general register to be written
+    /// plus 1 above bit 16 and its width in bytes above bit 24, and the selector above bit 32; and the value for that register.
     LoadSeg,
-    /// Far transfer: operands are the selector and the offset.
+    /// Far transfer: operands are the selector, with the kind (jmp 0, call 1, retf 2, iret 3) above bit 16, the operand size in bytes above bit 20 and
+    /// what retf releases beyond, in bytes, above bit 32; and the offset. What is popped has its selector and offset on the stack.
     Far,
     /// `rdpid`-like: processor number.
     Rdpid,

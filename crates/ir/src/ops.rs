@@ -293,6 +293,8 @@ ops! {
     ACas      "acas"     T    (I64 T T)     Num   ATOMIC;
     /// Raises #GP(0) unless a is 0.
     CheckGp   "checkgp"  None (I64)         No    FAULT;
+    /// Raises #GP(0) unless a is negative: for bounds, without a use of host flags.
+    CheckNeg  "checkneg"  None (I64)        No    FAULT;
     /// Memory fence: 0 full (mfence), 1 loads (lfence), 2 stores (sfence).
     Fence     "fence"    None ()            Num   STATE;
     /// Any number, also none, of complete iterations of the repeated string instruction that the block begins with: movs (immediate 0) or stos (1) of

@@ -12,7 +12,7 @@ const TYPES: [Ty; 128] = {
     let mut n = 0;
     while n < 128 {
         t[n] = match n {
-            0..=15 | 32..=37 | 50 | 51 => Ty::I64,
+            0..=15 | 32..=37 | 50 | 51 | 70 | 71 => Ty::I64,
             16..=31 | 54..=69 => Ty::V128,
             44 | 45 => Ty::I32,
             48 => Ty::I8,
@@ -66,8 +66,12 @@ impl Slot {
     }
     /// The first of those.
     pub const YMM_FIRST: u8 = 54;
+    /// Where FS (4) or GS (5) ends, negated, 64 bits: [`crate::state::GuestState::seg_end`].
+    pub const fn seg_end(n: usize) -> Slot {
+        Slot(66 + n as u8)
+    }
     /// Number of slots.
-    pub const COUNT: u8 = 70;
+    pub const COUNT: u8 = 72;
 
     /// The widest type that may be read or written.
     #[inline(always)]
@@ -84,6 +88,7 @@ impl Slot {
             n @ 32..=37 => format!("base{}", n - 32),
             n @ 38..=43 => format!("sel{}", n - 38),
             n @ 54..=69 => format!("y{}", n - 54),
+            n @ 70..=71 => format!("end{}", n - 66),
             n => NAMED.get(usize::from(n) - 44).copied().unwrap_or("?").to_string(),
         }
     }

@@ -33,6 +33,27 @@ pub mod seg {
     pub const GS: usize = 5;
 }
 
+/// Access rights of a segment, at the places where `lar` gives them (SDM vol. 3, figure 3-8).
+pub mod rights {
+    #![allow(missing_docs)]
+    /// Code that can be read, data that can be written.
+    pub const SECOND: u32 = 1 << 9;
+    /// Of data: the limit is the end below.
+    pub const EXPAND_DOWN: u32 = 1 << 10;
+    pub const CODE: u32 = 1 << 11;
+    pub const PRESENT: u32 = 1 << 15;
+    /// 64-bit code.
+    pub const LONG: u32 = 1 << 21;
+    /// 32-bit code or stack.
+    pub const BIG: u32 = 1 << 22;
+    /// Of the flat data segment that the kernel sets up.
+    pub const FLAT_DATA: u32 = 0xcf_f300;
+    /// Of its 32-bit code.
+    pub const FLAT_CODE32: u32 = 0xcf_fb00;
+    /// Of its 64-bit code.
+    pub const FLAT_CODE64: u32 = 0xaf_fb00;
+}
+
 /// EFLAGS bits (SDM vol. 1, section 3.4.3).
 pub mod eflags {
     #![allow(missing_docs)]
@@ -178,6 +199,46 @@ impl core::ops::DerefMut for UpperHalves {
     }
 }
 
+/// What a segment register remembers of its descriptor besides the base (SDM vol. 3, section 3.4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Segment {
+    /// The last byte, or for data that expands down the last one before the first.
+    pub limit: u32,
+    /// [`rights`]; 0 after a null selector.
+    pub rights: u32,
+}
+
+impl Segment {
+    /// Of a null selector: every access in 32-bit code is #GP.
+    pub const NULL: Segment = Segment { limit: 0, rights: 0 };
+    /// Flat data.
+    pub const DATA: Segment = Segment { limit: u32::MAX, rights: rights::FLAT_DATA };
+    /// Flat 32-bit code.
+    pub const CODE32: Segment = Segment { limit: u32::MAX, rights: rights::FLAT_CODE32 };
+    /// 64-bit code.
+    pub const CODE64: Segment = Segment { limit: u32::MAX, rights: rights::FLAT_CODE64 };
+
+    /// Whether all of `bits` are set.
+    pub fn is(&self, bits: u32) -> bool {
+        self.rights & bits == bits
+    }
+
+    /// Whether `bytes` at `offset` may be read, or written.
+    pub fn allows(&self, offset: u64, bytes: u64, write: bool) -> bool {
+        let code = self.is(rights::CODE);
+        let kind = if write { !code && self.is(rights::SECOND) } else { !code || self.is(rights::SECOND) };
+        let last = offset + (bytes - 1);
+        let inside = if !code && self.is(rights::EXPAND_DOWN) {
+            let most = if self.is(rights::BIG) { u32::MAX } else { 0xffff };
+            offset > u64::from(self.limit) && last <= u64::from(most)
+        } else {
+            last <= u64::from(self.limit)
+        };
+        self.rights != 0 && kind && inside
+    }
+}
+
 /// All architectural state of one guest thread.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
@@ -206,6 +267,13 @@ pub struct GuestState {
     pub ymm: UpperHalves,
     /// The thread's own GDT entries, 12 to 14 (selectors 0x63, 0x6b, 0x73): what set_thread_area(2) sets.
     pub tls: [Descriptor; 3],
+    /// What the segment registers remember.
+    pub seg: [Segment; 6],
+    /// How many bytes from the beginning on may be accessed in FS and GS, in 32-bit code, up to 2^32, negated: the sum with the offset of an access's last
+    /// byte is negative when it is inside.
+    pub seg_end: [u64; 2],
+    /// Whether there is something about a segment that translated code takes no notice of: [`GuestState::look_at_segments`].
+    pub segmented: bool,
 }
 
 impl Default for GuestState {
@@ -223,11 +291,43 @@ impl Default for GuestState {
             xmm: [[0; 2]; 16],
             ymm: UpperHalves::default(),
             tls: [Descriptor::default(); 3],
+            seg: [Segment::DATA; 6],
+            seg_end: [(1u64 << 32).wrapping_neg(); 2],
+            segmented: false,
         }
     }
 }
 
 impl GuestState {
+    /// To be called after segment registers or the mode have changed: sets [`GuestState::segmented`]. 64-bit code has no segments but for the bases
+    /// of FS and GS; in other code everything is flat there too but for the bases and ends of these two, or code is to be run one instruction
+    /// at a time.
+    pub fn look_at_segments(&mut self) {
+        for (end, s) in self.seg_end.iter_mut().zip(&self.seg[seg::FS..]) {
+            *end = if s.rights == 0 { 0 } else { (u64::from(s.limit) + 1).wrapping_neg() };
+        }
+        let flat = |n: usize| self.seg_base[n] == 0 && self.seg[n].limit == u32::MAX;
+        let data = |n: usize| {
+            let s = &self.seg[n];
+            s.rights == 0 || s.is(rights::SECOND) && s.rights & (rights::CODE | rights::EXPAND_DOWN) == 0
+        };
+        let usual = match self.mode {
+            Mode::Long => true,
+            Mode::Compat16 => false,
+            Mode::Compat32 => {
+                [seg::ES, seg::SS, seg::DS].into_iter().all(|n| flat(n) && data(n))
+                    && self.seg[seg::SS].is(rights::BIG)
+                    && flat(seg::CS)
+                    && [seg::FS, seg::GS].into_iter().all(data)
+            }
+        };
+        self.segmented = !usual || [seg::CS, seg::SS].into_iter().any(|n| self.is_unusable(n));
+    }
+
+    /// Whether CS or SS hold what cannot be in them: what signal frames and tracers leave there, and the next instruction faults for.
+    fn is_unusable(&self, n: usize) -> bool {
+        self.seg[n].rights == 0 && (n == seg::CS || self.mode != Mode::Long || self.seg_sel[n] & !3 != 0)
+    }
     /// The architectural EFLAGS image.
     pub fn eflags(&self) -> u32 {
         self.flags & eflags::ARITH | self.sys & !eflags::ARITH | eflags::FIXED | eflags::IF

@@ -19,6 +19,7 @@ use crate::run;
 use crate::signal::TaskSignals;
 use crate::task::Task;
 use crate::uaccess::Access;
+use demotic_engine::segments;
 use demotic_engine::{Cpu, GuestState};
 use demotic_host::{capture, guarded, signal as host, sys};
 use demotic_x86::state::{reg, seg};
@@ -198,12 +199,11 @@ fn child_state(task: &Task, request: &Request) -> Result<GuestState, Errno> {
                 if request.tls >= task.process.space.layout().limit {
                     return Err(Errno::EPERM);
                 }
-                state.seg_base[seg::FS] = request.tls;
-                state.seg_sel[seg::FS] = 0;
+                segments::set_base(&mut state, seg::FS, request.tls);
             }
             Abi::I386 => {
                 let desc: UserDesc = task.mem.read(request.tls)?;
-                tls::set_thread_area(&mut state, &desc, false)?;
+                tls::set_thread_area(&mut state, &desc, false, &*task.process.space)?;
             }
         }
     }

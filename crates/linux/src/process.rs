@@ -12,9 +12,10 @@ use crate::signal::{Handlers, TaskSignals, frame32};
 use crate::task::{Abi, Task};
 use crate::uaccess::{Mem, PAGE};
 pub use demotic_engine::Features;
+use demotic_engine::segments;
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestState, Shelf};
 use demotic_host::{capture, guarded, signal as host};
-use demotic_x86::state::{Mode, reg, seg};
+use demotic_x86::state::{self, reg, seg};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -322,18 +323,15 @@ fn trampolines(mem: &Mem) -> Result<u64, Errno> {
 
 /// Registers at the first instruction (ELF_PLAT_INIT, start_thread): zero but for stack, flags and selectors.
 fn initial_state(is_32bit: bool, loaded: &load::Loaded) -> GuestState {
-    use crate::signal::frame64::selector;
     let mut state = GuestState { rip: loaded.entry, ..GuestState::default() };
     state.gpr[reg::RSP] = loaded.sp;
-    state.seg_sel[seg::SS] = selector::DS;
+    for n in [seg::ES, seg::DS, seg::FS, seg::GS] {
+        state.seg[n] = state::Segment::NULL;
+    }
     if is_32bit {
-        state.mode = Mode::Compat32;
-        state.seg_sel[seg::CS] = selector::CS32;
-        state.seg_sel[seg::DS] = selector::DS;
-        state.seg_sel[seg::ES] = selector::DS;
+        segments::flat32(&mut state);
     } else {
-        state.mode = Mode::Long;
-        state.seg_sel[seg::CS] = selector::CS64;
+        segments::flat64(&mut state);
     }
     state
 }

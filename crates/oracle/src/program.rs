@@ -56,12 +56,11 @@ impl Shapes {
         let mut seen = BTreeSet::new();
         let mut of: Vec<Vec<Shape>> = Vec::new();
         let limits = Limits { features: Features::MAX, ..Limits::SINGLE };
-        for _ in 0..rounds {
-            let Some(case) = generate::generate(&mut rng, mode) else { continue };
+        let mut add = |bytes: &[u8]| {
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 buf.fill(0x90);
                 let skip = at.wrapping_sub(CODE) as usize;
-                buf.iter_mut().zip(case.bytes.iter().skip(skip)).for_each(|(b, c)| *b = *c);
+                buf.iter_mut().zip(bytes.iter().skip(skip)).for_each(|(b, c)| *b = *c);
                 buf.len()
             };
             let block = lift_block(CODE, mode, &limits, &mut fetch);
@@ -75,7 +74,14 @@ impl Shapes {
                     }
                 }
             }
+        };
+        for _ in 0..rounds {
+            if let Some(case) = generate::generate(&mut rng, mode) {
+                add(&case.bytes);
+            }
         }
+        // Random instructions have no segments with ends: mov eax, gs:[eax].
+        add(&[0x65, 0x8b, 0x00]);
         of.sort_by_key(|list| list[0].op as u8);
         Shapes { mode, of }
     }
@@ -256,6 +262,7 @@ impl Maker<'_> {
             let v = match (s.op, k) {
                 _ if memory && k == 0 => self.address(align16),
                 (Op::CheckGp, _) if !self.rng.one_in(12) => self.c(Ty::I64, 0),
+                (Op::CheckNeg, _) if !self.rng.one_in(12) => self.c(Ty::I64, u64::MAX),
                 (Op::ExitIf, _) if !self.rng.one_in(4) => self.c(Ty::I1, 0),
                 // The upper half of a dividend: mostly one that the quotient fits with.
                 (Op::DivU | Op::RemU | Op::DivS | Op::RemS, 0) if !self.rng.one_in(5) => self.c(ty, 0),

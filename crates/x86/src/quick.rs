@@ -457,7 +457,7 @@ fn place(l: &mut Lifter, insn: &Insn, ty: Ty) -> Place {
     }
     let m = memory(l, insn);
     let offset = l.offset(m);
-    let addr = l.based(usize::from(insn.segment), offset);
+    let addr = l.based(usize::from(insn.segment), offset, ty.bytes());
     let stack = insn.segment == 0 && matches!(usize::from(insn.base), reg::RSP | reg::RBP);
     Place::Mem(addr, ty, if stack { demotic_ir::interp::ATTR_STACK } else { 0 })
 }

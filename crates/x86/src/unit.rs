@@ -26,9 +26,24 @@ pub struct Limits {
     pub end_at_stores: bool,
     /// What the guest's processor can do.
     pub features: Features,
+    /// For one instruction of code with segments.
+    pub segmented: Option<Segmented>,
     /// Whether every block leaves the last x87 instruction of its own in the state: for hosts whose code does not keep it by itself.
     pub pointers: bool,
 }
+
+/// What code with segments that are not flat looks like for the moment. Its linear addresses have the number of the segment, from 1 on, at
+/// [`TAG`] and above, for those who check limits: each access knows what it is and how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segmented {
+    /// Whether the stack pointer has 16 bits.
+    pub stack16: bool,
+    /// The last byte of the code segment.
+    pub code_limit: u32,
+}
+
+/// First bit of the number of the segment in an address of segmented code.
+pub const TAG: u32 = 48;
 
 impl Limits {
     /// One instruction.
@@ -38,6 +53,7 @@ impl Limits {
         reach: 0,
         end_at_stores: false,
         features: Features::DEFAULT,
+        segmented: None,
         pointers: false,
     };
 }
@@ -188,7 +204,7 @@ impl Reader {
     /// One block in the builder, which ends where one of `others` begins.
     fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
         let Reader { builder: b, window, insn, none, usual, quick, .. } = self;
-        let quick = *quick && mode != Mode::Compat16;
+        let quick = *quick && mode != Mode::Compat16 && limits.segmented.is_none();
         let mut at = pc;
         let mut count = 0;
         // The nearest beginning of another block that is not passed yet.
@@ -206,7 +222,7 @@ impl Reader {
             if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
                 b.mark(at, usual.len);
-                if !quick::lift(&mut Lifter::new(b, none, code, mode, at, next, limits.features), usual) {
+                if !quick::lift(&mut Lifter::new(b, none, code, mode, at, next, limits), usual) {
                     return;
                 }
                 at = next;
@@ -228,7 +244,7 @@ impl Reader {
                 }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
-                match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits.features)) {
+                match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits)) {
                     Flow::Next => at = next,
                     Flow::End(term) => return b.end(term, next),
                     Flow::Undefined => {
@@ -268,11 +284,10 @@ pub fn lift_block(pc: u64, mode: Mode, limits: &Limits, fetch: Fetch) -> Block {
     block
 }
 
-/// An instruction address in the width of the mode.
+/// An instruction address in the width of the mode. 16-bit code, too, goes on behind 64 KiB if its segment does.
 pub fn wrap(mode: Mode, pc: u64) -> u64 {
     match mode {
         Mode::Long => pc,
-        Mode::Compat32 => pc & 0xffff_ffff,
-        Mode::Compat16 => pc & 0xffff,
+        Mode::Compat32 | Mode::Compat16 => pc & 0xffff_ffff,
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn slot_field(slot: u8) -> Option<(usize, u32)> {
         52 => (x87 + offset_of!(X87, fcs), 2),
         53 => (x87 + offset_of!(X87, fds), 2),
         54..=69 => (offset_of!(GuestState, ymm) + 16 * (n - 54), 16),
+        70 | 71 => (offset_of!(GuestState, seg_end) + 8 * (n - 70), 8),
         _ => return None,
     };
     Some((state + offset, bytes))
@@ -123,6 +124,11 @@ impl Emit<'_> {
                 let r = self.r(inst.args[0]);
                 let label = self.deopt();
                 self.w_to(branch::cbz(true, Sz::X, r), label, Field::Arm19);
+            }
+            Op::CheckNeg => {
+                let r = self.r(inst.args[0]);
+                let label = self.deopt();
+                self.branch_on(super::flags::Test::Bit(r, 63, false), label);
             }
             Op::Bulk => self.bulk(i),
             Op::Fence => self.w(match inst.imm {

@@ -60,6 +60,7 @@ impl Emit<'_> {
             Op::AXchg | Op::AAdd | Op::AAnd | Op::AOr | Op::AXor | Op::ACas => self.atomic(i),
             Op::Bulk => {}
             Op::Fence => self.a.fence(inst.imm),
+            Op::CheckNeg => self.check_negative(inst.args[0]),
             Op::ExitIf => self.exit_if(i),
             op if op.info().effects == Effects::PURE && op as u8 >= Op::VZext as u8 && op as u8 <= Op::VStrF as u8 => {
                 if !self.vector(i) && !self.avx_operation(i) {
@@ -76,6 +77,22 @@ impl Emit<'_> {
                     self.helper(i);
                 }
             }
+        }
+    }
+
+    /// Host flags stay: the top byte, moved to the bottom, is what an aligned load is off by when it is not all ones. Its fault leads to the interpreter.
+    fn check_negative(&mut self, v: Val) {
+        let t = self.temp();
+        self.load_into(v, t);
+        self.a.bswap(Size::Q, t);
+        self.a.movzx(Size::B, t, t);
+        let m = Mem { index: Some((t, 0)), ..Mem::gs(super::at!(state) + 1) };
+        let x = self.vtemp();
+        self.sync();
+        if self.request.target.features.avx {
+            self.a.load_aligned(false, x, m);
+        } else {
+            self.a.sse(Sse::MOVAPS, x, m);
         }
     }
 

@@ -100,6 +100,7 @@ fn home(long: bool, slot: u8) -> Home {
         44 => Home::Mem(at!(state) + offset_of!(GuestState, sys) as i32),
         45 => Home::Mem(at!(state) + offset_of!(GuestState, mxcsr) as i32),
         54..=69 => Home::Mem(at!(state) + (offset_of!(GuestState, ymm) + 16 * (n - 54)) as i32),
+        70 | 71 => Home::Mem(at!(state) + (offset_of!(GuestState, seg_end) + 8 * (n - 70)) as i32),
         _ => {
             let field = match n {
                 46 => offset_of!(X87, cw),

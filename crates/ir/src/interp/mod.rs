@@ -439,6 +439,9 @@ fn step<M: Memory>(
         Op::CheckGp => {
             return if s.get(a).lo == 0 { Ok(None) } else { Err(Trap::new(13)) };
         }
+        Op::CheckNeg => {
+            return if (s.get(a).lo as i64) < 0 { Ok(None) } else { Err(Trap::new(13)) };
+        }
         Op::ExitIf => return Ok((s.get(a).lo != 0).then_some(inst.imm)),
         op if op.is_sse_arithmetic() => float::run(inst, state, s)?,
         Op::FHi | Op::FFlags | Op::FFmaFl | Op::FFmaHi => float::quiet(inst, state, s),
@@ -502,6 +505,7 @@ fn get_slot(state: &GuestState, slot: Slot, ty: Ty) -> V {
             let [lo, hi] = state.ymm[n - 54];
             return V { lo, hi };
         }
+        70 | 71 => state.seg_end[n - 70],
         _ => 0,
     };
     V::from(x & ty.mask())
@@ -531,6 +535,7 @@ fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
         52 => state.x87.fcs = v.lo as u16,
         53 => state.x87.fds = v.lo as u16,
         54..=69 => state.ymm[n - 54] = v.pair(),
+        70 | 71 => state.seg_end[n - 70] = v.lo,
         _ => {}
     }
 }

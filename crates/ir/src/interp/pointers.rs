@@ -117,7 +117,7 @@ impl Pointers {
         state.x87.fop = Self::fop(imm);
         state.x87.fcs = state.seg_sel[seg::CS];
         if let Some((linear, n)) = operand.zip(Self::segment(imm)) {
-            let base = if matches!(n, seg::FS | seg::GS) { state.seg_base[n] } else { 0 };
+            let base = if matches!(n, seg::FS | seg::GS) || state.segmented { state.seg_base[n] } else { 0 };
             let offset = linear.wrapping_sub(base);
             state.x87.fdp = if state.mode == Mode::Long { offset } else { offset & 0xffff_ffff };
             state.x87.fds = state.seg_sel[n];

@@ -6,7 +6,7 @@
 
 use crate::errno::{Errno, SysResult};
 use crate::task::Task;
-use demotic_engine::GuestState;
+use demotic_engine::{GuestSpace, GuestState, segments};
 use demotic_x86::state::{Descriptor, seg};
 use std::sync::{PoisonError, RwLock};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -77,7 +77,12 @@ impl Ldt {
 ///
 /// # Errors
 /// EINVAL for entries that are not the thread's, ESRCH when none is free.
-pub fn set_thread_area(state: &mut GuestState, desc: &UserDesc, can_allocate: bool) -> Result<u32, Errno> {
+pub fn set_thread_area(
+    state: &mut GuestState,
+    desc: &UserDesc,
+    can_allocate: bool,
+    space: &dyn GuestSpace,
+) -> Result<u32, Errno> {
     let mut number = desc.entry_number;
     if number == u32::MAX && can_allocate {
         let free = state.tls.iter().position(|d| *d == Descriptor::default()).ok_or(Errno::ESRCH)?;
@@ -94,19 +99,14 @@ pub fn set_thread_area(state: &mut GuestState, desc: &UserDesc, can_allocate: bo
         }
         *slot = desc.into();
     }
-    let base = u64::from(slot.base);
-    for register in [seg::FS, seg::GS, seg::DS, seg::ES] {
-        if u32::from(state.seg_sel[register]) == number << 3 | 3 {
-            state.seg_base[register] = base;
-        }
-    }
+    segments::reload(state, (number << 3 | 3) as u16, space);
     Ok(number)
 }
 
 /// set_thread_area(2).
 pub fn sys_set_thread_area(task: &mut Task, args: [u64; 6]) -> SysResult {
     let desc: UserDesc = task.mem.read(args[0])?;
-    let number = set_thread_area(&mut task.cpu.state, &desc, true)?;
+    let number = set_thread_area(&mut task.cpu.state, &desc, true, &*task.process.space)?;
     if number != desc.entry_number {
         task.mem.write(args[0], &number)?;
     }
@@ -142,8 +142,7 @@ pub fn sys_arch_prctl(task: &mut Task, args: [u64; 6]) -> SysResult {
                 return Err(Errno::EPERM);
             }
             let register = if code == ARCH_SET_FS { seg::FS } else { seg::GS };
-            state.seg_sel[register] = 0;
-            state.seg_base[register] = addr;
+            segments::set_base(state, register, addr);
             Ok(0)
         }
         ARCH_GET_FS => task.mem.write(addr, &task.cpu.state.seg_base[seg::FS]).map(|()| 0),
@@ -201,14 +200,13 @@ fn modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
             // In the old form the bit that is for software is not set.
             let kept = UserDesc { flags: desc.flags & !if old_mode { USEABLE } else { 0 }, ..desc };
             ldt.set(desc.entry_number, (!clear).then(|| Descriptor::from(&kept)));
-            // Registers that hold the selector see the new base only when reloaded, but for this thread the kernel
-            // reloads them at once.
-            let selector = desc.entry_number << 3 | 7;
+            // Registers that hold the selector see the new descriptor only when reloaded, but for this thread the kernel
+            // reloads them at once, CS and SS on its way back.
             let state = &mut task.cpu.state;
-            for register in [seg::FS, seg::GS, seg::DS, seg::ES] {
-                if u32::from(state.seg_sel[register]) == selector {
-                    state.seg_base[register] = if clear { 0 } else { u64::from(desc.base) };
-                }
+            segments::reload(state, (desc.entry_number << 3 | 7) as u16, &*task.process.space);
+            let (cs, ss) = (state.seg_sel[seg::CS], state.seg_sel[seg::SS]);
+            if (cs | ss) & 4 != 0 {
+                segments::resume(state, cs, ss, &*task.process.space);
             }
             Ok(0)
         }

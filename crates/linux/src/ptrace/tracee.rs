@@ -9,8 +9,9 @@ use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::{Errno, SysResult};
 use crate::signal::deliver::Interrupted;
-use crate::signal::{fpstate, frame64::selector};
+use crate::signal::fpstate;
 use crate::task::Task;
+use demotic_engine::segments;
 use demotic_host::signal::mark;
 use demotic_ir::state::eflags;
 use demotic_x86::state::{Descriptor, Mode, reg, seg};
@@ -250,32 +251,25 @@ fn end(task: &mut Task) {
 }
 
 fn apply_registers(task: &mut Task, left: &Record) {
-    let state = &mut task.cpu.state;
+    let (state, space) = (&mut task.cpu.state, &*task.process.space);
     state.gpr = left.gpr;
     state.rip = left.rip;
     let flags = (state.eflags() & !FLAG_MASK) | (left.flags as u32 & FLAG_MASK);
     state.set_eflags(flags);
-    let cs = left.sel[seg::CS] as u16;
-    let mode = match cs {
-        selector::CS32 => Mode::Compat32,
-        selector::CS64 => Mode::Long,
-        _ => state.mode,
-    };
-    if mode != Mode::Long {
+    segments::resume(state, left.sel[seg::CS] as u16, left.sel[seg::SS] as u16, space);
+    if state.mode != Mode::Long {
         state.gpr.iter_mut().for_each(|r| *r &= 0xffff_ffff);
         state.rip &= 0xffff_ffff;
     }
-    state.mode = mode;
-    for index in [seg::ES, seg::DS, seg::FS, seg::GS, seg::SS, seg::CS] {
+    for index in [seg::ES, seg::DS, seg::FS, seg::GS] {
         let selector = left.sel[index] as u16;
-        if index == seg::FS || index == seg::GS {
-            let tls = u32::from(selector >> 3).wrapping_sub(crate::mm::tls::GDT_TLS_MIN) as usize;
-            state.seg_base[index] = match state.tls.get(tls) {
-                Some(descriptor) if state.seg_sel[index] != selector => u64::from(descriptor.base),
-                _ => left.base[index],
-            };
+        let changed = state.seg_sel[index] != selector;
+        if changed {
+            segments::load_or_null(state, index, selector, space);
         }
-        state.seg_sel[index] = selector;
+        if index >= seg::FS && (!changed || selector & !3 == 0) {
+            state.seg_base[index] = left.base[index];
+        }
     }
     task.trace.origin = left.origin;
 }

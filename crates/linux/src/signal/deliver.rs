@@ -298,7 +298,8 @@ fn name(signo: i32) -> &'static str {
 pub fn exception(task: &mut Task, exception: &Exception) {
     let rip = task.cpu.state.rip;
     task.signal.trap.number = u64::from(exception.vector);
-    task.signal.trap.error = u64::from(exception.error_code);
+    // #DB has none; in its place is what DR6 would say.
+    task.signal.trap.error = if exception.vector == 1 { 0 } else { u64::from(exception.error_code) };
     let fault = |signo, code, value| Siginfo { signo, code, value, ..Siginfo::default() };
     let info = match exception.vector {
         0 => fault(libc::SIGFPE, code::FPE_INTDIV, rip),

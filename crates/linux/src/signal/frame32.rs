@@ -5,11 +5,12 @@
 //! area: an FSAVE header of 112 bytes, then the image of FXSAVE or XSAVE, aligned to 64. There is no vDSO; a handler without restorer
 //! returns to Demotic's trampoline page, whose code is that of the kernel's `retcode`.
 
-use super::frame64::{FIX_EFLAGS, clear_entry_flags, selector, stack_for_frame};
+use super::frame64::{FIX_EFLAGS, clear_entry_flags, stack_for_frame};
 use super::{AltStack, SS_AUTODISARM, SS_DISABLE, fpstate, sa};
 use crate::errno::Errno;
 use crate::task::Task;
-use demotic_x86::state::{Mode, reg, seg};
+use demotic_engine::segments;
+use demotic_x86::state::{reg, seg};
 
 /// Offsets in `struct sigframe_ia32`.
 mod old {
@@ -110,7 +111,7 @@ fn put_context(task: &Task, frame: &mut [u8], at: usize, area: u64, mask: u64) {
 }
 
 /// Where the area and a frame of `size` bytes go (fpu__alloc_mathframe, get_sigframe).
-fn place(task: &Task, flags: u64, size: usize) -> Result<(u64, u64), Errno> {
+fn place(task: &Task, action: &super::Action, size: usize) -> Result<(u64, u64), Errno> {
     let image = fpstate::size(xcr0(task)) as u64;
     let area_at = |sp: u64| (sp.wrapping_sub(image) & 0xffff_ffff & !63).wrapping_sub(FSAVE);
     let frame_at = |sp: u64| {
@@ -118,7 +119,15 @@ fn place(task: &Task, flags: u64, size: usize) -> Result<(u64, u64), Errno> {
         ((sp.wrapping_add(4) & !15).wrapping_sub(4)) & 0xffff_ffff
     };
     let sp = task.cpu.state.gpr[reg::RSP] & 0xffff_ffff;
-    let frame = stack_for_frame(task, flags, sp, frame_at).ok_or(Errno::EFAULT)?;
+    let flags = action.flags;
+    let flat = task.cpu.state.seg_sel[seg::SS] == segments::selector::USER_DS;
+    let legacy = flags & (sa::ONSTACK | sa::RESTORER) == 0 && action.restorer != 0 && !flat;
+    let frame = if legacy && !task.signal.altstack.contains(sp) {
+        // What has a stack segment of its own names a flat stack as restorer (get_sigframe, arch/x86/kernel/signal.c).
+        frame_at(action.restorer)
+    } else {
+        stack_for_frame(task, flags, sp, frame_at).ok_or(Errno::EFAULT)?
+    };
     // The area's distance from the frame follows from the alignment: its image starts at a multiple of 64.
     let area = ((frame + size as u64 + FSAVE + 63) & !63) - FSAVE;
     Ok((frame, area))
@@ -131,7 +140,7 @@ fn place(task: &Task, flags: u64, size: usize) -> Result<(u64, u64), Errno> {
 pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 128], mask: u64) -> Result<(), Errno> {
     let with_info = action.flags & sa::SIGINFO != 0;
     let size = if with_info { rt::SIZE } else { old::SIZE };
-    let (frame_addr, area) = place(task, action.flags, size)?;
+    let (frame_addr, area) = place(task, action, size)?;
     let restorer = if action.flags & sa::RESTORER != 0 {
         action.restorer
     } else {
@@ -171,31 +180,9 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
     state.gpr[reg::RDX] = if with_info { frame_addr + rt::INFO as u64 } else { 0 };
     state.gpr[reg::RCX] = if with_info { frame_addr + rt::UC as u64 } else { 0 };
     state.rip = action.handler;
-    state.mode = Mode::Compat32;
-    state.seg_sel[seg::CS] = selector::CS32;
-    for segment in [seg::SS, seg::DS, seg::ES] {
-        state.seg_sel[segment] = selector::DS;
-        state.seg_base[segment] = 0;
-    }
+    segments::flat32(state);
     clear_entry_flags(task);
     Ok(())
-}
-
-/// Loads a segment register from a selector as sigreturn does, with the base from the descriptor it names.
-fn load_segment(task: &mut Task, segment: usize, selector: u16) {
-    let selector = if selector & !3 == 0 { selector } else { selector | 3 };
-    if task.cpu.state.seg_sel[segment] == selector {
-        return;
-    }
-    let index = u32::from(selector >> 3);
-    let base = if selector & 4 != 0 {
-        task.process.space.ldt.get(index).map_or(0, |d| d.base)
-    } else {
-        let tls = index.wrapping_sub(crate::mm::tls::GDT_TLS_MIN) as usize;
-        task.cpu.state.tls.get(tls).map_or(0, |d| d.base)
-    };
-    task.cpu.state.seg_sel[segment] = selector;
-    task.cpu.state.seg_base[segment] = u64::from(base);
 }
 
 /// Takes over a `sigcontext_32`.
@@ -209,24 +196,20 @@ fn restore_context(task: &mut Task, context: &[u8; 88]) -> Result<(), Errno> {
         task.mem.read_bytes(area, &mut header)?;
         task.mem.read_bytes(area + FSAVE, image)?;
     }
-    let cs = get(context, 60) as u16 | 3;
-    let mode = match cs {
-        selector::CS32 => Mode::Compat32,
-        selector::CS64 => Mode::Long,
-        _ if cs == task.cpu.state.seg_sel[seg::CS] => task.cpu.state.mode,
-        _ => return Err(Errno::EFAULT),
-    };
-    for (i, &segment) in SEGMENTS.iter().enumerate() {
-        load_segment(task, segment, get(context, 4 * i) as u16);
-    }
-    load_segment(task, seg::SS, get(context, 72) as u16);
     let state = &mut task.cpu.state;
+    // What cannot be in CS or SS faults when code goes on there.
+    segments::resume(state, get(context, 60) as u16 | 3, get(context, 72) as u16 | 3, &*task.process.space);
+    for (i, &segment) in SEGMENTS.iter().enumerate() {
+        let selector = get(context, 4 * i) as u16;
+        let selector = if selector & !3 == 0 { selector } else { selector | 3 };
+        if selector != state.seg_sel[segment] {
+            segments::load_or_null(state, segment, selector, &*task.process.space);
+        }
+    }
     for (i, &index) in ORDER.iter().enumerate() {
         state.gpr[index] = u64::from(get(context, 16 + 4 * i));
     }
     state.rip = u64::from(get(context, 56));
-    state.seg_sel[seg::CS] = cs;
-    state.mode = mode;
     state.set_eflags(state.eflags() & !FIX_EFLAGS | get(context, 64) & FIX_EFLAGS);
     if area != 0 {
         // What the kernel masks in frames of 32-bit programs.

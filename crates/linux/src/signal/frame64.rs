@@ -6,7 +6,8 @@
 use super::{AltStack, SS_AUTODISARM, SS_DISABLE, fpstate};
 use crate::errno::Errno;
 use crate::task::Task;
-use demotic_x86::state::{Mode, reg, seg};
+use demotic_engine::segments;
+use demotic_x86::state::{Mode, Segment, reg, seg};
 
 /// Offsets in `struct rt_sigframe`.
 mod at {
@@ -18,8 +19,10 @@ mod at {
     pub const SIZE: usize = INFO + 128;
 }
 
-/// UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS (asm/ucontext.h).
-const UC_FLAGS: u64 = 6;
+/// The frame has SS (asm/ucontext.h).
+const UC_SIGCONTEXT_SS: u64 = 2;
+/// sigreturn takes SS as it is.
+const UC_STRICT_RESTORE_SS: u64 = 4;
 /// UC_FP_XSTATE: the area is what XSAVE stores.
 const UC_FP_XSTATE: u64 = 1;
 /// `sigcontext_64`'s general registers in order: indices into [`demotic_engine::GuestState::gpr`].
@@ -86,7 +89,8 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
 
     let mut frame = [0u8; at::SIZE];
     put(&mut frame, 0, action.restorer);
-    put(&mut frame, at::UC, UC_FLAGS | if xcr0 == 0 { 0 } else { UC_FP_XSTATE });
+    let strict = if state.mode == Mode::Long { UC_STRICT_RESTORE_SS } else { 0 };
+    put(&mut frame, at::UC, UC_SIGCONTEXT_SS | strict | if xcr0 == 0 { 0 } else { UC_FP_XSTATE });
     let alt = task.signal.altstack;
     put(&mut frame, at::STACK, alt.sp);
     put(&mut frame, at::STACK + 8, u64::from(alt.flags));
@@ -122,9 +126,7 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
     state.gpr[reg::RDX] = frame_addr + at::UC as u64;
     state.gpr[reg::RSP] = frame_addr;
     state.rip = action.handler;
-    state.seg_sel[seg::CS] = selector::CS64;
-    state.seg_sel[seg::SS] = selector::DS;
-    state.mode = Mode::Long;
+    segments::flat64(state);
     clear_entry_flags(task);
     Ok(())
 }
@@ -157,12 +159,6 @@ pub fn sigreturn(task: &mut Task) -> Result<(), Errno> {
         task.mem.read_bytes(area, image)?;
     }
     let cs = get(&frame, at::REGS + 144) as u16 | 3;
-    let mode = match cs {
-        selector::CS64 => Mode::Long,
-        selector::CS32 => Mode::Compat32,
-        _ if cs == task.cpu.state.seg_sel[seg::CS] => task.cpu.state.mode,
-        _ => return Err(Errno::EFAULT),
-    };
     let sp = task.cpu.state.gpr[reg::RSP];
     let state = &mut task.cpu.state;
     for (i, &index) in ORDER.iter().enumerate() {
@@ -171,10 +167,13 @@ pub fn sigreturn(task: &mut Task) -> Result<(), Errno> {
     state.rip = get(&frame, at::REGS + 128);
     let flags = get(&frame, at::REGS + 136) as u32;
     state.set_eflags(state.eflags() & !FIX_EFLAGS | flags & FIX_EFLAGS);
-    state.seg_sel[seg::CS] = cs;
-    state.mode = mode;
-    if get(&frame, at::UC) & 2 != 0 {
-        state.seg_sel[seg::SS] = (get(&frame, at::REGS + 144) >> 48) as u16 | 3;
+    let ss = (get(&frame, at::REGS + 144) >> 48) as u16 | 3;
+    // What cannot be in CS or SS faults when code goes on there.
+    segments::resume(state, cs, ss, &*task.process.space);
+    let strict = get(&frame, at::UC) & UC_STRICT_RESTORE_SS != 0;
+    // force_valid_ss (arch/x86/kernel/signal_64.c), for old programs, whose frames may have anything there.
+    if !strict && state.mode == Mode::Long && state.seg[seg::SS] != Segment::DATA {
+        segments::resume(state, cs, selector::DS, &*task.process.space);
     }
     if area != 0 {
         fpstate::restore(state, image, xcr0).ok_or(Errno::EFAULT)?;

@@ -358,7 +358,7 @@ pub fn bound(l: &mut Lifter) -> Flow {
     let addr = l.ea();
     let low = l.b.ld(ty, addr, 0);
     let second = l.b.addi(addr, i64::from(ty.bytes()));
-    let second = if l.long() { second } else { l.b.andi(second, 0xffff_ffff) };
+    let second = if l.long() || l.segmented.is_some() { second } else { l.b.andi(second, 0xffff_ffff) };
     let high = l.b.ld(ty, second, 0);
     let under = l.b.lts(index, low);
     let over = l.b.lts(high, index);

@@ -594,7 +594,8 @@ pub fn gather(l: &mut Lifter, ty: Ty, index: Ty) -> Flow {
         };
         let x = l.b.addi(x, (displacement & width.mask()) as i64);
         let offset = l.b.zext(Ty::I64, x);
-        let addr = l.linear(l.insn.memory_segment(), offset);
+        // Of FS and GS with an end in flat code the lanes are not checked: a masked one is not accessed.
+        let addr = l.linear(l.insn.memory_segment(), offset, 0);
         let (mask_slot, lane) = half(mask, k, ty);
         let m = l.b.get(Ty::V128, mask_slot);
         let none = l.b.c(ty, 0);

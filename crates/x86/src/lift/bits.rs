@@ -41,7 +41,7 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
                 let sum = l.b.add(offset, bytes);
                 let mask = l.address_ty().mask();
                 let sum = l.b.andi(sum, mask);
-                let at = l.linear(l.insn.memory_segment(), sum);
+                let at = l.linear(l.insn.memory_segment(), sum, ty.bytes());
                 dst = Place::Mem(at, ty, attr);
             }
             l.b.andi(off, u64::from(ty.bits() - 1))

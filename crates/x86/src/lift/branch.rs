@@ -1,34 +1,66 @@
 //! Control transfer.
 
-use super::{Flow, Lifter, Place, stack};
+use super::{Flow, Lifter, stack};
 use demotic_ir::block::{Edge, Indirect, Service, Term, Val};
 use demotic_ir::interp::ATTR_STACK;
+use demotic_ir::ops::Op;
 use demotic_ir::state::reg;
 use demotic_ir::ty::Ty;
 use iced_x86::OpKind;
 
-/// Target of a direct near branch.
+/// Target of a direct near branch: in the operand size, which a prefix may make smaller than the instruction pointer is.
 fn target(l: &Lifter) -> u64 {
-    crate::unit::wrap(l.mode, l.insn.near_branch_target())
+    let target = l.insn.near_branch_target();
+    match l.insn.op_kind(0) {
+        OpKind::NearBranch16 => target & 0xffff,
+        _ => crate::unit::wrap(l.mode, target),
+    }
 }
 
-/// Whether the branch truncates the instruction pointer to 16 bits, which nothing in 32- and 64-bit code wants.
-fn narrow(l: &Lifter) -> bool {
-    l.insn.op_kind(0) == OpKind::NearBranch16 && l.word() != Ty::I16
+/// Operand size of a near branch.
+fn size(l: &Lifter) -> Ty {
+    match l.insn.op_kind(0) {
+        OpKind::NearBranch16 => Ty::I16,
+        OpKind::NearBranch32 => Ty::I32,
+        OpKind::NearBranch64 => Ty::I64,
+        _ => l.ty(0),
+    }
+}
+
+/// Whether a known target is in the code segment.
+fn is_inside(l: &Lifter, target: u64) -> bool {
+    l.segmented.is_none_or(|s| target <= u64::from(s.code_limit))
+}
+
+/// #GP for a computed target (i64) outside of the code segment. To come before anything is written.
+fn check_inside(l: &mut Lifter, target: Val) {
+    if let Some(s) = l.segmented {
+        let limit = l.b.c(Ty::I64, u64::from(s.code_limit));
+        let outside = l.b.ltu(limit, target);
+        let outside = l.b.zext(Ty::I64, outside);
+        l.b.op(Op::CheckGp, Ty::I64, &[outside]);
+    }
+}
+
+/// The end of a conditional branch, `sets` what else it does, after the check.
+fn branch(l: &mut Lifter, cond: Val, target: u64, sets: impl FnOnce(&mut Lifter)) -> Flow {
+    if !is_inside(l, target) {
+        let taken = l.b.zext(Ty::I64, cond);
+        l.b.op(Op::CheckGp, Ty::I64, &[taken]);
+    }
+    sets(l);
+    Flow::End(Term::Branch { cond, taken: Edge::to(target), fall: Edge::to(l.next) })
 }
 
 /// jcc.
 pub fn jcc(l: &mut Lifter) -> Flow {
-    if narrow(l) {
-        return Flow::Unimplemented;
-    }
     conditional(l, l.condition_code(), target(l))
 }
 
 /// jcc by its condition and target.
 pub fn conditional(l: &mut Lifter, cc: u8, target: u64) -> Flow {
     let cond = l.b.condition_of_flags(cc);
-    Flow::End(Term::Branch { cond, taken: Edge::to(target), fall: Edge::to(l.next) })
+    branch(l, cond, target, |_| {})
 }
 
 /// jmp to a known address.
@@ -38,13 +70,13 @@ pub fn jump_to(target: u64) -> Term {
 
 /// call of a known address.
 pub fn call_to(l: &mut Lifter, target: u64) -> Flow {
-    push_return(l);
+    push_return(l, l.word());
     Flow::End(Term::Call { target: Edge::to(target), ret: Edge::to(l.next) })
 }
 
 /// call of a computed address.
 pub fn call_through(l: &mut Lifter, target: Val) -> Flow {
-    push_return(l);
+    push_return(l, l.word());
     Flow::End(Term::Indirect { target, kind: Indirect::Call, ret: Some(Edge::to(l.next)) })
 }
 
@@ -52,7 +84,7 @@ pub fn call_through(l: &mut Lifter, target: Val) -> Flow {
 pub fn jcxz(l: &mut Lifter, ty: Ty) -> Flow {
     let c = l.gpr(reg::RCX, ty);
     let cond = l.b.is_zero(c);
-    Flow::End(Term::Branch { cond, taken: Edge::to(target(l)), fall: Edge::to(l.next) })
+    branch(l, cond, target(l), |_| {})
 }
 
 /// loop (None), loope (Some(true)), loopne (Some(false)).
@@ -67,131 +99,143 @@ pub fn looping(l: &mut Lifter, zf: Option<bool>) -> Flow {
     };
     let c = l.gpr(reg::RCX, ty);
     let left = l.b.addi(c, -1);
-    l.set_gpr(reg::RCX, left);
     let zero = l.b.is_zero(left);
     let mut cond = l.b.not(zero);
     if let Some(want) = zf {
         let z = l.b.condition_of_flags(if want { 4 } else { 5 });
         cond = l.b.and(cond, z);
     }
-    Flow::End(Term::Branch { cond, taken: Edge::to(target(l)), fall: Edge::to(l.next) })
+    branch(l, cond, target(l), |l| l.set_gpr(reg::RCX, left))
 }
 
-/// An operand as an instruction address.
-fn address(l: &mut Lifter) -> Option<Val> {
+/// An operand as an instruction address. Narrow ones are zero-extended.
+fn address(l: &mut Lifter) -> Val {
     let p = l.place(0);
-    if matches!(p, Place::Mem(_, ty, _) | Place::Gpr(_, ty) if ty == Ty::I16 && l.word() != Ty::I16) {
-        // 16-bit branches clear the upper half; they are encodable and useless.
-        let v = l.load(p);
-        return Some(l.b.zext(Ty::I64, v));
-    }
     let v = l.load(p);
-    Some(l.b.zext(Ty::I64, v))
+    let target = l.b.zext(Ty::I64, v);
+    check_inside(l, target);
+    target
 }
 
 /// jmp, near, direct and indirect.
 pub fn jmp(l: &mut Lifter) -> Flow {
     match l.insn.op_kind(0) {
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
-            if narrow(l) {
-                return Flow::Unimplemented;
-            }
-            Flow::End(jump_to(target(l)))
+            let target = target(l);
+            if is_inside(l, target) { Flow::End(jump_to(target)) } else { l.fault(13) }
         }
-        OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, false),
-        _ if l.insn.is_jmp_far_indirect() => far_indirect(l, false),
-        _ => match address(l) {
-            Some(target) => Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None }),
-            None => Flow::Undefined,
-        },
+        OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, Far::Jump),
+        _ if l.insn.is_jmp_far_indirect() => far_indirect(l, Far::Jump),
+        _ => {
+            let target = address(l);
+            Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None })
+        }
     }
 }
 
-/// call, near, direct and indirect.
+/// call, near, direct and indirect. What pushes another size than the usual one is not paired with a return.
 pub fn call(l: &mut Lifter) -> Flow {
     match l.insn.op_kind(0) {
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
-            if narrow(l) {
-                return Flow::Unimplemented;
+            let target = target(l);
+            if !is_inside(l, target) {
+                return l.fault(13);
             }
-            call_to(l, target(l))
+            if size(l) == l.word() {
+                return call_to(l, target);
+            }
+            push_return(l, size(l));
+            Flow::End(jump_to(target))
         }
-        OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, true),
-        _ if l.insn.is_call_far_indirect() => far_indirect(l, true),
-        _ => match address(l) {
-            Some(target) => call_through(l, target),
-            None => Flow::Undefined,
-        },
+        OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, Far::Call),
+        _ if l.insn.is_call_far_indirect() => far_indirect(l, Far::Call),
+        _ => {
+            let target = address(l);
+            if size(l) == l.word() {
+                return call_through(l, target);
+            }
+            push_return(l, size(l));
+            Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None })
+        }
     }
 }
 
-fn push_return(l: &mut Lifter) {
-    let ty = l.word();
+fn push_return(l: &mut Lifter, ty: Ty) {
     let ret = l.b.c(ty, l.next);
     stack::push_val(l, ret);
 }
 
 /// ret, ret imm16.
 pub fn ret(l: &mut Lifter) -> Flow {
+    use iced_x86::Code::*;
     let extra = if l.count() > 0 { i64::from(l.insn.immediate16()) } else { 0 };
-    return_beyond(l, extra)
+    let ty = match l.insn.code() {
+        Retnw | Retnw_imm16 => Ty::I16,
+        Retnd | Retnd_imm16 => Ty::I32,
+        _ => Ty::I64,
+    };
+    return_in(l, ty, extra)
 }
 
 /// ret, by how much the stack pointer moves beyond the return address.
 pub fn return_beyond(l: &mut Lifter, extra: i64) -> Flow {
-    let ty = l.word();
+    return_in(l, l.word(), extra)
+}
+
+fn return_in(l: &mut Lifter, ty: Ty, extra: i64) -> Flow {
     let (_, addr) = stack::stack_at(l, 0);
     let v = l.b.ld(ty, addr, ATTR_STACK);
+    let target = l.b.zext(Ty::I64, v);
+    check_inside(l, target);
     let (new, _) = stack::stack_at(l, i64::from(ty.bytes()) + extra);
     l.set_gpr(reg::RSP, new);
-    let target = l.b.zext(Ty::I64, v);
     Flow::End(Term::Indirect { target, kind: Indirect::Ret, ret: None })
 }
 
-fn far(l: &mut Lifter, selector: Val, offset: Val) -> Flow {
-    let selector = l.b.zext(Ty::I16, selector);
-    let offset = l.b.zext(Ty::I64, offset);
-    Flow::End(Term::Service { what: Service::Far, args: [selector, offset], next: l.next })
+/// Kinds of far transfers, as [`Service::Far`] has them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Far {
+    Jump = 0,
+    Call = 1,
+    Return = 2,
+    Interrupt = 3,
 }
 
-/// Pushes CS and the return address in the given width.
-fn push_far(l: &mut Lifter, ty: Ty) {
-    let cs = l.b.get(Ty::I16, demotic_ir::slot::Slot::seg_sel(demotic_ir::state::seg::CS));
-    let cs = l.b.zext(ty, cs);
-    let ret = l.b.c(ty, l.next);
-    let n = i64::from(ty.bytes());
-    let (_, hi) = stack::stack_at(l, -n);
-    l.b.st(hi, cs, ATTR_STACK);
-    let (new, lo) = stack::stack_at(l, -2 * n);
-    l.b.st(lo, ret, ATTR_STACK);
-    l.set_gpr(reg::RSP, new);
+/// Ends the block with a far transfer: the environment knows the descriptor tables, and does it as a whole, because one that is refused leaves everything
+/// as it was.
+fn far(l: &mut Lifter, kind: Far, ty: Ty, extra: u64, to: Option<(Val, Val)>) -> Flow {
+    let form = (kind as u64) << 16 | u64::from(ty.bytes()) << 20 | extra << 32;
+    let form = l.b.c(Ty::I64, form);
+    let args = match to {
+        Some((selector, offset)) => {
+            let selector = l.b.zext(Ty::I64, selector);
+            [l.b.or(selector, form), l.b.zext(Ty::I64, offset)]
+        }
+        None => [form, l.b.c(Ty::I64, 0)],
+    };
+    Flow::End(Term::Service { what: Service::Far, args, next: l.next })
 }
 
-fn far_direct(l: &mut Lifter, call: bool) -> Flow {
+fn far_direct(l: &mut Lifter, kind: Far) -> Flow {
     let selector = l.b.c(Ty::I16, u64::from(l.insn.far_branch_selector()));
     let wide = l.insn.op_kind(0) == OpKind::FarBranch32;
     let offset = if wide { l.insn.far_branch32() } else { u32::from(l.insn.far_branch16()) };
     let offset = l.b.c(Ty::I64, u64::from(offset));
-    if call {
-        push_far(l, if wide { Ty::I32 } else { Ty::I16 });
-    }
-    far(l, selector, offset)
+    far(l, kind, if wide { Ty::I32 } else { Ty::I16 }, 0, Some((selector, offset)))
 }
 
-fn far_indirect(l: &mut Lifter, call: bool) -> Flow {
+fn far_indirect(l: &mut Lifter, kind: Far) -> Flow {
     let ty = match l.insn.memory_size().size() {
         4 => Ty::I16,
         6 => Ty::I32,
         _ => Ty::I64,
     };
+    let attr = l.stack_attr();
     let addr = l.ea();
-    let offset = l.b.ld(ty, addr, 0);
+    let offset = l.b.ld(ty, addr, attr);
     let at = l.b.addi(addr, i64::from(ty.bytes()));
-    let selector = l.b.ld(Ty::I16, at, 0);
-    if call {
-        push_far(l, ty);
-    }
-    far(l, selector, offset)
+    let selector = l.b.ld(Ty::I16, at, attr);
+    far(l, kind, ty, 0, Some((selector, offset)))
 }
 
 /// retf, retf imm16.
@@ -202,19 +246,11 @@ pub fn retf(l: &mut Lifter) -> Flow {
         Retfd | Retfd_imm16 => Ty::I32,
         _ => Ty::I64,
     };
-    let n = i64::from(ty.bytes());
-    let extra = if l.count() > 0 { i64::from(l.insn.immediate16()) } else { 0 };
-    let (_, lo) = stack::stack_at(l, 0);
-    let (_, hi) = stack::stack_at(l, n);
-    let offset = l.b.ld(ty, lo, ATTR_STACK);
-    let selector = l.b.ld(ty, hi, ATTR_STACK);
-    let (new, _) = stack::stack_at(l, 2 * n + extra);
-    l.set_gpr(reg::RSP, new);
-    far(l, selector, offset)
+    let extra = if l.count() > 0 { u64::from(l.insn.immediate16()) } else { 0 };
+    far(l, Far::Return, ty, extra, None)
 }
 
-/// iret, iretd, iretq: pops the instruction pointer, CS and the flags; 64-bit code also the stack pointer and SS, which can
-/// only be the flat one here.
+/// iret, iretd, iretq: pops the instruction pointer, CS and the flags; 64-bit code also the stack pointer and SS.
 pub fn iret(l: &mut Lifter) -> Flow {
     use iced_x86::Code::*;
     let ty = match l.insn.code() {
@@ -222,22 +258,7 @@ pub fn iret(l: &mut Lifter) -> Flow {
         Iretd => Ty::I32,
         _ => Ty::I64,
     };
-    let n = i64::from(ty.bytes());
-    let words = if l.long() { 5 } else { 3 };
-    let values: Vec<Val> = (0..words)
-        .map(|k| {
-            let (_, at) = stack::stack_at(l, n * k);
-            l.b.ld(ty, at, ATTR_STACK)
-        })
-        .collect();
-    let new = match values.get(3) {
-        Some(sp) => l.b.zext(Ty::I64, *sp),
-        None => stack::stack_at(l, 3 * n).0,
-    };
-    l.set_gpr(reg::RSP, new);
-    let image = l.b.zext(Ty::I32, values[2]);
-    stack::set_flags(l, image, ty);
-    far(l, values[1], values[0])
+    far(l, Far::Interrupt, ty, 0, None)
 }
 
 /// int n, int3, int1. Only 3, 4 and 0x80 have gates that user code may use; others are #GP with the vector's selector.

@@ -23,6 +23,7 @@ pub mod system;
 pub mod x87;
 
 use crate::features::Features;
+use crate::unit::{Limits, Segmented, TAG};
 use demotic_ir::block::{Term, Val};
 use demotic_ir::build::Builder;
 use demotic_ir::interp::{ATTR_ALIGN16, ATTR_RMW, ATTR_STACK};
@@ -108,6 +109,8 @@ pub struct Lifter<'a> {
     pub next: u64,
     /// What the guest's processor can do.
     pub features: Features,
+    /// In code with segments that are not flat, what they are.
+    pub segmented: Option<Segmented>,
 }
 
 impl<'a> Lifter<'a> {
@@ -119,9 +122,9 @@ impl<'a> Lifter<'a> {
         mode: Mode,
         pc: u64,
         next: u64,
-        features: Features,
+        limits: &Limits,
     ) -> Self {
-        Lifter { b, insn, bytes, mode, pc, next, features }
+        Lifter { b, insn, bytes, mode, pc, next, features: limits.features, segmented: limits.segmented }
     }
 
     /// Whether this is 64-bit code.
@@ -238,7 +241,8 @@ impl<'a> Lifter<'a> {
     /// Linear address of the memory operand.
     pub fn ea(&mut self) -> Val {
         let offset = self.ea_offset();
-        self.linear(self.insn.memory_segment(), offset)
+        let bytes = self.insn.memory_size().size().max(1);
+        self.linear(self.insn.memory_segment(), offset, bytes as u32)
     }
 
     /// Address size of the memory operand.
@@ -297,20 +301,28 @@ impl<'a> Lifter<'a> {
         self.b.zext(Ty::I64, v)
     }
 
-    /// Linear address of an offset (i64) in a segment. Only FS and GS have bases other than 0: user code in a flat process.
-    pub fn linear(&mut self, segment: Register, offset: Val) -> Val {
-        let n = match segment {
-            Register::FS => seg::FS,
-            Register::GS => seg::GS,
-            _ => 0,
-        };
-        self.based(n, offset)
+    /// Linear address of an offset (i64) in a segment, for an access of `bytes` there (0: it is not to be checked).
+    pub fn linear(&mut self, segment: Register, offset: Val, bytes: u32) -> Val {
+        let n = if segment.is_segment_register() { segment.number() } else { seg::DS };
+        self.based(n, offset, bytes)
     }
 
-    /// The same by the number of the segment; all but FS and GS begin at 0.
-    pub fn based(&mut self, n: usize, offset: Val) -> Val {
+    /// The same by the number of the segment; in a flat process all but FS and GS begin at 0.
+    pub fn based(&mut self, n: usize, offset: Val, bytes: u32) -> Val {
+        if self.segmented.is_some() {
+            let base = self.b.get(Ty::I64, Slot::seg_base(n));
+            let sum = self.b.add(base, offset);
+            let sum = self.b.andi(sum, 0xffff_ffff);
+            return self.b.addi(sum, (n as i64 + 1) << TAG);
+        }
         if n != seg::FS && n != seg::GS {
             return offset;
+        }
+        if !self.long() && bytes > 0 {
+            let end = self.b.get(Ty::I64, Slot::seg_end(n));
+            let last = self.b.addi(offset, i64::from(bytes) - 1);
+            let beyond = self.b.add(last, end);
+            self.b.op(Op::CheckNeg, Ty::I64, &[beyond]);
         }
         let base = self.b.get(Ty::I64, Slot::seg_base(n));
         let sum = self.b.add(base, offset);

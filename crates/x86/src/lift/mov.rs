@@ -51,13 +51,21 @@ fn load_segment(l: &mut Lifter, n: usize, operand: u32) -> Flow {
             l.b.zext(Ty::I16, v)
         }
     };
-    segment(l, n, v)
+    segment(l, n as u64, v, None)
 }
 
-/// Ends the block with a segment register load.
-pub fn segment(l: &mut Lifter, n: usize, selector: Val) -> Flow {
-    let number = l.b.c(Ty::I16, n as u64);
-    Flow::End(Term::Service { what: Service::LoadSeg, args: [number, selector], next: l.next })
+/// Ends the block with a segment register load, in the form of [`Service::LoadSeg`] but for the selector. What else the instruction changes, a selector
+/// that is refused leaves alone: how far it pops is in the form, `value` is for the general register that the form names.
+pub fn segment(l: &mut Lifter, form: u64, selector: Val, value: Option<Val>) -> Flow {
+    let selector = l.b.zext(Ty::I64, selector);
+    let selector = l.b.shli(selector, 32);
+    let form = l.b.c(Ty::I64, form);
+    let form = l.b.or(selector, form);
+    let value = match value {
+        Some(v) => l.b.zext(Ty::I64, v),
+        None => l.b.c(Ty::I64, 0),
+    };
+    Flow::End(Term::Service { what: Service::LoadSeg, args: [form, value], next: l.next })
 }
 
 /// movzx.
@@ -183,7 +191,7 @@ pub fn xlat(l: &mut Lifter) -> Flow {
     let al = l.b.zext(ty, al);
     let sum = l.b.add(base, al);
     let sum = l.b.zext(Ty::I64, sum);
-    let addr = l.linear(l.insn.memory_segment(), sum);
+    let addr = l.linear(l.insn.memory_segment(), sum, 1);
     let v = l.b.ld(Ty::I8, addr, 0);
     l.set_gpr(reg::RAX, v);
     Flow::Next
@@ -199,6 +207,7 @@ pub fn load_far(l: &mut Lifter, seg: Register) -> Flow {
     let offset = l.b.ld(ty, addr, 0);
     let at = l.b.addi(addr, i64::from(ty.bytes()));
     let selector = l.b.ld(Ty::I16, at, 0);
-    l.write(0, offset);
-    segment(l, seg.number(), selector)
+    let register = l.insn.op_register(0).number() as u64;
+    let form = seg.number() as u64 | (register + 1) << 16 | u64::from(ty.bytes()) << 24;
+    segment(l, form, selector, Some(offset))
 }

@@ -5,17 +5,32 @@ use demotic_ir::block::{Service, Term, Val};
 use demotic_ir::interp::ATTR_STACK;
 use demotic_ir::ops::Op;
 use demotic_ir::slot::Slot;
-use demotic_ir::state::{eflags, reg};
+use demotic_ir::state::{eflags, reg, seg};
 use demotic_ir::ty::Ty;
 use iced_x86::{OpKind, Register};
 
 /// The stack pointer's type and the linear address of an offset from it.
 pub fn stack_at(l: &mut Lifter, delta: i64) -> (Val, Val) {
-    let ty = if l.long() { Ty::I64 } else { Ty::I32 };
+    let ty = width(l);
     let sp = l.gpr(reg::RSP, ty);
     let new = l.b.addi(sp, delta);
-    let addr = l.b.zext(Ty::I64, new);
+    let addr = linear(l, new);
     (new, addr)
+}
+
+/// Type of the stack pointer.
+fn width(l: &Lifter) -> Ty {
+    match l.segmented {
+        _ if l.long() => Ty::I64,
+        Some(s) if s.stack16 => Ty::I16,
+        _ => Ty::I32,
+    }
+}
+
+/// Linear address of a stack pointer.
+fn linear(l: &mut Lifter, sp: Val) -> Val {
+    let offset = l.b.zext(Ty::I64, sp);
+    if l.segmented.is_some() { l.based(seg::SS, offset, 1) } else { offset }
 }
 
 /// Width of what the instruction pushes or pops.
@@ -67,7 +82,7 @@ pub fn pop(l: &mut Lifter) -> Flow {
     let dst = match l.place(0) {
         Place::Mem(addr, ty, attr) if l.insn.memory_base().full_register() == Register::RSP => {
             let mut addr = l.b.addi(addr, bytes);
-            if !l.long() {
+            if !l.long() && l.segmented.is_none() {
                 addr = l.b.andi(addr, 0xffff_ffff);
             }
             Place::Mem(addr, ty, attr)
@@ -77,12 +92,15 @@ pub fn pop(l: &mut Lifter) -> Flow {
     if let Place::Mem(..) = dst {
         l.store(dst, v);
     }
-    let (new, _) = stack_at(l, bytes);
-    l.set_gpr(reg::RSP, new);
+    // A selector that is refused leaves the stack pointer.
+    if !matches!(dst, Place::Seg(_)) {
+        let (new, _) = stack_at(l, bytes);
+        l.set_gpr(reg::RSP, new);
+    }
     match dst {
         Place::Seg(n) => {
             let selector = l.b.zext(Ty::I16, v);
-            mov::segment(l, n, selector)
+            mov::segment(l, (n as u64) | (bytes as u64) << 8, selector, None)
         }
         Place::Mem(..) => Flow::Next,
         _ => {
@@ -174,9 +192,9 @@ pub fn set_flags(l: &mut Lifter, image: Val, ty: Ty) {
 /// leave: rSP := rBP, then pop rBP.
 pub fn leave(l: &mut Lifter) -> Flow {
     let ty = slot_ty_leave(l);
-    let sp_ty = if l.long() { Ty::I64 } else { Ty::I32 };
+    let sp_ty = width(l);
     let bp = l.gpr(reg::RBP, sp_ty);
-    let addr = l.b.zext(Ty::I64, bp);
+    let addr = linear(l, bp);
     let v = l.b.ld(ty, addr, ATTR_STACK);
     let new = l.b.addi(bp, i64::from(ty.bytes()));
     l.set_gpr(reg::RSP, new);
@@ -202,14 +220,14 @@ pub fn enter(l: &mut Lifter) -> Flow {
     let n = i64::from(ty.bytes());
     let size = i64::from(l.insn.immediate16());
     let level = i64::from(l.insn.immediate8_2nd() & 31);
-    let sp_ty = if l.long() { Ty::I64 } else { Ty::I32 };
+    let sp_ty = width(l);
     let bp = l.gpr(reg::RBP, ty);
     let bp_full = l.gpr(reg::RBP, sp_ty);
     let (frame, addr) = stack_at(l, -n);
     l.b.st(addr, bp, ATTR_STACK);
     for k in 1..level {
         let from = l.b.addi(bp_full, -n * k);
-        let from = l.b.zext(Ty::I64, from);
+        let from = linear(l, from);
         let v = l.b.ld(ty, from, ATTR_STACK);
         let (_, to) = stack_at(l, -n * (k + 1));
         l.b.st(to, v, ATTR_STACK);

@@ -39,10 +39,10 @@ fn address_ty(l: &Lifter) -> Ty {
     l.word()
 }
 
-fn pointer(l: &mut Lifter, n: usize, ty: Ty, segment: Register) -> (Val, Val) {
+fn pointer(l: &mut Lifter, n: usize, ty: Ty, segment: Register, bytes: u32) -> (Val, Val) {
     let p = l.gpr(n, ty);
     let offset = l.b.zext(Ty::I64, p);
-    (p, l.linear(segment, offset))
+    (p, l.linear(segment, offset, bytes))
 }
 
 /// movs stos lods scas cmps of elements of type `ty`, repeated or not.
@@ -64,9 +64,9 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
         l.b.exitif(done, l.next);
         c
     });
-    let source =
-        matches!(kind, Kind::Movs | Kind::Lods | Kind::Cmps).then(|| pointer(l, reg::RSI, at, l.insn.memory_segment()));
-    let dest = (kind != Kind::Lods).then(|| pointer(l, reg::RDI, at, Register::ES));
+    let source = matches!(kind, Kind::Movs | Kind::Lods | Kind::Cmps)
+        .then(|| pointer(l, reg::RSI, at, l.insn.memory_segment(), ty.bytes()));
+    let dest = (kind != Kind::Lods).then(|| pointer(l, reg::RDI, at, Register::ES, ty.bytes()));
 
     // Everything that can fault.
     // cmps reads its second operand first, except when repeated.
