@@ -4,6 +4,7 @@
 //! conditions that still need them are stored as truth values ([`Emit::before_flags`]); when the home has to survive, its image goes to
 //! a spill slot and comes back before anything can see it.
 
+use super::shape::Shape;
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
@@ -41,7 +42,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// At the beginning of a block.
-    pub(super) fn enter(&mut self, block: &Block, plan: &Plan, shape: &super::shape::Shape) {
+    pub(super) fn enter(&mut self, block: &Block, plan: &Plan, shape: &Shape) {
         (self.home, self.saved, self.value, self.since) = (ARITH, 0, [None; 12], [0; 12]);
         self.watched.clear();
         self.over = 0;
@@ -55,8 +56,18 @@ impl Flags {
             if !inst.op.takes_flags() {
                 continue;
             }
-            // A lazy user reads its operands when somebody reads it.
-            let at = if shape.lazy(i) && inst.op != Op::Cond { image_last[i].max(i as u16) } else { i as u16 };
+            // A lazy user reads its operands when somebody reads it; one that only deferred flags need, where they are shown. Conditions of what
+            // RFLAGS has held are truth values by then.
+            let source = inst.args[0].index();
+            let condition = inst.op == Op::Cond;
+            let anew = !condition || shape.lazy(source) && !shape.grouped(source);
+            let at = if shape.lazy(i) && anew && !Shape::used(plan, i) {
+                shape.last[i]
+            } else if shape.lazy(i) && !condition {
+                image_last[i].max(i as u16)
+            } else {
+                i as u16
+            };
             for v in inst.operands() {
                 if block.insts[v.index()].result() == Ty::Fl {
                     image_last[v.index()] = image_last[v.index()].max(at);

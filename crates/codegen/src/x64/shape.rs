@@ -243,6 +243,10 @@ impl Shape {
     pub(super) fn lazy(&self, i: usize) -> bool {
         self.bits[i] & bit::LAZY != 0
     }
+    /// Whether something that is executed uses the value, not only deferred flags.
+    pub(super) fn used(plan: &Plan, i: usize) -> bool {
+        plan.of[i].bits & bit::USED != 0
+    }
     /// Whether it is not only itself: a group is anchored there, or it is part of one.
     #[inline(always)]
     pub(super) fn grouped(&self, i: usize) -> bool {
