@@ -291,6 +291,154 @@ block 0x10000..0x10004 {
 }
 ",
     ),
+    // Flags that a fault shows, made with a condition of older ones that nothing else needs, behind flags that are computed before the fault and written later.
+    (
+        0x844,
+        "unit 64 {
+block 0x10000..0x10003 {
+  @0x10000+1
+  v0 = getfl.fl
+  v1 = const.i8 0xd7
+  v2 = cond.fl ns, v0
+  v3 = fl.adc.i8 v1, v1, v2
+  setfl.fl cpazso, v3
+  @0x10001+1
+  v5 = get.i16 g3
+  v6 = const.i16 0x0
+  v7 = fl.add.i16 v5, v6
+  v8 = remu.i8 v1, v1, v1
+  @0x10002+1
+  setfl.fl cpazso, v7
+  syscall 0x10003
+}
+}
+",
+    ),
+    // The same with a condition of a comparison, one operand of which is gone by then.
+    (
+        0x855,
+        "unit 64 {
+block 0x10000..0x10003 {
+  @0x10000+1
+  v0 = get.i32 g0
+  v1 = const.i32 0xffffffff
+  v2 = fl.sub.i32 v0, v1
+  v3 = cond.fl b, v2
+  v4 = cond.fl e, v2
+  v5 = zext.i32 v4
+  set.i32 g0, v1
+  set.i32 g1, v5
+  @0x10001+1
+  v8 = get.i8 g2
+  v9 = fl.adc.i8 v8, v8, v3
+  setfl.fl cpazso, v9
+  @0x10002+1
+  v11 = get.i16 g3
+  v12 = const.i16 0x0
+  v13 = fl.add.i16 v11, v12
+  v14 = const.i8 0xd7
+  v15 = remu.i8 v14, v14, v14
+  setfl.fl cpazso, v13
+  syscall 0x10003
+}
+}
+",
+    ),
+    // A condition that only such flags need, and a comparison of integers between it and the fault.
+    (
+        0x855,
+        "unit 64 {
+block 0x10000..0x10004 {
+  @0x10000+1
+  v0 = getfl.fl
+  v1 = cond.fl ae, v0
+  v2 = zext.i32 v1
+  v3 = fl.from.i32 v2
+  setfl.fl cpazso, v3
+  @0x10001+1
+  v5 = get.i32 g3
+  v6 = get.i32 g4
+  v7 = ltu.i32 v5, v6
+  v8 = zext.i32 v7
+  set.i32 g3, v8
+  @0x10002+1
+  v10 = const.i8 0xd7
+  v11 = remu.i8 v10, v10, v10
+  @0x10003+1
+  v12 = get.i16 g3
+  v13 = const.i16 0x0
+  v14 = fl.add.i16 v12, v13
+  setfl.fl cpazso, v14
+  syscall 0x10004
+}
+}
+",
+    ),
+    // The same with the older flags as a number instead of a condition of them.
+    (
+        0x855,
+        "unit 64 {
+block 0x10000..0x10004 {
+  @0x10000+1
+  v0 = getfl.fl
+  v1 = fl.bits.i32 v0
+  v2 = not.i32 v1
+  v3 = fl.from.i32 v2
+  setfl.fl cpazso, v3
+  @0x10001+1
+  v5 = get.i32 g0
+  v6 = get.i32 g1
+  v7 = ltu.i32 v5, v6
+  v8 = zext.i32 v7
+  set.i32 g1, v8
+  @0x10002+1
+  v10 = const.i8 0xd7
+  v11 = remu.i8 v10, v10, v10
+  @0x10003+1
+  v12 = get.i16 g3
+  v13 = const.i16 0x0
+  v14 = fl.add.i16 v12, v13
+  setfl.fl cpazso, v14
+  syscall 0x10004
+}
+}
+",
+    ),
+    // And with a condition of a shift by nothing, which leaves the older flags.
+    (
+        0x855,
+        "unit 64 {
+block 0x10000..0x10004 {
+  @0x10000+1
+  v0 = const.i8 0x0
+  set.i8 g1, v0
+  v2 = get.i8 g1
+  v3 = get.i32 g0
+  v4 = getfl.fl
+  v5 = fl.shl.i32 v3, v2, v4
+  v6 = cond.fl ae, v5
+  v7 = zext.i32 v6
+  v8 = fl.from.i32 v7
+  setfl.fl cpazso, v8
+  @0x10001+1
+  v10 = get.i32 g3
+  v11 = get.i32 g4
+  v12 = ltu.i32 v10, v11
+  v13 = zext.i32 v12
+  set.i32 g3, v13
+  @0x10002+1
+  v15 = const.i8 0xd7
+  v16 = remu.i8 v15, v15, v15
+  @0x10003+1
+  v17 = get.i16 g3
+  v18 = const.i16 0x0
+  v19 = fl.add.i16 v17, v18
+  setfl.fl cpazso, v19
+  syscall 0x10004
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

@@ -13,7 +13,7 @@ use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Csel, Logic};
 use demotic_asm::arm64::{Cond, Imm12, LogicImm, Reg, Shift, Sz, ZR, float, simd};
 use demotic_asm::buffer::{Field, Label};
-use demotic_ir::block::Val;
+use demotic_ir::block::{Inst, Val};
 use demotic_ir::ops::Op;
 use demotic_ir::state::eflags::{AF, CF, OF, PF, SF, ZF};
 use demotic_ir::ty::Ty;
@@ -82,14 +82,11 @@ impl Emit<'_> {
                     others |= self.an[i].fused() != u;
                 }
             }
+            // Also those that only deferred flags need: the flags that they are conditions of are over.
             let conds: Vec<usize> = (0..=i.min(self.block.insts.len() - 1))
                 .filter(|&u| {
                     let inst = &self.block.insts[u];
-                    inst.op == Op::Cond
-                        && inst.args[0] == val
-                        && self.an[u].live
-                        && self.an[u].end() > i
-                        && self.books.loc[u] == W::Not
+                    inst.op == Op::Cond && inst.args[0] == val && self.an[u].end() > i && self.books.loc[u] == W::Not
                 })
                 .collect();
             for u in conds {
@@ -108,8 +105,15 @@ impl Emit<'_> {
         }
     }
 
+    /// Whether deferred flags that may be shown behind operation `i` need the value itself, not only conditions of it that stand up to there: directly, or
+    /// by way of operations that emit nothing and are computed anew then.
     fn deferred_uses(&self, val: Val, i: usize) -> bool {
-        self.block.deferred.iter().any(|d| usize::from(d.to) > i && d.def.operands().contains(&val))
+        let direct = self.block.deferred.iter().any(|d| usize::from(d.to) > i && d.def.operands().contains(&val));
+        let anew = |(u, inst): (usize, &Inst)| {
+            let of = &self.an[u];
+            !of.live && of.end() > u.max(i) && (u > i || inst.op != Op::Cond) && inst.operands().contains(&val)
+        };
+        direct || !self.block.deferred.is_empty() && self.block.insts.iter().enumerate().any(anew)
     }
 
     /// Whether NZCV may be overwritten by operation `i`; conditions that are needed later are then computed.
