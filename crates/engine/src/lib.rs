@@ -437,6 +437,9 @@ const SETTLE: u32 = 512;
 /// Entries of a thread's private lookup table; a power of two.
 const LOCAL: usize = 4096;
 
+/// Bytes of the longest instruction.
+const LONGEST: usize = 15;
+
 /// One guest thread's processor.
 pub struct Cpu {
     /// Architectural state; exact whenever [`Cpu::run`] is not running.
@@ -451,8 +454,20 @@ pub struct Cpu {
     settled: bool,
     scratch: Scratch,
     local: Vec<Option<(u64, Mode, Entry)>>,
+    /// Instructions of code with segments.
+    lifted: Vec<Option<Arc<Lifted>>>,
     epoch: u64,
     reported: Vec<u64>,
+}
+
+/// An instruction of code with segments, as it was lifted from these bytes.
+struct Lifted {
+    pc: u64,
+    mode: Mode,
+    segmented: unit::Segmented,
+    bytes: [u8; LONGEST],
+    have: usize,
+    unit: Unit,
 }
 
 impl std::fmt::Debug for Cpu {
@@ -475,6 +490,7 @@ impl Cpu {
             attention,
             scratch: Scratch::default(),
             local: Vec::new(),
+            lifted: Vec::new(),
             epoch: engine.cache.epoch(),
             reported: Vec::new(),
         }
@@ -677,24 +693,38 @@ impl Cpu {
         if !self.state.segmented {
             return self.single();
         }
-        let unit = self.segmented_unit();
+        let lifted = self.segmented_unit();
         let memory = Segmented::new(self.memory(), &self.state);
-        self.run_one(&unit, memory)
+        self.run_one(&lifted.unit, memory)
     }
 
-    /// The next instruction of such code. Its addresses are offsets in the code segment.
-    fn segmented_unit(&self) -> Unit {
+    /// The next instruction of such code. Its addresses are offsets in the code segment. Its bytes are looked at each time, what they were lifted to is
+    /// kept.
+    fn segmented_unit(&mut self) -> Arc<Lifted> {
         let (code, base) = (self.state.seg[seg::CS], self.state.seg_base[seg::CS]);
-        let stack16 = !self.state.seg[seg::SS].is(rights::BIG);
-        let segmented = Some(unit::Segmented { stack16, code_limit: code.limit });
+        let (pc, mode) = (self.state.rip, self.state.mode);
+        let segmented = unit::Segmented { stack16: !self.state.seg[seg::SS].is(rights::BIG), code_limit: code.limit };
+        let room = (u64::from(code.limit) + 1).saturating_sub(pc).min(LONGEST as u64);
+        let mut bytes = [0; LONGEST];
+        let have = self.engine.space.fetch(base.wrapping_add(pc) & 0xffff_ffff, &mut bytes[..room as usize]);
+        if self.lifted.is_empty() {
+            self.lifted = vec![None; LOCAL];
+        }
+        let slot = &mut self.lifted[hash(base.wrapping_add(pc))];
+        let same = |l: &Lifted| (l.pc, l.mode, l.segmented, l.have, l.bytes) == (pc, mode, segmented, have, bytes);
+        if let Some(lifted) = slot.as_ref().filter(|l| same(l)) {
+            return lifted.clone();
+        }
         let mut fetch = |at: u64, buf: &mut [u8]| {
-            let room = (u64::from(code.limit) + 1).saturating_sub(at).min(buf.len() as u64);
-            self.engine.space.fetch(base.wrapping_add(at) & 0xffff_ffff, &mut buf[..room as usize])
+            let from = bytes.get(at.wrapping_sub(pc) as usize..have).unwrap_or_default();
+            let n = from.len().min(buf.len());
+            buf[..n].copy_from_slice(&from[..n]);
+            n
         };
-        let limits = Limits { segmented, ..self.engine.one() };
-        let mut unit = unit::lift(self.state.rip, self.state.mode, &limits, &mut fetch);
+        let limits = Limits { segmented: Some(segmented), ..self.engine.one() };
+        let mut unit = unit::lift(pc, mode, &limits, &mut fetch);
         unit.blocks.iter_mut().for_each(demotic_ir::passes::optimise);
-        unit
+        slot.insert(Arc::new(Lifted { pc, mode, segmented, bytes, have, unit })).clone()
     }
 
     /// Makes what a fetch by offset ran into what a fetch by segment does: #GP behind its end, else a page fault at the linear address.
@@ -712,32 +742,33 @@ impl Cpu {
     /// With AC set: one instruction, whose accesses have to be aligned (SDM vol. 3, section 7.15). Masked moves and gathers are exempt, as on AMD's
     /// processors.
     fn aligned(&mut self) -> Option<Exit> {
-        use demotic_ir::{block::Inst, ops::Op, ty::Ty};
         let segmented = self.state.segmented;
         if segmented && segments::refused(&mut self.state, &*self.engine.space).is_some() {
             return self.segmented();
         }
-        let unit = if segmented {
-            self.segmented_unit()
-        } else {
-            let limits = self.engine.one();
-            self.engine.translate(self.state.rip, self.state.mode, &limits, false)
-        };
-        let block = &unit.blocks[0];
-        let masked = |op| matches!(op, Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask);
-        if block.insts.iter().any(|i| masked(i.op)) {
-            return self.single();
+        if segmented {
+            self.settled = true;
+            let lifted = self.segmented_unit();
+            let Some(memory) = self.alignment(&lifted.unit) else { return self.single() };
+            let memory = Segmented::new(memory, &self.state);
+            return self.run_one(&lifted.unit, memory);
+        }
+        let limits = self.engine.one();
+        let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
+        let Some(memory) = self.alignment(&unit) else { return self.single() };
+        self.settled = true;
+        self.run_one(&unit, memory)
+    }
+
+    /// Memory that checks the alignment of what an instruction accesses, unless it is exempt.
+    fn alignment(&self, unit: &Unit) -> Option<Aligned> {
+        use demotic_ir::{block::Inst, ops::Op, ty::Ty};
+        let insts = &unit.blocks[0].insts;
+        if insts.iter().any(|i| matches!(i.op, Op::LdLane | Op::LdMask | Op::StMask | Op::ProbeMask)) {
+            return None;
         }
         let wide = |i: &&Inst| matches!((i.op, i.ty), (Op::Ld | Op::St, Ty::F80));
-        let image = block.insts.iter().filter(wide).count() > 1;
-        let memory = Aligned { memory: self.memory(), image };
-        self.settled = true;
-        if segmented {
-            let memory = Segmented::new(memory, &self.state);
-            self.run_one(&unit, memory)
-        } else {
-            self.run_one(&unit, memory)
-        }
+        Some(Aligned { memory: self.memory(), image: insts.iter().filter(wide).count() > 1 })
     }
 
     /// With TF set: one instruction, then #DB (SDM vol. 3, section 18.3.1.4).

@@ -11,7 +11,7 @@ use demotic_ir::block::{Block, Edge, Term, Unit};
 use demotic_ir::build::{Builder, MAX_INSTS};
 use demotic_ir::ops::Op;
 use demotic_ir::state::Mode;
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register};
 
 /// How much is translated at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,6 +242,12 @@ impl Reader {
                     };
                     return b.end(term, at);
                 }
+                // Code segments cannot be written; where segments are not flat, the memory says so.
+                let through_cs =
+                    insn.segment_prefix() == Register::CS && mode != Mode::Long && limits.segmented.is_none();
+                if through_cs && writes_memory(insn) {
+                    return b.end(Term::Fault { vector: 13, code: 0, pc: at }, at);
+                }
                 let next = wrap(mode, insn.next_ip());
                 b.mark(at, insn.len() as u8);
                 match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits)) {
@@ -263,6 +269,17 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether an instruction with one operand in memory writes it.
+#[cold]
+fn writes_memory(insn: &Instruction) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    let writes = |access| {
+        matches!(access, OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite)
+    };
+    let info = factory.info(insn);
+    info.used_memory().iter().any(|m| m.segment() == Register::CS && writes(m.access()))
 }
 
 /// [`Reader::lift`] of everything in reach, for those who lift one unit.

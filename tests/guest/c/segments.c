@@ -346,6 +346,10 @@ OWN changes(void) {
 /* The register that the C library leaves alone, in code that is flat otherwise. */
 #define FLAT want.cs = USER_CS32; want.ip = 0x10000100; want.ss = USER_DS; want.sp = 0x10018000; want.ds = USER_DS; want.es = USER_DS
 OWN spare(void) {
+    CASE(32, flat_code_write, FLAT, "mov %cs:0x10020000, %eax\n nopl %cs:0x10020000\n cmpl $0, %cs:0x10020000\n mov %eax, %cs:0x10020000");
+    CASE(32, flat_code_rmw, FLAT, "addl $0, %cs:0x10020000");
+    CASE(32, flat_code_exchange, FLAT, "xchg %eax, %cs:0x10020000");
+    CASE(32, flat_code_strings, FLAT; want.si = 0x10020000; want.di = 0x10020100, "movsl %cs:(%esi), %es:(%edi)");
     CASE(32, spare_limit, FLAT, "mov $0x17, %eax\n mov %eax, %" SPARE "\n mov $100, %ecx\n 1: mov %" SPARE ":0xffc, %edx\n loop 1b\n mov %" SPARE ":0xffd, %edx");
     CASE(32, spare_write, FLAT; want.bx = 0xffe, "mov $0x17, %eax\n mov %eax, %" SPARE "\n movw $5, %" SPARE ":(%ebx)\n movw $5, %" SPARE ":1(%ebx)");
     CASE(32, spare_below, FLAT; want.bx = 0, "mov $0x17, %eax\n mov %eax, %" SPARE "\n mov %" SPARE ":(%ebx), %ecx\n mov %" SPARE ":-4(%ebx), %ecx");
