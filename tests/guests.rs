@@ -45,6 +45,10 @@ fn main() -> anyhow::Result<()> {
                 }
             }
         }
+        for abi in Abi::ALL.into_iter().filter(|abi| host == Host::Aarch64 && host.runs(*abi)) {
+            trials.push(exact_trial(host, abi, "tables_sse"));
+            trials.push(exact_trial(host, abi, "avx_tables"));
+        }
         for package in PACKAGES.iter().filter(|p| host.runs(p.abi)) {
             trials.extend(package_trials(host, package));
         }
@@ -76,10 +80,15 @@ fn prebuilt_guests_match() -> Result<(), Failed> {
 
 /// Runs `./NAME` in its own folder, so that its name is the same everywhere.
 fn run_here(host: Host, program: &Path, arguments: &[&str], stdin: &[u8]) -> Result<Outcome, String> {
+    run_with(host, &[], program, arguments, stdin)
+}
+
+/// The same with options for Demotic.
+fn run_with(host: Host, options: &[&str], program: &Path, arguments: &[&str], stdin: &[u8]) -> Result<Outcome, String> {
     let name = program.file_name().ok_or("a program has a name")?;
     // Those that are about what only some processors have.
-    let options: &[&str] = if name.to_string_lossy().starts_with("avx") { &["--cpu", "max"] } else { &[] };
-    let mut command = host.command_with(options, &Path::new(".").join(name));
+    let cpu: &[&str] = if name.to_string_lossy().starts_with("avx") { &["--cpu", "max"] } else { &[] };
+    let mut command = host.command_with(&[options, cpu].concat(), &Path::new(".").join(name));
     command.current_dir(program.parent().ok_or("a program has a folder")?).args(arguments);
     run(command, stdin, limit(host)).map_err(|e| format!("{e:#}"))
 }
@@ -107,14 +116,27 @@ const EMULATOR_LINES: [(&str, &str, &str); 4] = [
     ("procself", "parent right 1, threads 2\n", "parent right 1, threads 1\n"),
 ];
 
+/// A table with all flags of SSE arithmetic exact: nothing is left out of the comparison.
+fn exact_trial(host: Host, abi: Abi, name: &'static str) -> Trial {
+    let program = guest::c_program(abi, "O2", name);
+    let missing = !guest::can_build() && !program.is_file();
+    trial(host, abi, &format!("c/{name}"), "exact", missing, move || {
+        build_c()?;
+        let outcome = run_with(host, &["--exact-sse"], &program, &["few"], b"")?;
+        matches_expected(host, &outcome, &format!("c/{}/{name}.few.txt", abi.name()))
+    })
+}
+
+fn build_c() -> Result<(), String> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    if guest::can_build() { BUILT.get_or_init(|| guest::build_c().map_err(|e| e.to_string())).clone() } else { Ok(()) }
+}
+
 fn c_trial(host: Host, abi: Abi, level: &'static str, name: String, few: bool) -> Trial {
     let program = guest::c_program(abi, level, &name);
     let missing = !guest::can_build() && !program.is_file();
     trial(host, abi, &format!("c/{name}"), if few { "few" } else { level }, missing, move || {
-        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-        if guest::can_build() {
-            BUILT.get_or_init(|| guest::build_c().map_err(|e| e.to_string())).clone()?;
-        }
+        build_c()?;
         let mut outcome = run_here(host, &program, if few { &["few"] } else { &[] }, b"")?;
         for (of, emulated, real) in EMULATOR_LINES {
             if host.is_emulated() && of == name {

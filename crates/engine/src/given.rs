@@ -40,7 +40,7 @@ impl Cpu {
                 }
             }
         };
-        let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
+        let fp_by_helper = engine.fp_by_helper(self.state.mxcsr);
         let precision = hosts::PRECISION;
         let request = Request { target: store.target(), unaligned: false, fp_by_helper, nans: false, precision };
         let mut compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;

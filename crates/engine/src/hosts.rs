@@ -71,6 +71,9 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
     None
 }
 
+/// Whether the host's arithmetic does not say of denormal operands, and looks for underflow before rounding.
+pub(crate) const LACKS_FLAGS: bool = cfg!(target_arch = "aarch64");
+
 /// Whether the host's arithmetic cannot do what this MXCSR asks for, as the emitter sets it up: on AArch64 unmasked exceptions (bits 7 to 12
 /// clear), FZ (15) and DAZ (6).
 pub(crate) fn fp_by_helper(mxcsr: u32) -> bool {

@@ -114,6 +114,8 @@ pub struct Config {
     pub faults_shown: bool,
     /// What the guest's processor can do.
     pub features: Features,
+    /// Whether all status flags of SSE arithmetic are exact on hosts whose own arithmetic does not have them; it is slow there.
+    pub exact_sse: bool,
 }
 
 impl Default for Config {
@@ -125,6 +127,7 @@ impl Default for Config {
             patience: PATIENCE,
             faults_shown: true,
             features: Features::DEFAULT,
+            exact_sse: false,
         }
     }
 }
@@ -183,6 +186,7 @@ pub struct Engine {
     is_child: AtomicBool,
     limits: Limits,
     patience: u8,
+    exact_sse: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -212,8 +216,9 @@ impl Engine {
         // What the interpreter runs, it keeps them of by itself.
         let pointers = store.is_some();
         let limits = Limits { features: config.features, pointers, ..Limits::default() };
-        let (cache, patience) = (Cache::default(), config.patience);
-        let engine = Engine { space, cache, store, shelf, is_child: AtomicBool::new(false), limits, patience };
+        let (cache, patience, exact_sse) = (Cache::default(), config.patience, config.exact_sse);
+        let engine =
+            Engine { space, cache, store, shelf, is_child: AtomicBool::new(false), limits, patience, exact_sse };
         engine.restore();
         Arc::new(engine)
     }
@@ -410,6 +415,11 @@ impl Engine {
         Limits { features: self.limits.features, ..Limits::SINGLE }
     }
 
+    /// Whether translated code leaves SSE arithmetic to the interpreter's.
+    fn fp_by_helper(&self, mxcsr: u32) -> bool {
+        hosts::fp_by_helper(mxcsr) || self.exact_sse && hosts::LACKS_FLAGS
+    }
+
     /// What the guest's processor can do.
     pub fn features(&self) -> Features {
         self.limits.features
@@ -525,7 +535,7 @@ impl Cpu {
     fn translated(&mut self) -> Option<Exit> {
         let engine = self.engine.clone();
         let (Some(store), Some(jit)) = (&engine.store, &mut self.jit) else { return None };
-        let fp_by_helper = hosts::fp_by_helper(self.state.mxcsr);
+        let fp_by_helper = engine.fp_by_helper(self.state.mxcsr);
         let mode = self.state.mode;
         let reads = |pc| {
             let mut fetch = |at: u64, buf: &mut [u8]| engine.space.fetch(at, buf);

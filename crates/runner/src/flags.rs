@@ -77,6 +77,7 @@ impl Flags {
             Effect::Strace => self.options.strace = true,
             Effect::Log => self.options.log = true,
             Effect::Engine => self.options.way = Way::parse(text()?).ok_or("expected jit, eager or interp")?,
+            Effect::ExactSse => self.options.exact_sse = true,
             Effect::Root => self.root = Some(value.to_owned()),
             Effect::Cpu => self.options.cpu = Features::parse(text()?)?,
             Effect::Keep => {
