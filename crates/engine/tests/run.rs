@@ -3,7 +3,7 @@
 use demotic_engine::exit::{Exception, Exit, SyscallEntry};
 #[cfg(target_arch = "x86_64")]
 use demotic_engine::selector;
-use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, GuestSpace, GuestState};
+use demotic_engine::{Config, Cpu, Descriptor, Engine, Executor, Features, GuestSpace, GuestState};
 use demotic_host::{capture, signal};
 #[cfg(target_arch = "x86_64")]
 use demotic_ir::state::seg;
@@ -58,6 +58,7 @@ both! {
     #[cfg(target_arch = "x86_64")]
     far_return_changes_mode
     segment_loads_look_into_the_tables
+    what_no_processor_has_any_more
 }
 
 struct Space {
@@ -125,7 +126,11 @@ impl GuestSpace for Space {
 }
 
 fn cpu(space: &Arc<Space>) -> Cpu {
-    let config = Config { executor: EXECUTOR.get(), patience: PATIENCE.get(), ..Config::default() };
+    cpu_with(space, Features::DEFAULT)
+}
+
+fn cpu_with(space: &Arc<Space>, features: Features) -> Cpu {
+    let config = Config { executor: EXECUTOR.get(), patience: PATIENCE.get(), features, ..Config::default() };
     let engine = Engine::with(space.clone(), &config);
     Cpu::new(&engine, GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() })
 }
@@ -335,4 +340,25 @@ fn segment_loads_look_into_the_tables() {
     unsafe { *(space.data() as usize as *mut u32) = 0x1234 };
     assert_eq!(cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
     assert_eq!(cpu.state.gpr[reg::RBX], 0x1234);
+}
+
+/// 3DNow! is there when it is asked for.
+fn what_no_processor_has_any_more() {
+    // mov ecx, 2; movd mm0, ecx; punpckldq mm0, mm0; pi2fd mm1, mm0; pfadd mm1, mm1; pfrcp mm2, mm1; pswapd mm2, mm2; pf2id mm3, mm1; movq rax, mm1;
+    // movq rbx, mm2; movq rdx, mm3; femms; syscall
+    let code = [
+        0xb9, 2, 0, 0, 0, 0x0f, 0x6e, 0xc1, 0x0f, 0x62, 0xc0, 0x0f, 0x0f, 0xc8, 0x0d, 0x0f, 0x0f, 0xc9, 0x9e, 0x0f,
+        0x0f, 0xd1, 0x96, 0x0f, 0x0f, 0xd2, 0xbb, 0x0f, 0x0f, 0xd9, 0x1d, 0x48, 0x0f, 0x7e, 0xc8, 0x48, 0x0f, 0x7e,
+        0xd3, 0x48, 0x0f, 0x7e, 0xda, 0x0f, 0x0e, 0x0f, 0x05,
+    ];
+    let space = Space::new(&code, false);
+    let both = |bits: u32| u64::from(bits) << 32 | u64::from(bits);
+    let mut there = cpu_with(&space, Features::parse("max,+3dnowext").expect("known"));
+    assert_eq!(there.run(), Exit::Syscall(SyscallEntry::Syscall));
+    let gpr = there.state.gpr;
+    assert_eq!([gpr[reg::RAX], gpr[reg::RBX], gpr[reg::RDX]], [4f32.to_bits(), 0.25f32.to_bits(), 4].map(both));
+    assert_eq!(there.state.x87.valid, 0);
+    let mut usual = cpu_with(&space, Features::MAX);
+    assert_eq!(usual.run(), Exit::Exception(Exception { vector: 6, error_code: 0, address: 0, host: None }));
+    assert_eq!(usual.state.rip, space.code as u64 + 11);
 }

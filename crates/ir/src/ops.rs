@@ -561,6 +561,8 @@ ops! {
     VPerm     "vperm"    V128 (V128 V128 V128) No PURE;
     /// Bytes as elements of GF(2^8); the immediate is a [`GaloisFn`] (of the affine ones: with the constant above bit 8).
     VGalois   "vgalois"  V128 (V128 V128)   Num   PURE;
+    /// An operation of 3DNow! on the low halves, with zeros in the upper one: a [`Now3dFn`] immediate.
+    VNow3d    "vnow3d"   V128 (V128 V128)   Num   PURE;
     /// All ones where predicate 0..=31 of `vcmpps` (low five bits of the immediate) holds.
     FCmpX     "fcmpx"    V128 (V128 V128)   Num   STATE_FAULT;
     /// One operation on two vectors: its exceptions are those of all lanes together. Operands of the low half, then of the high half; bits 16 and up of
@@ -753,6 +755,58 @@ numbered! {
         Affine,
         /// gf2p8affineinvqb: the same of their inverses.
         AffineInverse,
+    }
+}
+
+numbered! {
+    /// 3DNow! (immediate of [`Op::VNow3d`]), on pairs of binary32 unless it says otherwise.
+    Now3dFn {
+        /// pfadd.
+        Add,
+        /// pfsub.
+        Sub,
+        /// pfsubr.
+        SubReverse,
+        /// pfmul.
+        Mul,
+        /// pfacc.
+        Accumulate,
+        /// pfnacc.
+        NegativeAccumulate,
+        /// pfpnacc.
+        MixedAccumulate,
+        /// pfcmpeq.
+        CompareEq,
+        /// pfcmpgt.
+        CompareGt,
+        /// pfcmpge.
+        CompareGe,
+        /// pfmax.
+        Max,
+        /// pfmin.
+        Min,
+        /// pfrcp.
+        Reciprocal,
+        /// pfrsqrt.
+        ReciprocalRoot,
+        /// pfrcpit1.
+        ReciprocalStep1,
+        /// pfrsqit1.
+        ReciprocalRootStep1,
+        /// pfrcpit2.
+        Step2,
+        /// pf2id.
+        ToInt,
+        /// pf2iw.
+        ToInt16,
+        /// pi2fd.
+        FromInt,
+        /// pi2fw.
+        FromInt16,
+        /// pmulhrw, of words.
+        MulHighRound,
+        /// pswapd.
+        Swap,
     }
 }
 

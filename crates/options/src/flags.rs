@@ -94,7 +94,7 @@ pub const FLAGS: &[Flag] = &[
     flag(None, "log", None, "print what is not supported on standard error, each time, and at the end what was translated", Effect::Log, Scope::Everywhere),
     flag(None, "engine", Some("jit|eager|interp"), "translate the program's code once it repeats (the default), or always, or interpret it", Effect::Engine, Scope::Everywhere),
     flag(None, "exact-sse", None, "keep MXCSR's denormal and underflow flags exactly, where the host's arithmetic does not have them (aarch64: makes SSE arithmetic slow)", Effect::ExactSse, Scope::Everywhere),
-    flag(None, "cpu", Some("MODEL[,+-FEATURE]"), "the processor that the program sees: default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away", Effect::Cpu, Scope::Everywhere),
+    flag(None, "cpu", Some("MODEL[,+-FEATURE]"), "the processor that the program sees: default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away (+sse4a, +3dnow, -avx2)", Effect::Cpu, Scope::Everywhere),
     flag(None, "keep", Some("FOLDER|off"), "keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere", Effect::Keep, Scope::Everywhere),
     flag(None, "uname", Some("RELEASE"), "the kernel release that the program sees", Effect::Uname, Scope::Everywhere),
     flag(None, "stack", Some("BYTES"), "the size of the program's stack instead of the limit that is set (ulimit -s); K, M, G may follow", Effect::Stack, Scope::Everywhere),

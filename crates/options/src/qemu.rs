@@ -127,14 +127,17 @@ pub fn called(name: &[u8]) -> Called {
 #[rustfmt::skip]
 pub const MODELS: &[(&str, &str)] = &[
     ("max", "max"), ("host", "max"), ("base", "x86-64"),
-    ("qemu", "default"), ("kvm", "x86-64"), ("486", "x86-64"), ("pentium", "x86-64"), ("athlon", "x86-64"), ("phenom", "x86-64"),
-    ("n270", "x86-64"), ("coreduo", "x86-64"), ("core2duo", "x86-64"), ("Conroe", "x86-64"), ("Penryn", "x86-64"), ("Opteron_G", "x86-64"),
+    ("qemu", "default"), ("kvm", "x86-64"), ("486", "x86-64"), ("pentium", "x86-64"), ("athlon", "x86-64,+3dnowext"),
+    ("phenom", "x86-64,+3dnowext,+sse4a,+cx16,+popcnt,+lzcnt,+lahf"),
+    ("n270", "x86-64"), ("coreduo", "x86-64"), ("core2duo", "x86-64"), ("Conroe", "x86-64"), ("Penryn", "x86-64"), 
+    ("Opteron_G3", "x86-64,+sse4a,+cx16,+popcnt,+lzcnt,+lahf"), ("Opteron_G4", "x86-64-v2,+avx,+sse4a,+lzcnt"),
+    ("Opteron_G5", "x86-64-v2,+avx,+f16c,+fma,+sse4a,+lzcnt"), ("Opteron_G", "x86-64"),
     ("Nehalem", "x86-64-v2"), ("Westmere", "x86-64-v2"), ("SandyBridge", "x86-64-v2,+avx"), ("IvyBridge", "x86-64-v2,+avx,+f16c"),
     ("Denverton", "x86-64-v2"), ("Snowridge", "x86-64-v2"), ("KnightsMill", "x86-64-v3"),
     ("Haswell", "x86-64-v3"), ("Broadwell", "x86-64-v3"), ("Skylake", "x86-64-v3"), ("Cascadelake", "x86-64-v3"), ("Cooperlake", "x86-64-v3"),
     ("Icelake", "x86-64-v3,+vaes,+vpclmulqdq,+gfni,+sha"), ("SapphireRapids", "x86-64-v3,+vaes,+vpclmulqdq,+gfni,+sha"),
     ("GraniteRapids", "x86-64-v3,+vaes,+vpclmulqdq,+gfni,+sha"), ("SierraForest", "x86-64-v3,+vaes,+vpclmulqdq,+gfni,+sha"),
-    ("Dhyana", "x86-64-v3,+sha"), ("YongFeng", "x86-64-v3"), ("EPYC", "x86-64-v3,+sha"),
+    ("Dhyana", "x86-64-v3,+sha,+sse4a"), ("YongFeng", "x86-64-v3"), ("EPYC", "x86-64-v3,+sha,+sse4a"),
 ];
 
 /// Features that QEMU calls otherwise.

@@ -161,7 +161,7 @@ fn host_features() -> Features {
             [$(($name, std::is_x86_feature_detected!($name))),*]
         };
     }
-    let known = detected!("avx" "avx2" "fma" "f16c" "vaes" "vpclmulqdq" "gfni" "sha" "aes" "pclmulqdq" "bmi1" "bmi2" "adx" "movbe" "lzcnt" "popcnt");
+    let known = detected!("avx" "avx2" "fma" "f16c" "vaes" "vpclmulqdq" "gfni" "sha" "aes" "pclmulqdq" "bmi1" "bmi2" "adx" "movbe" "lzcnt" "popcnt" "sse4a");
     let without: String = known.iter().filter(|(_, there)| !there).map(|(name, _)| format!(",-{name}")).collect();
     Features::parse(&format!("max{without}")).unwrap_or(Features::V2)
 }

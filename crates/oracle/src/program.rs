@@ -55,7 +55,9 @@ impl Shapes {
         let mut rng = Rng::new(1);
         let mut seen = BTreeSet::new();
         let mut of: Vec<Vec<Shape>> = Vec::new();
-        let limits = Limits { features: Features::MAX, ..Limits::SINGLE };
+        // What no processor has goes by the interpreter all the same.
+        let features = Features::parse("max,+3dnowext").unwrap_or(Features::MAX);
+        let limits = Limits { features, ..Limits::SINGLE };
         let mut add = |bytes: &[u8]| {
             let mut fetch = |at: u64, buf: &mut [u8]| {
                 buf.fill(0x90);
@@ -82,6 +84,10 @@ impl Shapes {
         }
         // Random instructions have no segments with ends: mov eax, gs:[eax].
         add(&[0x65, 0x8b, 0x00]);
+        // pfadd, pfrsqrt, pmulhrw, pi2fd
+        for suffix in [0x9e, 0x97, 0xb7, 0x0d] {
+            add(&[0x0f, 0x0f, 0xc1, suffix]);
+        }
         of.sort_by_key(|list| list[0].op as u8);
         Shapes { mode, of }
     }

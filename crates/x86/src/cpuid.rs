@@ -42,7 +42,9 @@ pub fn cpuid(features: Features, leaf: u32, subleaf: u32, cpu: u32, cpus: u32) -
         7 if subleaf == 0 => [0, features.register(Place::Structured), features.register(Place::StructuredMore), 0],
         13 => xsave(features, subleaf),
         0x8000_0000 => [0x8000_0008, 0, 0, 0],
-        0x8000_0001 => [0, 0, features.register(Place::Extended), EXTENDED_EDX],
+        0x8000_0001 => {
+            [0, 0, features.register(Place::Extended), features.register(Place::ExtendedMore) | EXTENDED_EDX]
+        }
         0x8000_0002..=0x8000_0004 => {
             let at = (leaf - 0x8000_0002) as usize * 16;
             [word(BRAND, at), word(BRAND, at + 4), word(BRAND, at + 8), word(BRAND, at + 12)]

@@ -16,6 +16,8 @@ pub enum Place {
     StructuredMore,
     /// Leaf 0x80000001, ECX.
     Extended,
+    /// Leaf 0x80000001, EDX.
+    ExtendedMore,
     /// Leaf 13, subleaf 1, EAX.
     Xsave,
 }
@@ -87,6 +89,9 @@ features! {
     XSAVEOPT   "xsaveopt"   Xsave          0  (XSAVE);
     XSAVEC     "xsavec"     Xsave          1  (XSAVE);
     XGETBV1    "xgetbv1"    Xsave          2  (XSAVE);
+    SSE4A      "sse4a"      Extended       6  (SSE3);
+    NOW3D      "3dnow"      ExtendedMore   31 ();
+    NOW3DEXT   "3dnowext"   ExtendedMore   30 (NOW3D);
 }
 
 const fn union(all: &[Features]) -> Features {
@@ -131,7 +136,9 @@ impl Features {
         Features::XSAVE,
     ]);
     /// All of the table.
-    pub const MAX: Features = Features((1 << Features::ALL.len()) - 1);
+    const EVERYTHING: Features = Features((1 << Features::ALL.len()) - 1);
+    /// All but 3DNow!, which no processor has any more, and which programs would take for quick.
+    pub const MAX: Features = Features(Features::EVERYTHING.0 & !Features::NOW3D.0 & !Features::NOW3DEXT.0);
     /// Without being asked: x86-64-v2, and what works on general and XMM registers beyond it. No AVX yet, because C libraries choose their string
     /// functions by it, and the hosts' emitters leave it to the interpreter; and so no XSAVE, which makes the signal frame the plain FXSAVE one.
     pub const DEFAULT: Features = union(&[
@@ -167,7 +174,7 @@ impl Features {
 
     /// The reverse; features that do not exist are left out.
     pub const fn from_bits(bits: u64) -> Features {
-        Features(bits & Features::MAX.0)
+        Features(bits & Features::EVERYTHING.0)
     }
 
     /// The bits of a CPUID register.
@@ -265,6 +272,9 @@ fn of(feature: Known) -> Option<Features> {
         Known::XSAVEOPT => Features::XSAVEOPT,
         Known::XSAVEC => Features::XSAVEC,
         Known::PREFETCHW => Features::PREFETCHW,
+        Known::SSE4A => Features::SSE4A,
+        Known::D3NOW => Features::NOW3D,
+        Known::D3NOWEXT => Features::NOW3DEXT,
         // What every 64-bit processor has. Hints of later ones do nothing there.
         Known::INTEL8086
         | Known::INTEL186

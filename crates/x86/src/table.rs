@@ -8,10 +8,10 @@ use crate::lift::bits::{self, Kind as Bt};
 use crate::lift::string::{Kind as Str, string};
 use crate::lift::x87::{self, Arith};
 use crate::lift::{
-    Flow, Lifter, atomic, bmi, branch, convert, mov, muldiv, shift, sse_fp, sse_int, sse4, stack, system,
+    Flow, Lifter, atomic, bmi, branch, convert, mov, muldiv, shift, sse_fp, sse_int, sse4, sse4a, stack, system,
 };
 use demotic_ir::block::Service;
-use demotic_ir::ops::{AesFn, GaloisFn, Op, PackedCvt, ShaFn, X87Fn};
+use demotic_ir::ops::{AesFn, GaloisFn, Now3dFn, Op, PackedCvt, ShaFn, X87Fn};
 use demotic_ir::state::{eflags, seg};
 use demotic_ir::ty::Ty;
 use demotic_ir::xstate::Form;
@@ -427,6 +427,37 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Aesimc => sse4::aes(l, AesFn::InverseMixColumns),
         M::Aeskeygenassist => sse4::aes(l, AesFn::KeyGenAssist),
         M::Pclmulqdq => sse4::with_immediate(l, Op::VClMul, I64),
+        M::Extrq => system::advertised(l, sse4a::extract),
+        M::Insertq => system::advertised(l, sse4a::insert),
+        M::Movntss => system::advertised(l, |l| sse4a::move_low(l, I32)),
+        M::Movntsd => system::advertised(l, |l| sse4a::move_low(l, I64)),
+
+        // ---- 3DNow!
+        M::Femms => system::advertised(l, x87::emms),
+        M::Pavgusb => system::advertised(l, |l| sse_int::binary(l, Op::VAvgU, I8)),
+        M::Pfadd => sse4a::now3d(l, Now3dFn::Add),
+        M::Pfsub => sse4a::now3d(l, Now3dFn::Sub),
+        M::Pfsubr => sse4a::now3d(l, Now3dFn::SubReverse),
+        M::Pfmul => sse4a::now3d(l, Now3dFn::Mul),
+        M::Pfacc => sse4a::now3d(l, Now3dFn::Accumulate),
+        M::Pfnacc => sse4a::now3d(l, Now3dFn::NegativeAccumulate),
+        M::Pfpnacc => sse4a::now3d(l, Now3dFn::MixedAccumulate),
+        M::Pfcmpeq => sse4a::now3d(l, Now3dFn::CompareEq),
+        M::Pfcmpgt => sse4a::now3d(l, Now3dFn::CompareGt),
+        M::Pfcmpge => sse4a::now3d(l, Now3dFn::CompareGe),
+        M::Pfmax => sse4a::now3d(l, Now3dFn::Max),
+        M::Pfmin => sse4a::now3d(l, Now3dFn::Min),
+        M::Pfrcp => sse4a::now3d(l, Now3dFn::Reciprocal),
+        M::Pfrsqrt => sse4a::now3d(l, Now3dFn::ReciprocalRoot),
+        M::Pfrcpit1 => sse4a::now3d(l, Now3dFn::ReciprocalStep1),
+        M::Pfrsqit1 => sse4a::now3d(l, Now3dFn::ReciprocalRootStep1),
+        M::Pfrcpit2 => sse4a::now3d(l, Now3dFn::Step2),
+        M::Pf2id => sse4a::now3d(l, Now3dFn::ToInt),
+        M::Pf2iw => sse4a::now3d(l, Now3dFn::ToInt16),
+        M::Pi2fd => sse4a::now3d(l, Now3dFn::FromInt),
+        M::Pi2fw => sse4a::now3d(l, Now3dFn::FromInt16),
+        M::Pmulhrw => sse4a::now3d(l, Now3dFn::MulHighRound),
+        M::Pswapd => sse4a::now3d(l, Now3dFn::Swap),
         M::Gf2p8mulb => system::advertised(l, |l| sse4::galois(l, GaloisFn::Multiply)),
         M::Gf2p8affineqb => system::advertised(l, |l| sse4::galois(l, GaloisFn::Affine)),
         M::Gf2p8affineinvqb => system::advertised(l, |l| sse4::galois(l, GaloisFn::AffineInverse)),

@@ -11,6 +11,7 @@ mod crypto;
 mod float;
 mod int;
 mod masked;
+mod now3d;
 mod pointers;
 mod strings;
 mod vector;

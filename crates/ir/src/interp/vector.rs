@@ -1,6 +1,6 @@
 //! Pure operations on vectors of integers.
 
-use super::{V, Values, crypto, int::sext, strings};
+use super::{V, Values, crypto, int::sext, now3d, strings};
 use crate::block::Inst;
 use crate::ops::Op;
 use crate::state::eflags;
@@ -243,6 +243,7 @@ pub(super) fn pure<S: Values>(inst: &Inst, s: &S) -> V {
             })
         }
         Op::VGalois => crypto::galois(inst.imm, a, b),
+        Op::VNow3d => now3d::run(inst.imm, a, b),
         Op::FRcp => float_map(inst, a, b, |x| 1.0 / x),
         Op::FRsqrt => float_map(inst, a, b, |x| 1.0 / x.sqrt()),
         _ => V::default(),

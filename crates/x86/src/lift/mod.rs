@@ -15,6 +15,7 @@ pub mod muldiv;
 pub(crate) mod pointers;
 pub mod shift;
 pub mod sse4;
+pub mod sse4a;
 pub mod sse_fp;
 pub mod sse_int;
 pub mod stack;
