@@ -109,27 +109,40 @@ static void handler(int signo, siginfo_t *info, void *p) {
 #endif
 }
 
-static unsigned sum(const unsigned char *p, unsigned n) {
-    unsigned s = 0;
-    for (unsigned i = 0; i < n; i++) s = s * 31 + p[i];
-    return s;
+/* What the three parts hold before a case. */
+static uint64_t fresh[3][0x10000 / 8];
+
+static void fill(void) {
+    unsigned char *code = (void *)fresh[0], *stack = (void *)fresh[1], *data = (void *)fresh[2];
+    for (unsigned i = 0; i < 0x10000; i++) code[i] = 0xcc, stack[i] = i * 7 + (i >> 8), data[i] = i * 11 + (i >> 7);
+    memcpy(ARENA, fresh, sizeof fresh);
+}
+
+/* Tells whether a part has changed, by a number made of its words, and makes it as before. */
+static void look(const char *name, int part) {
+    uint64_t *now = (void *)(ARENA + 0x10000 * part);
+    unsigned i = 0, n = 0x10000 / 8, s = 0;
+    while (i < n && now[i] == fresh[part][i]) i++;
+    if (i == n) return;
+    for (i = 0; i < n; i++) s = s * 31 + (unsigned)now[i] + (unsigned)(now[i] >> 32) * 7;
+    printf("  %s changed: %x\n", name, s);
+    memcpy(now, fresh[part], 0x10000);
 }
 
 /* Runs `n` bytes of code at an offset in the arena. */
 static void run_at(const char *name, unsigned offset, const unsigned char *code, unsigned n) {
-    memset(ARENA, 0xcc, 0x10000);
-    for (unsigned i = 0; i < 0x10000; i++) STACK[i] = i * 7 + (i >> 8), DATA[i] = i * 11 + (i >> 7);
     memcpy(ARENA + offset, code, n);
-    unsigned s = sum(STACK, 0x10000), d = sum(DATA, 0x10000), c = sum(ARENA, 0x10000);
     printf("%s\n", name);
     fflush(stdout);
     if (want.hidden) mprotect(ARENA + want.hidden, 0x1000, want.rights);
     entering = 1;
     raise(SIGUSR1);
     mprotect(ARENA, SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
-    if (sum(ARENA, 0x10000) != c) printf("  code changed: %x\n", sum(ARENA, 0x10000));
-    if (sum(STACK, 0x10000) != s) printf("  stack changed: %x\n", sum(STACK, 0x10000));
-    if (sum(DATA, 0x10000) != d) printf("  data changed: %x\n", sum(DATA, 0x10000));
+    if (memcmp(ARENA + offset, code, n)) printf("  its code changed\n");
+    memset(ARENA + offset, 0xcc, n);
+    look("code", 0);
+    look("stack", 1);
+    look("data", 2);
 }
 
 static void usual(unsigned cs, unsigned ss, unsigned ds) {
@@ -266,7 +279,7 @@ OWN transfers(void) {
     CASE(32, return_beyond, , "push $0x10000\n ret $8");
     CASE(32, falls_off, want.ip = 0xfffe, "nop");
     CASE(16, loop_beyond, want.cs = SEL(SHORT16); want.ip = 0x100, ".org . + 0x70\n int3\n .org . + 0x8e");
-    CASE(16, loop_out, want.cs = SEL(SHORT16); want.ip = 0x1f8; memset(ARENA, 0, 1), "nop");
+    CASE(16, loop_out, want.cs = SEL(SHORT16); want.ip = 0x1f8, "nop");
     CASE(16, narrow_jumps, want.cs = SEL(CODE32), ".code32\n data16 jmp 1f\n int3\n 1: mov %esp, %ecx\n callw 2f\n 2: mov %esp, %edx\n popw %ax\n xor %ebx, %ebx\n je 3f\n int3\n 3: pushw $(4f - begin_narrow_jumps + 0x100)\n retw\n int3\n 4: data16 je 5f\n nop\n nop\n 5: nop");
     CASE(32, far_jump, , "ljmpl $0x37, $(1f - begin_far_jump + 0x100)\n int3\n 1: inc %eax");
     CASE(32, far_jump_16, , "ljmpw $7, $(1f - begin_far_jump_16 + 0x100)\n int3\n .code16\n 1: inc %ax\n mov %ax, (%bx)");
@@ -375,6 +388,7 @@ int main(void) {
     CHECK(sigaltstack(&stack, 0) == 0);
     struct sigaction sa = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     for (int i = 0; i < 6; i++) CHECK(sigaction((int[]){SIGUSR1, SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE}[i], &sa, 0) == 0);
+    fill();
     set_all();
     sixteen();
     limits();
