@@ -439,6 +439,58 @@ block 0x10000..0x10004 {
 }
 ",
     ),
+    // Of a fused multiplication of lane 0, the lanes above are the first operand's wherever the result is computed: apart, where the second operand is, or
+    // where the third one is.
+    (
+        0,
+        "unit 64 {
+block 0x10000..0x10002 {
+  @0x10000+1
+  v0 = get.v128 x1
+  v1 = get.v128 x2
+  v2 = get.v128 x3
+  v3 = const.i32 0x0
+  v4 = ffma.f64 0x1, v0, v1, v2, v3
+  @0x10001+1
+  v6 = const.i64 0x10000100
+  st.v128 0x1, v6, v4
+  syscall 0x10002
+}
+}
+",
+    ),
+    (
+        0,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = get.v128 x1
+  v1 = get.v128 x2
+  v2 = get.v128 x3
+  v3 = const.i32 0x0
+  v4 = ffma.f32 0x2, v0, v1, v2, v3
+  set.v128 x2, v4
+  syscall 0x10001
+}
+}
+",
+    ),
+    (
+        0,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = get.v128 x1
+  v1 = get.v128 x2
+  v2 = get.v128 x3
+  v3 = const.i32 0x0
+  v4 = ffma.f64 0x0, v0, v1, v2, v3
+  set.v128 x3, v4
+  syscall 0x10001
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

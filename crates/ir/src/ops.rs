@@ -572,8 +572,9 @@ ops! {
     FHi       "fhi"      V128 (V128 V128 V128 V128) Num GET;
     /// The flags that [`Op::FLo`] of these operands would raise; nothing changes.
     FFlags    "fflags"   I32  (V128 V128 V128 V128) Num GET;
-    /// a * b + c, rounded once. Immediate bit 0: the product negated, bit 1: c negated, bit 2: c negated in even lanes, bit 3: in odd ones. d: flags
-    /// that other lanes raise, as [`Op::FFmaFl`] gives them.
+    /// a * b + c, rounded once. Immediate bit 0: the product negated, bit 1: c negated, bit 2: c negated in even lanes, bit 3: in odd ones, bit 8: all
+    /// lanes, else lane 0, other lanes from a. A NaN among the operands is looked for in their order. d: flags that other lanes raise, as
+    /// [`Op::FFmaFl`] gives them.
     FFma      "ffma"     V128 (V128 V128 V128 I32) Num STATE_FAULT;
     /// The flags that the same would raise; nothing changes.
     FFmaFl    "ffma.fl"  I32  (V128 V128 V128) Num GET;

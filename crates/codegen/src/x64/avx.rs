@@ -336,9 +336,11 @@ impl Emit<'_> {
             }
             Op::FFma if avx2 && constant(self.b, d) == Some(0) => {
                 let Some(op) = fused(inst.ty, inst.imm) else { return false };
+                // When it is of one lane, the others are a's, and the host takes them from the destination.
+                let packed = inst.imm & PACKED != 0;
                 if let Some((s, into)) = self.vector_of_result(i) {
                     let there = |v: Val| self.at(v) == At::Home(s);
-                    if let Some(order) = order_in_place(there(a), there(b), there(c)) {
+                    if let Some(order) = order_in_place(there(a), packed && there(b), packed && there(c)) {
                         let (x, y, z) = (self.vreg(a), self.vreg(b), self.vreg(c));
                         self.clobber_home(s, i);
                         self.sync();
@@ -348,12 +350,12 @@ impl Emit<'_> {
                         return true;
                     }
                 }
-                let (x, y) = (self.vreg(a), self.vsrc(c));
-                let r = self.vreg(b);
+                let (x, y) = (self.vreg(c), self.vsrc(b));
+                let r = self.vreg(a);
                 let t = self.vtemp();
                 self.a.sse(Sse::MOVAPS, t, r);
                 self.sync();
-                self.a.avx3(op, false, t, x, y);
+                self.a.avx3(op.in_order(Order::O132), false, t, x, y);
                 self.vdefine(Val(i as u16), t);
             }
             Op::VShlV | Op::VShrV | Op::VSarV if avx2 => {
