@@ -491,6 +491,29 @@ block 0x10000..0x10001 {
 }
 ",
     ),
+    // Two of them under one exception, which no x86 instruction is lifted to.
+    (
+        0,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = get.v128 x1
+  v1 = get.v128 x2
+  v2 = get.v128 x3
+  v3 = const.i32 0x0
+  v4 = get.v128 y1
+  v5 = get.v128 y2
+  v6 = get.v128 y3
+  v7 = ffma.fl.f64 0x0, v4, v5, v6
+  v8 = ffma.f64 0x0, v0, v1, v2, v7
+  v9 = ffma.hi.f64 0x0, v4, v5, v6
+  set.v128 x1, v8
+  set.v128 y1, v9
+  syscall 0x10001
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

@@ -127,7 +127,9 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     } else {
         let low = at(i + 1, Op::FFma).is_some_and(|x| x.args[3] == Val(i as u16));
         let high = at(i + 2, Op::FFmaHi).is_some_and(|x| x.args == inst.args);
-        if !low || !high || plan.of[i].uses != 1 || fused(inst.ty, inst.imm).is_none() {
+        // The instructions for one lane leave the upper half clear.
+        let packed = inst.imm & PACKED != 0;
+        if !low || !high || !packed || plan.of[i].uses != 1 || fused(inst.ty, inst.imm).is_none() {
             return;
         }
         (i + 1, i + 2)
