@@ -514,6 +514,28 @@ block 0x10000..0x10001 {
 }
 ",
     ),
+    // A sum of one register four times, computed without touching flags: a part of it took the place of the register that was to be added next.
+    (
+        0x94,
+        "unit 64 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = const.i32 0x100
+  v1 = fl.sub.i32 v0, v0
+  v2 = cond.fl be, v1
+  branch v2, 0x10001:1, 0x10002
+}
+block 0x10001..0x10002 {
+  @0x10001+1
+  v0 = get.i32 g14
+  v1 = add.i32 v0, v0
+  v2 = add.i32 v1, v1
+  set.i32 g6, v2
+  syscall 0x10002
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

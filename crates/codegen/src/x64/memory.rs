@@ -139,7 +139,9 @@ impl Emit<'_> {
             if index.is_some() || two && self.available() <= more && terms.len() > 2 {
                 // Too many: fold what there is into one register.
                 let m = Mem { base, index, disp: 0, gs: false, short: false };
-                let t = self.reuse_or_temp(base, index);
+                // What is to be added next may be in one of them, too.
+                let own = [base, index.map(|(r, _)| r)].into_iter().flatten().find(|&x| x != r && self.expendable(x));
+                let t = self.reused_or_temp(own);
                 self.a.lea(size, t, m);
                 base = Some(t);
             }
@@ -167,6 +169,11 @@ impl Emit<'_> {
     /// One of the scratch registers without an owner, else a new one.
     fn reuse_or_temp(&mut self, base: Option<Reg>, index: Option<(Reg, u8)>) -> Reg {
         let own = [base, index.map(|(r, _)| r)].into_iter().flatten().find(|r| self.expendable(*r));
+        self.reused_or_temp(own)
+    }
+
+    /// That register, whose value is forgotten, or a new one.
+    fn reused_or_temp(&mut self, own: Option<Reg>) -> Reg {
         match own {
             Some(r) => {
                 self.uncache(r);
