@@ -536,6 +536,19 @@ block 0x10001..0x10002 {
 }
 ",
     ),
+    // A check of the sign of numbers that are no bounds: of their top byte the last four bits were looked at.
+    (
+        0,
+        "unit 32 {
+block 0x10000..0x10001 {
+  @0x10000+1
+  v0 = const.i64 0x2fc4e29245fe88b6
+  checkneg.i64 v0
+  syscall 0x10001
+}
+}
+",
+    ),
 ];
 
 /// One of them as a program, with the state and memory of another one.

@@ -80,14 +80,13 @@ impl Emit<'_> {
         }
     }
 
-    /// Host flags stay: the top byte, moved to the bottom, is what an aligned load is off by when it is not all ones. Its fault leads to the interpreter.
+    /// Host flags stay: an aligned load is off by one without the sign. Its fault leads to the interpreter.
     fn check_negative(&mut self, v: Val) {
-        let t = self.temp();
+        let (x, t) = (self.vtemp(), self.temp());
         self.load_into(v, t);
-        self.a.bswap(Size::Q, t);
-        self.a.movzx(Size::B, t, t);
-        let m = Mem { index: Some((t, 0)), ..Mem::gs(super::at!(state) + 1) };
-        let x = self.vtemp();
+        self.a.movd_to(Size::Q, x, t);
+        self.a.movmsk(true, t, x);
+        let m = Mem { index: Some((t, 0)), ..Mem::gs(super::at!(state) + 15) };
         self.sync();
         if self.request.target.features.avx {
             self.a.load_aligned(false, x, m);
