@@ -134,7 +134,7 @@ static void run_at(const char *name, unsigned offset, const unsigned char *code,
     memcpy(ARENA + offset, code, n);
     printf("%s\n", name);
     fflush(stdout);
-    if (want.hidden) mprotect(ARENA + want.hidden, 0x1000, want.rights);
+    if (want.hidden) mprotect(ARENA + want.hidden, 0x10000, want.rights);
     entering = 1;
     raise(SIGUSR1);
     mprotect(ARENA, SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
@@ -332,7 +332,7 @@ OWN returns(void) {
 #endif
     CASE(32, page_fault_in_data, want.ds = SEL(WIDE32), "mov 0x1234, %eax");
     CASE(32, page_fault_based, want.hidden = 0x20000; want.rights = PROT_NONE, "mov 0x123, %eax");
-    CASE(32, page_fault_fetch, want.hidden = 0x3000; want.rights = PROT_READ, "jmp . + 0x3004");
+    CASE(16, page_fault_fetch, want.cs = SEL(LONG16); want.hidden = 0x10000; want.rights = PROT_READ | PROT_WRITE, "mov $0x10104, %eax\n jmpl *%eax");
     CASE(16, divides, , "xor %cx, %cx\n div %cx");
     CASE(16, undefined, , "ud2");
 }
