@@ -228,7 +228,7 @@ OWN limits(void) {
     CASE(32, code_read, , "mov %cs:0x100, %eax");
     CASE(32, code_write, , "mov %eax, %cs:0x200");
     CASE(32, code_write_flat, want.cs = USER_CS32; want.ip = 0x10000100, "mov %cs:0x10020000, %eax\n mov %eax, %cs:0x10020000");
-    CASE(32, code_of_ldt_flat, want.cs = SEL(FLATCODE); want.ip = 0x10000100; want.ss = SEL(WIDE32); want.sp = 0x10018000; want.ds = SEL(WIDE32); want.es = USER_DS, "mov $1000, %ecx\n 1: add %ecx, %eax\n mov %eax, 0x10020010\n call 2f\n loop 1b\n mov 0xffffffff, %al\n int3\n 2: ret");
+    CASE(32, code_of_ldt_flat, want.cs = SEL(FLATCODE); want.ip = 0x10000100; want.ss = SEL(WIDE32); want.sp = 0x10018000; want.ds = SEL(WIDE32); want.es = USER_DS, "mov $1000, %ecx\n 1: add %ecx, %eax\n mov %eax, 0x10020010\n call 2f\n loop 1b\n mov 8, %al\n int3\n 2: ret");
     CASE(32, code_only_executed, want.cs = SEL(EXECUTE), "mov %cs, %ecx\n mov %cs:0x100, %eax");
     CASE(32, down, want.ds = SEL(DOWN32); want.es = SEL(DOWN32), "mov 0x800, %eax\n mov %eax, 0x2000\n mov 0x7ff, %al");
     CASE(32, down_across, want.ds = SEL(DOWN32); want.es = SEL(DOWN32), "mov 0x7fe, %eax");
