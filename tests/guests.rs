@@ -88,7 +88,8 @@ fn run_with(host: Host, options: &[&str], program: &Path, arguments: &[&str], st
     let name = program.file_name().ok_or("a program has a name")?;
     // Those that are about what only some processors have.
     let cpu: &[&str] = if name.to_string_lossy().starts_with("avx") { &["--cpu", "max"] } else { &[] };
-    let mut command = host.command_with(&[options, cpu].concat(), &Path::new(".").join(name));
+    let sse: &[&str] = if name == "underflow" { &["--exact-sse"] } else { &[] };
+    let mut command = host.command_with(&[options, cpu, sse].concat(), &Path::new(".").join(name));
     command.current_dir(program.parent().ok_or("a program has a folder")?).args(arguments);
     run(command, stdin, limit(host)).map_err(|e| format!("{e:#}"))
 }

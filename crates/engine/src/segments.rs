@@ -1,6 +1,6 @@
 //! Segment registers: what selectors stand for, and loading them (SDM vol. 3, sections 3.4 and 5.8).
 //!
-//! Translated code knows segments that are flat, with the bases of FS and GS. Whatever else a segment register holds ([`GuestState::segmented`]) has the
+//! Translated code knows segments that are flat, with the bases of FS and GS and, in 32-bit code, their ends. Whatever else a segment register holds ([`GuestState::segmented`]) has the
 //! processor run one instruction at a time, with limits and rights looked at for every access.
 
 use crate::GuestSpace;

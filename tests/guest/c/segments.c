@@ -363,6 +363,12 @@ OWN spare(void) {
     CASE(32, flat_code_rmw, FLAT, "addl $0, %cs:0x10020000");
     CASE(32, flat_code_exchange, FLAT, "xchg %eax, %cs:0x10020000");
     CASE(32, flat_code_strings, FLAT; want.si = 0x10020000; want.di = 0x10020100, "movsl %cs:(%esi), %es:(%edi)");
+    CASE(32, flat_narrow_jump, FLAT, "data16 jmp 1f\n nop\n 1: nop");
+    CASE(32, flat_narrow_branch, FLAT, "cmp %eax, %eax\n data16 jne 1f\n data16 je 1f\n nop\n 1: nop");
+    CASE(32, flat_narrow_call, FLAT, "callw 1f\n 1: nop");
+    CASE(32, flat_narrow_call_register, FLAT, "mov $0x12345678, %ecx\n callw *%cx");
+    CASE(32, flat_narrow_return, FLAT, "pushw $0x1234\n retw $2");
+    CASE(32, flat_narrow_loop, FLAT, "mov $2, %ecx\n data16 loop 1f\n nop\n 1: nop");
     CASE(32, spare_limit, FLAT, "mov $0x17, %eax\n mov %eax, %" SPARE "\n mov $100, %ecx\n 1: mov %" SPARE ":0xffc, %edx\n loop 1b\n mov %" SPARE ":0xffd, %edx");
     CASE(32, spare_write, FLAT; want.bx = 0xffe, "mov $0x17, %eax\n mov %eax, %" SPARE "\n movw $5, %" SPARE ":(%ebx)\n movw $5, %" SPARE ":1(%ebx)");
     CASE(32, spare_below, FLAT; want.bx = 0, "mov $0x17, %eax\n mov %eax, %" SPARE "\n mov %" SPARE ":(%ebx), %ecx\n mov %" SPARE ":-4(%ebx), %ecx");
