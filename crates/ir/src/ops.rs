@@ -952,5 +952,21 @@ numbered! {
         Fxch6,
         /// ST(7).
         Fxch7,
+        /// Copy ST(0) to ST(i), unless it is empty (fstpnce, which has no stack fault).
+        Copy0,
+        /// ST(1).
+        Copy1,
+        /// ST(2).
+        Copy2,
+        /// ST(3).
+        Copy3,
+        /// ST(4).
+        Copy4,
+        /// ST(5).
+        Copy5,
+        /// ST(6).
+        Copy6,
+        /// ST(7).
+        Copy7,
     }
 }

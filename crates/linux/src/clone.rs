@@ -235,6 +235,7 @@ fn child_task(task: &Task, request: &Request, process: Arc<Process>) -> Result<T
         trace: Default::default(),
         passes: false,
         exiting: None,
+        ldt_seen: task.ldt_seen,
         missing_library: None,
         exec_strings: Vec::new(),
     })

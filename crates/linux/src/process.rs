@@ -284,6 +284,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         trace: Default::default(),
         passes: false,
         exiting: None,
+        ldt_seen: 0,
         missing_library: None,
         exec_strings: Vec::new(),
     };

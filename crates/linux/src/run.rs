@@ -23,6 +23,7 @@ pub fn run(task: &mut Task) -> i32 {
         if task.trace.on {
             tracee::arm(task);
         }
+        crate::mm::tls::refresh(task);
         let exit = if task.passes {
             let Some(exit) = crate::gdb::passed_over(task) else { continue };
             exit

@@ -45,6 +45,8 @@ pub struct Task {
     pub passes: bool,
     /// Set by exit(2): the thread's status; the run loop ends.
     pub exiting: Option<i32>,
+    /// The state of the local descriptor table that its segment registers are of ([`crate::mm::tls::Ldt::changes`]).
+    pub ldt_seen: u32,
     /// The shared library that was not found last, for the line that says what is missing.
     pub missing_library: Option<std::ffi::CString>,
     /// What an execve(2) in progress hands to the host; memory that a vfork child leaves to its parent to free.

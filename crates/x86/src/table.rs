@@ -584,6 +584,7 @@ pub fn dispatch(l: &mut Lifter) -> Flow {
         M::Fxch => x87::numbered(l, X87Fn::Fxch0, false),
         M::Ffree => x87::numbered(l, X87Fn::Ffree0, false),
         M::Ffreep => x87::numbered(l, X87Fn::Ffree0, true),
+        M::Fstpnce => x87::store_no_fault(l),
         M::Fchs => x87::function(l, X87Fn::Fchs),
         M::Fabs => x87::function(l, X87Fn::Fabs),
         M::Ftst => x87::function(l, X87Fn::Ftst),

@@ -493,6 +493,12 @@ fn function(x: &mut X87, kind: X87Fn) {
                 let reg = phys(x, n - X87Fn::Ffree0 as usize);
                 x.sw &= !C1;
                 x.valid &= !(1 << reg);
+            } else if n >= X87Fn::Copy0 as usize {
+                x.sw &= !C1;
+                if x.valid >> phys(x, 0) & 1 != 0 {
+                    let a = get(x, 0);
+                    set(x, n - X87Fn::Copy0 as usize, a);
+                }
             } else {
                 let i = (n - X87Fn::Fxch0 as usize) & 7;
                 x.sw &= !C1;

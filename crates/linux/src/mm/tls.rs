@@ -8,6 +8,7 @@ use crate::errno::{Errno, SysResult};
 use crate::task::Task;
 use demotic_engine::{GuestSpace, GuestState, segments};
 use demotic_x86::state::{Descriptor, seg};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -56,7 +57,7 @@ impl From<&UserDesc> for Descriptor {
 
 /// The local descriptor table of an address space.
 #[derive(Debug, Default)]
-pub struct Ldt(RwLock<Vec<Option<Descriptor>>>);
+pub struct Ldt(RwLock<Vec<Option<Descriptor>>>, AtomicU32);
 
 impl Ldt {
     /// The descriptor of an entry, `None` if it is empty.
@@ -69,6 +70,32 @@ impl Ldt {
             table.resize(index as usize + 1, None);
         }
         table[index as usize] = descriptor;
+        self.1.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often it has changed: a thread whose segment registers were loaded from an older one reloads them ([`refresh`]).
+    pub fn changes(&self) -> u32 {
+        self.1.load(Ordering::Acquire)
+    }
+}
+
+/// Reloads the segment registers that hold selectors of the local table, when that has changed (arch/x86/kernel/ldt.c, `flush_ldt`): those for data are
+/// loaded anew or become null, CS and SS are loaded on the way to user code.
+pub fn refresh(task: &mut Task) {
+    let now = task.process.space.ldt.changes();
+    if std::mem::replace(&mut task.ldt_seen, now) == now {
+        return;
+    }
+    let (state, space) = (&mut task.cpu.state, &*task.process.space);
+    for n in [seg::DS, seg::ES, seg::FS, seg::GS] {
+        let sel = state.seg_sel[n];
+        if sel & 4 != 0 {
+            segments::load_or_null(state, n, sel, space);
+        }
+    }
+    let (cs, ss) = (state.seg_sel[seg::CS], state.seg_sel[seg::SS]);
+    if (cs | ss) & 4 != 0 {
+        segments::resume(state, cs, ss, space);
     }
 }
 
@@ -200,14 +227,7 @@ fn modify_ldt(task: &mut Task, args: [u64; 6]) -> SysResult {
             // In the old form the bit that is for software is not set.
             let kept = UserDesc { flags: desc.flags & !if old_mode { USEABLE } else { 0 }, ..desc };
             ldt.set(desc.entry_number, (!clear).then(|| Descriptor::from(&kept)));
-            // Registers that hold the selector see the new descriptor only when reloaded, but for this thread the kernel
-            // reloads them at once, CS and SS on its way back.
-            let state = &mut task.cpu.state;
-            segments::reload(state, (desc.entry_number << 3 | 7) as u16, &*task.process.space);
-            let (cs, ss) = (state.seg_sel[seg::CS], state.seg_sel[seg::SS]);
-            if (cs | ss) & 4 != 0 {
-                segments::resume(state, cs, ss, &*task.process.space);
-            }
+            // Each thread reloads its segment registers on its way back to guest code; the kernel interrupts the others for that.
             Ok(0)
         }
         _ => Err(Errno::ENOSYS),

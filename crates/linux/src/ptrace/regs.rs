@@ -119,7 +119,7 @@ pub fn set_word(record: &mut Record, wide: bool, index: usize, value: u64) -> bo
         From::Sel(index) => {
             let value = value & 0xffff;
             // Selectors of user space only; the code and stack segment are never null.
-            if value != 0 && value & 3 != 3 || value == 0 && (index == seg::CS || index == seg::SS && !wide) {
+            if value != 0 && value & 3 != 3 || value == 0 && (index == seg::CS || index == seg::SS) {
                 return false;
             }
             record.sel[index] = value;

@@ -123,8 +123,9 @@ fn place(task: &Task, action: &super::Action, size: usize) -> Result<(u64, u64),
     let flat = task.cpu.state.seg_sel[seg::SS] == segments::selector::USER_DS;
     let legacy = flags & (sa::ONSTACK | sa::RESTORER) == 0 && action.restorer != 0 && !flat;
     let frame = if legacy && !task.signal.altstack.contains(sp) {
-        // What has a stack segment of its own names a flat stack as restorer (get_sigframe, arch/x86/kernel/signal.c).
-        frame_at(action.restorer)
+        // What has a stack segment of its own names a flat stack as restorer; the kernel wants the frame in the alternate stack then
+        // (get_sigframe, arch/x86/kernel/signal.c).
+        Some(frame_at(action.restorer)).filter(|frame| task.signal.altstack.contains(*frame)).ok_or(Errno::EFAULT)?
     } else {
         stack_for_frame(task, flags, sp, frame_at).ok_or(Errno::EFAULT)?
     };

@@ -58,6 +58,7 @@ impl Guest {
             robust_list: 0,
             seccomp: Arc::default(),
             exiting: None,
+            ldt_seen: 0,
             missing_library: None,
             trace: Default::default(),
             exec_strings: Vec::new(),

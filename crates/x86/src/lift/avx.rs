@@ -7,6 +7,7 @@
 use super::sse_fp::PACKED;
 use super::{ALL, ATTR_STACK, Flow, Lifter, Place, sse_int};
 use demotic_ir::block::Val;
+use demotic_ir::build::Builder;
 use demotic_ir::interp::ATTR_PAIR;
 use demotic_ir::ops::{GaloisFn, Op, PackedCvt, WIDE};
 use demotic_ir::slot::Slot;
@@ -538,7 +539,7 @@ pub fn masked(l: &mut Lifter, ty: Ty) -> Flow {
     let attr = l.stack_attr();
     let store = l.is_mem(0);
     let m = read(l, 1, wide);
-    let addr = l.ea();
+    let addr = masked_address(l, ty, m);
     let upper = l.b.addi(addr, 16);
     if !store {
         let lo = l.b.op_imm(Op::LdMask, ty, &[addr, m.lo], attr);
@@ -554,6 +555,27 @@ pub fn masked(l: &mut Lifter, ty: Ty) -> Flow {
     }
     l.b.op_imm(Op::StMask, ty, &[addr, v.lo, m.lo], attr);
     Flow::Next
+}
+
+/// The address of an operand of which only the lanes are accessed that `m` chooses.
+fn masked_address(l: &mut Lifter, ty: Ty, m: Wide) -> Val {
+    let (segment, offset) = (l.insn.memory_segment(), l.ea_offset());
+    let each = 128 / ty.bits();
+    for (half, m) in std::iter::once(m.lo).chain(m.hi).enumerate() {
+        for lane in 0..each {
+            let at = i64::from(half as u32 * each + lane) * i64::from(ty.bytes());
+            l.check_if(segment, offset, at + i64::from(ty.bytes()), |b| not_chosen(b, ty, m, lane));
+        }
+    }
+    l.linear(segment, offset, 0)
+}
+
+/// Negative (i64) when a lane's mask has its sign clear.
+fn not_chosen(b: &mut Builder, ty: Ty, m: Val, lane: u32) -> Val {
+    let chosen = b.op_imm(Op::VExt, ty, &[m], u64::from(lane));
+    let chosen = b.sext(Ty::I64, chosen);
+    let all = b.c(Ty::I64, u64::MAX);
+    b.op(Op::Xor, Ty::I64, &[chosen, all])
 }
 
 /// Gathers: `ty` is the element, `index` the width of its index. Element by element, each of which may fault with those before it done: as many
@@ -594,10 +616,12 @@ pub fn gather(l: &mut Lifter, ty: Ty, index: Ty) -> Flow {
         };
         let x = l.b.addi(x, (displacement & width.mask()) as i64);
         let offset = l.b.zext(Ty::I64, x);
-        // Of FS and GS with an end in flat code the lanes are not checked: a masked one is not accessed.
-        let addr = l.linear(l.insn.memory_segment(), offset, 0);
         let (mask_slot, lane) = half(mask, k, ty);
         let m = l.b.get(Ty::V128, mask_slot);
+        // An element that is not chosen is not accessed, wherever it would be.
+        let segment = l.insn.memory_segment();
+        l.check_if(segment, offset, i64::from(ty.bytes()), |b| not_chosen(b, ty, m, lane as u32));
+        let addr = l.linear(segment, offset, 0);
         let none = l.b.c(ty, 0);
         let (slot, _) = half(dest, k, ty);
         let old = l.b.get(Ty::V128, slot);

@@ -308,6 +308,29 @@ impl<'a> Lifter<'a> {
         self.based(n, offset, bytes)
     }
 
+    /// Compares the `bytes` at an offset with the segment's end, unless the value (i64) that `spared` gives is negative.
+    pub fn check_if(&mut self, segment: Register, offset: Val, bytes: i64, spared: impl FnOnce(&mut Builder) -> Val) {
+        let n = if segment.is_segment_register() { segment.number() } else { seg::DS };
+        if self.has_end(n) {
+            let beyond = self.beyond(n, offset, bytes);
+            let spared = spared(&mut self.b);
+            let beyond = self.b.op(Op::Or, Ty::I64, &[beyond, spared]);
+            self.b.op(Op::CheckNeg, Ty::I64, &[beyond]);
+        }
+    }
+
+    /// Whether accesses in a segment are compared with its end.
+    fn has_end(&self, n: usize) -> bool {
+        self.segmented.is_none() && !self.long() && (n == seg::FS || n == seg::GS)
+    }
+
+    /// What is negative when `bytes` at an offset are inside a segment.
+    fn beyond(&mut self, n: usize, offset: Val, bytes: i64) -> Val {
+        let end = self.b.get(Ty::I64, Slot::seg_end(n));
+        let last = self.b.addi(offset, bytes - 1);
+        self.b.add(last, end)
+    }
+
     /// The same by the number of the segment; in a flat process all but FS and GS begin at 0.
     pub fn based(&mut self, n: usize, offset: Val, bytes: u32) -> Val {
         if self.segmented.is_some() {
@@ -319,10 +342,8 @@ impl<'a> Lifter<'a> {
         if n != seg::FS && n != seg::GS {
             return offset;
         }
-        if !self.long() && bytes > 0 {
-            let end = self.b.get(Ty::I64, Slot::seg_end(n));
-            let last = self.b.addi(offset, i64::from(bytes) - 1);
-            let beyond = self.b.add(last, end);
+        if bytes > 0 && self.has_end(n) {
+            let beyond = self.beyond(n, offset, i64::from(bytes));
             self.b.op(Op::CheckNeg, Ty::I64, &[beyond]);
         }
         let base = self.b.get(Ty::I64, Slot::seg_base(n));

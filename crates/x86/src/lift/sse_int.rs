@@ -294,8 +294,8 @@ pub fn masked(l: &mut Lifter) -> Flow {
     let (v, m) = (if l.count() == 3 { l.read(1) } else { v }, if l.count() == 3 { l.read(2) } else { m });
     let di = l.gpr(reg::RDI, at);
     let offset = l.b.zext(Ty::I64, di);
-    let base = l.linear(l.insn.memory_segment(), offset, 1);
     let n = if is_mmx(l) { 8 } else { 16 };
+    let base = l.linear(l.insn.memory_segment(), offset, n as u32);
     for k in 0..n {
         // Bytes that are not selected are read and written back only within the selection: each is a store of its own.
         let bit = l.b.op_imm(Op::VExt, Ty::I8, &[m], k);

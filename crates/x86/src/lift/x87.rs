@@ -304,6 +304,15 @@ pub fn numbered(l: &mut Lifter, first: X87Fn, pops: bool) -> Flow {
     Flow::Next
 }
 
+/// fstpnce (D9 D8+i, undocumented): fstp that only pops when ST(0) is empty.
+pub fn store_no_fault(l: &mut Lifter) -> Flow {
+    begin(l);
+    let i = st_number(l, 0);
+    l.b.op_imm(Op::XFn, Ty::None, &[], X87Fn::Copy0 as u64 + i);
+    pop(l);
+    Flow::Next
+}
+
 /// wait.
 pub fn wait(l: &mut Lifter) -> Flow {
     chk(l);
