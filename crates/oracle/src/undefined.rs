@@ -4,6 +4,7 @@ use crate::case::{Case, Outcome};
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, CF, OF, PF, SF, ZF};
 use iced_x86::{FlowControl, Instruction, Mnemonic as M};
+use std::sync::LazyLock;
 
 /// Flags that are undefined after `insn` (SDM vol. 2, the instruction's "Flags Affected").
 pub fn flags(insn: &Instruction, case: &Case) -> u32 {
@@ -100,6 +101,9 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
             return true;
         }
     }
+    if on_intel() && intel(insn, case, real, ours) {
+        return true;
+    }
     match insn.mnemonic() {
         // A fault in the middle may have loaded some registers already.
         M::Popa | M::Popad => real.fault.is_some(),
@@ -143,6 +147,78 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
         m if masked(m) => real.fault.is_some_and(|f| f.0 == 14 && f.2 < 32) && ours.fault.is_some(),
         _ => false,
     }
+}
+
+/// Whether this machine's processor is Intel's.
+fn on_intel() -> bool {
+    static INTEL: LazyLock<bool> = LazyLock::new(|| {
+        let cpuid = std::arch::x86_64::__cpuid(0);
+        [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    });
+    *INTEL
+}
+
+/// What Intel's processors do otherwise than AMD's, of which the model is (`docs/undefined.md` has it as a table).
+fn intel(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) -> bool {
+    let m = insn.mnemonic();
+    let [r, o] = [real, ours].map(|outcome| outcome.fault.map_or(0, |f| f.0));
+    let at = real.fault.map_or(0, |f| f.2);
+    let repeated = insn.has_rep_prefix() || insn.has_repne_prefix();
+    // 32-bit code around the end of 4 GiB: the page is looked at, not the segment's limit.
+    if case.mode != Mode::Long && r == 14 && matches!(o, 12 | 13) && (at >= 0xffff_ff00 || at < 0x200) {
+        return true;
+    }
+    let string = insn.is_string_instruction();
+    // 32-bit addresses in 64-bit code: upper halves become 0 before the first access.
+    let narrow = string && repeated && case.mode == Mode::Long && case.bytes.contains(&0x67);
+    if narrow && (r != 0 && r == o || case.state.gpr[1] as u32 == 0) {
+        return true;
+    }
+    match m {
+        // FIP and FDP have 64 bits.
+        M::Fxrstor64 => r == 0 && o == 0 && real.state.x87.pending_pointers().1 >> 48 != 0,
+        // SHA's operands in memory have to be aligned.
+        M::Sha1msg1 | M::Sha1msg2 | M::Sha1nexte | M::Sha1rnds4 | M::Sha256msg1 | M::Sha256msg2 | M::Sha256rnds2 => {
+            r == 13
+        }
+        // Flags of a repeated comparison are written when it ends: a fault or a trap between two of them shows those of before the first.
+        M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq | M::Scasb | M::Scasw | M::Scasd | M::Scasq if string && repeated => {
+            r == 14 && o == 14 || r == 0 && real.state.rip == case.state.rip
+        }
+        // What is left of the mask when an element faults: all bits of the elements to come, or the upper half zero.
+        _ if gathers(m) => r != 0 && r == o,
+        // Which byte of the page a masked move tells, and whether one of those that are not chosen is outside of the canonical addresses.
+        _ if masked(m) => r != 0 && o != 0,
+        // A half-precision store that faults has raised its flags, or their exception.
+        M::Vcvtps2ph => r != 0 && o != 0,
+        // 80 bits across the end of what can be written: 8 bytes are.
+        M::Fstp | M::Fbstp if r != 0 && r == o => insn.memory_size().size() == 10,
+        // Which of several NaNs the sum is.
+        M::Dpps | M::Dppd | M::Vdpps | M::Vdppd => r == 0 && o == 0,
+        // What an unmasked exception holds back is not looked at in memory.
+        _ if is_x87_store(m) => r == 0 && o != 0 && case.state.x87.cw & 0x3f != 0x3f,
+        // A store of an MMX register that faults has reset the x87 stack.
+        M::Movq | M::Movd | M::Movntq | M::Maskmovq => r != 0 && r == o && insn.op_register(1).is_mm(),
+        _ => false,
+    }
+}
+
+fn gathers(m: M) -> bool {
+    matches!(
+        m,
+        M::Vgatherdps
+            | M::Vgatherdpd
+            | M::Vgatherqps
+            | M::Vgatherqpd
+            | M::Vpgatherdd
+            | M::Vpgatherdq
+            | M::Vpgatherqd
+            | M::Vpgatherqq
+    )
+}
+
+fn is_x87_store(m: M) -> bool {
+    matches!(m, M::Fst | M::Fstp | M::Fist | M::Fistp | M::Fisttp | M::Fbstp)
 }
 
 /// Whether anything of the instruction is not compared, or was not when processors differ ([`whole`]).

@@ -253,9 +253,10 @@ mod tests {
         let mut other = Record { sel: record.sel, ..Record::empty() };
         let mut whole = bytes.clone();
         whole[17 * 8..18 * 8].copy_from_slice(&0x33u64.to_le_bytes());
+        whole[20 * 8..21 * 8].copy_from_slice(&0x2bu64.to_le_bytes());
         assert!(set_general(&mut other, true, &whole));
         assert_eq!((other.gpr, other.rip, other.changed), (record.gpr, record.rip, changed::REGS));
-        assert!(!set_word(&mut other, true, 17, 0));
+        assert!(!set_word(&mut other, true, 17, 0) && !set_word(&mut other, true, 20, 0));
         assert!(set_word(&mut other, false, 11, 0xffff_ffff));
         assert_eq!(other.origin, u64::MAX);
     }
