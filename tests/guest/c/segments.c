@@ -2,8 +2,6 @@
 #include "segments.h"
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 
 OWN sixteen(void) {
@@ -236,8 +234,9 @@ static void *holder(void *unused) {
     __asm__ volatile("mov %4, %%es\n mov %%es, %1\n syscall\n mov %%es, %2\n mov %5, %%es"
         : "=a"(got), "=&r"(before), "=&r"(after) : "0"((long)SYS_read), "r"(SEL(DATA32)), "r"(0), "D"((long)go[0]), "S"(&byte), "d"(1L) : "rcx", "r11", "memory");
 #else
-    __asm__ volatile("push %%es\n mov %4, %%es\n mov %%es, %1\n int $0x80\n mov %%es, %2\n pop %%es"
-        : "=a"(got), "=&D"(before), "=&S"(after) : "0"(SYS_read), "m"((int){SEL(DATA32)}), "b"(go[0]), "c"(&byte), "d"(1) : "memory");
+    after = SEL(DATA32);
+    __asm__ volatile("push %%es\n mov %2, %%es\n mov %%es, %1\n int $0x80\n mov %%es, %2\n pop %%es"
+        : "=a"(got), "=&D"(before), "+S"(after) : "0"(SYS_read), "b"(go[0]), "c"(&byte), "d"(1) : "memory");
 #endif
     printf("held %x, later %x\n", before & 0xffff, after & 0xffff);
     CHECK(got == 1);
@@ -257,48 +256,6 @@ OWN other_thread(void) {
     CHECK(write(go[1], &byte, 1) == 1);
     pthread_join(t, 0);
     set_all();
-}
-
-/* A tracer that has its child go on in segments of the table. */
-OWN traced(void) {
-    static const unsigned char code16[] = {0x01, 0xd8, 0x50, 0x8c, 0xca, 0xcc}; /* add %bx, %ax; push %ax; mov %cs, %dx; int3 */
-    static const unsigned selectors[][2] = {{SEL(CODE16), SEL(STACK16)}, {SEL(CODE32), SEL(STACK32)}, {0x3ff7, SEL(STACK16)}, {SEL(DATA32), USER_DS}, {0x10, USER_DS}, {SEL(CODE16), 0x18}, {0, USER_DS}, {USER_CS32, 0}};
-    for (unsigned i = 0; i < sizeof selectors / sizeof *selectors; i++) {
-        memcpy(ARENA + 0x100, code16, sizeof code16);
-        fflush(stdout);
-        pid_t child = fork();
-        CHECK(child >= 0);
-        if (child == 0) {
-            signal(SIGTRAP, SIG_DFL);
-            signal(SIGSEGV, SIG_DFL);
-            signal(SIGBUS, SIG_DFL);
-            ptrace(PTRACE_TRACEME, 0, 0, 0);
-            raise(SIGSTOP);
-            _exit(3);
-        }
-        int status;
-        CHECK(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
-        struct user_regs_struct r;
-        CHECK(ptrace(PTRACE_GETREGS, child, 0, &r) == 0);
-#ifdef __x86_64__
-        r.cs = selectors[i][0]; r.ss = selectors[i][1]; r.rip = 0x100; r.rsp = 0x8000; r.rax = 0x1111; r.rbx = 0x2222; r.rdx = 0; r.orig_rax = -1;
-#else
-        r.xcs = selectors[i][0]; r.xss = selectors[i][1]; r.eip = 0x100; r.esp = 0x8000; r.eax = 0x1111; r.ebx = 0x2222; r.edx = 0; r.orig_eax = -1;
-#endif
-        int set = ptrace(PTRACE_SETREGS, child, 0, &r) ? errno : 0;
-        printf("traced, cs %x ss %x: error %d\n", selectors[i][0], selectors[i][1], set);
-        if (set == 0) {
-            CHECK(ptrace(PTRACE_CONT, child, 0, 0) == 0 && waitpid(child, &status, 0) == child);
-            CHECK(WIFSTOPPED(status) && ptrace(PTRACE_GETREGS, child, 0, &r) == 0);
-#ifdef __x86_64__
-            printf("  signal %d, cs %lx ss %lx ip %lx sp %lx ax %lx dx %lx\n", WSTOPSIG(status), (long)r.cs, (long)r.ss, (long)r.rip, (long)r.rsp, (long)r.rax, (long)r.rdx);
-#else
-            printf("  signal %d, cs %lx ss %lx ip %lx sp %lx ax %lx dx %lx\n", WSTOPSIG(status), r.xcs & 0xffff, r.xss & 0xffff, r.eip, r.esp, r.eax, r.edx);
-#endif
-        }
-        kill(child, SIGKILL);
-        waitpid(child, &status, 0);
-    }
 }
 
 #ifdef __i386__
@@ -345,7 +302,6 @@ int main(void) {
     changes();
     spare();
     other_thread();
-    traced();
 #ifdef __i386__
     oldest_stack();
 #endif
