@@ -89,13 +89,24 @@ impl Captured {
 
     /// Takes what was captured, in order. Only the owning thread may call this.
     pub fn take(&self) -> Vec<Info> {
+        self.copy(true)
+    }
+
+    /// What [`Captured::take`] would return; it stays. Only the owning thread may call this.
+    pub fn look(&self) -> Vec<Info> {
+        self.copy(false)
+    }
+
+    fn copy(&self, takes: bool) -> Vec<Info> {
         if !self.any() {
             return Vec::new();
         }
         let old = signal::set_mask(!0);
         // SAFETY: this is the owning thread, and no handler can run.
         let infos = unsafe { (&*self.entries.get())[..self.count.load(Ordering::Relaxed)].to_vec() };
-        self.count.store(0, Ordering::Release);
+        if takes {
+            self.count.store(0, Ordering::Release);
+        }
         signal::set_mask(old);
         infos
     }

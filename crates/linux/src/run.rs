@@ -80,6 +80,19 @@ fn set_answer(task: &mut Task, abi: Abi, value: u64) {
     task.cpu.state.gpr[reg::RAX] = if abi == Abi::I386 { value & 0xffff_ffff } else { value };
 }
 
+/// Whether a call is to be made again or to answer EINTR.
+fn is_restart(errno: Errno) -> bool {
+    (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0)
+}
+
+/// The call in the registers, which ended in that errno.
+fn restarted(task: &Task, abi: Abi, errno: Errno, again: Option<(u64, Interrupted)>) -> Interrupted {
+    // The kernel's thread has never left the call that is only here made a second time.
+    let before = again.filter(|(at, _)| at.wrapping_add(deliver::INSTRUCTION) == task.cpu.state.rip);
+    let errno = before.filter(|_| errno == Errno::ERESTARTNOINTR).map_or(errno, |(_, call)| call.errno);
+    Interrupted { errno, number: task.cpu.state.gpr[reg::RAX], abi }
+}
+
 /// The call itself; `again` is the one that was interrupted before, with the address of its instruction.
 fn call(task: &mut Task, entry: SyscallEntry, abi: Abi, again: Option<(u64, Interrupted)>) -> Option<Interrupted> {
     if task.seccomp.is_active() {
@@ -90,6 +103,16 @@ fn call(task: &mut Task, entry: SyscallEntry, abi: Abi, again: Option<(u64, Inte
                 seccomp::Verdict::Allow => break,
                 seccomp::Verdict::Answer(answer) => {
                     set_answer(task, abi, answer.unwrap_or_else(Errno::to_ret));
+                    return None;
+                }
+                seccomp::Verdict::Notify => {
+                    let call = seccomp::listener::Call { abi, nr, ip: task.cpu.state.rip, args };
+                    match seccomp::listener::ask(task, &call) {
+                        Ok(None) => break,
+                        Ok(Some(value)) => set_answer(task, abi, value),
+                        Err(errno) if is_restart(errno) => return Some(restarted(task, abi, errno, again)),
+                        Err(errno) => set_answer(task, abi, errno.to_ret()),
+                    }
                     return None;
                 }
                 seccomp::Verdict::Trace(message) => {
@@ -103,15 +126,9 @@ fn call(task: &mut Task, entry: SyscallEntry, abi: Abi, again: Option<(u64, Inte
             }
         }
     }
-    let number = task.cpu.state.gpr[reg::RAX];
     let value = match syscall::dispatch(task, entry) {
         Ok(value) => value,
-        Err(errno) if (Errno::ERESTARTSYS.0..=Errno::ERESTART_RESTARTBLOCK.0).contains(&errno.0) => {
-            // The kernel's thread has never left the call that is only here made a second time.
-            let before = again.filter(|(at, _)| at.wrapping_add(deliver::INSTRUCTION) == task.cpu.state.rip);
-            let errno = before.filter(|_| errno == Errno::ERESTARTNOINTR).map_or(errno, |(_, call)| call.errno);
-            return Some(Interrupted { errno, number, abi });
-        }
+        Err(errno) if is_restart(errno) => return Some(restarted(task, abi, errno, again)),
         Err(errno) => errno.to_ret(),
     };
     set_answer(task, abi, value);

@@ -272,6 +272,156 @@ CASE(seccomp_suspended) {
     finish();
     UNPRIVILEGED({ drop(); TRACED(); S(SYS_ptrace, PTRACE_SETOPTIONS, child, 0, 1 << 21); finish(); });
 }
+struct peek { u64 off; u32 flags; int nr; };
+static void queue(int shared) {
+    struct peek p = {0, shared, 9};
+    siginfo_t q[9];
+    memset(q, 0, sizeof q);
+    long n = T(0x4209, child, &p, q);
+    P("%s: %ld\n", shared ? "process" : "thread", n);
+    for (long i = 0; i < n; i++)
+        P("  signal %d code %d from %s value %d\n", q[i].si_signo, q[i].si_code, q[i].si_pid == child ? "child" : q[i].si_pid == getpid() ? "me" : "?",
+          q[i].si_code == SI_QUEUE ? q[i].si_value.sival_int : 0);
+}
+static void block(void) {
+    u64 all = ~0ull;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, 0, 8L);
+}
+CASE(pending_signals) {
+    TRACED({
+        block();
+        syscall(SYS_tgkill, getpid(), getpid(), SIGSEGV);
+        syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
+        kill(getpid(), SIGUSR2);
+        for (int i = 0; i < 3; i++) sigqueue(getpid(), SIGRTMIN + 1, (union sigval){.sival_int = 40 + i});
+        kill(getpid(), SIGUSR2);
+        kill(getpid(), SIGSTOP);
+    });
+    queue(0);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    queue(0);
+    queue(1);
+    struct peek p = {1, 1, 2};
+    siginfo_t q[4], *end = edge(sizeof *end);
+    V(T(0x4209, child, &p, q));
+    P("%d %d\n", q[0].si_signo, q[1].si_signo);
+    V(T(0x4209, child, &p, end));
+    P("%d\n", end->si_signo);
+    V(T(0x4209, child, &p, readonly()));
+    p.nr = 0;
+    V(T(0x4209, child, &p, BAD));
+    p.off = 100;
+    V(T(0x4209, child, &p, q));
+    p.off = ~0ull;
+    p.nr = 3;
+    V(T(0x4209, child, &p, q));
+    p.off = 0;
+    p.nr = -1;
+    S(SYS_ptrace, 0x4209, child, &p, q);
+    p.nr = 1;
+    p.flags = 2;
+    S(SYS_ptrace, 0x4209, child, &p, q);
+    S(SYS_ptrace, 0x4209, child, BAD, q);
+    S(SYS_ptrace, 0x4209, child, edge(12), q);
+    p.flags = 1;
+    S(SYS_ptrace, 0x4209, child, &p, BAD);
+    finish();
+}
+CASE(pending_open_signals) {
+    /* Not blocked: the thread's own come first, and each stop takes one from the queue. */
+    TRACED();
+    queue(1);
+    kill(child, SIGUSR1);
+    kill(child, SIGUSR2);
+    syscall(SYS_tgkill, child, child, SIGTERM);
+    queue(0);
+    queue(1);
+    for (int i = 0; i < 3; i++) {
+        T(PTRACE_CONT, child, 0, 0);
+        see(child);
+        queue(0);
+        queue(1);
+    }
+    finish();
+}
+CASE(pending_at_calls) {
+    TRACED(block(); kill(getpid(), SIGUSR1); syscall(SYS_getppid));
+    for (;;) {
+        T(PTRACE_SYSCALL, child, 0, 0);
+        if (!WIFSTOPPED(quiet(child)) || NR(regs(child)) == SYS_getppid) break;
+    }
+    queue(0);
+    queue(1);
+    finish();
+}
+static void filters(int n) {
+    for (int i = 0; i < n; i++) {
+        struct sock_filter f[20];
+        memset(f, 0, sizeof f);
+        long len = T(0x420c, child, i, f);
+        P("filter %d: %ld %s\n", i, len, len < 0 ? err(errno) : "");
+        for (long k = 0; k < len; k++) P("  %#x %d %d %#x\n", f[k].code, f[k].jt, f[k].jf, f[k].k);
+        u64 m[2] = {i, 77};
+        len = T(0x420d, child, sizeof m, m);
+        P("metadata: %ld %s %lld %lld\n", len, len < 0 ? err(errno) : "", m[0], m[1]);
+    }
+}
+CASE(filters_of_others) {
+    TRACED({
+        struct sock_filter f[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 9999}, {BPF_RET | BPF_K, 0, 0, 0x50007}, {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+        struct sock_fprog g = {4, f}, h = {1, f + 3};
+        kill(getpid(), SIGSTOP);
+        R(SYS_seccomp, 1, 0, &g);
+        R(SYS_seccomp, 1, 2, &h);
+        kill(getpid(), SIGSTOP);
+        execl("/proc/self/exe", "program", "--list", (char *)0);
+    });
+    filters(1);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    filters(1);
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    filters(3);
+    S(SYS_ptrace, 0x420c, child, 0, 0);
+    S(SYS_ptrace, 0x420c, child, 0, BAD);
+    S(SYS_ptrace, 0x420c, child, 0, edge(16));
+    S(SYS_ptrace, 0x420c, child, -1L, 0);
+    u64 m[2] = {1, 77};
+    S(SYS_ptrace, 0x420d, child, 8, m);
+    P("%lld %lld\n", m[0], m[1]);
+    S(SYS_ptrace, 0x420d, child, 12, m);
+    P("%lld %lld\n", m[0], m[1]);
+    S(SYS_ptrace, 0x420d, child, 100, m);
+    S(SYS_ptrace, 0x420d, child, 7, m);
+    S(SYS_ptrace, 0x420d, child, 16, BAD);
+    S(SYS_ptrace, 0x420d, child, 16, edge(8));
+    /* They are the next program's, too. */
+    T(PTRACE_CONT, child, 0, 0);
+    see(child);
+    filters(3);
+    T(PTRACE_KILL, child, 0, 0);
+    quiet(child);
+    /* Whoever has filters is told nothing, and so is a user like any other. */
+    TRACED();
+    struct sock_filter f = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+    struct sock_fprog g = {1, &f};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    R(SYS_seccomp, 1, 0, &g);
+    filters(1);
+    S(SYS_ptrace, 0x420d, child, 7, m);
+    finish();
+}
+CASE(filters_unprivileged) {
+    UNPRIVILEGED({
+        drop();
+        TRACED({ struct sock_filter f = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}; struct sock_fprog g = {1, &f};
+            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); R(SYS_seccomp, 1, 0, &g); });
+        filters(1);
+        finish();
+    });
+}
 CASE(emulated_calls) {
     TRACED(V(syscall(SYS_close, 77)); V(errno == ENOSYS); V(syscall(SYS_getppid)); V(syscall(SYS_close, 78)));
     T(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD);

@@ -362,8 +362,16 @@ fn status(task: &Task) -> Option<Vec<u8>> {
     let host = std::fs::read("/proc/self/status").ok()?;
     let rest = host.get(host.iter().position(|&b| b == b'\n')?..)?;
     let rest = String::from_utf8_lossy(rest);
-    let filters = format!("Seccomp:\t{}\n", task.seccomp.mode());
-    Some([b"Name:\t", comm(task).as_slice(), rest.replacen("Seccomp:\t0\n", &filters, 1).as_bytes()].concat())
+    // The host knows of listeners only.
+    let rest: String = rest
+        .split_inclusive('\n')
+        .map(|line| match line.split_once(':') {
+            Some(("Seccomp", _)) => format!("Seccomp:\t{}\n", task.seccomp.mode()),
+            Some(("Seccomp_filters", _)) => format!("Seccomp_filters:\t{}\n", task.seccomp.count()),
+            _ => line.to_owned(),
+        })
+        .collect();
+    Some([b"Name:\t", comm(task).as_slice(), rest.as_bytes()].concat())
 }
 
 #[cfg(test)]

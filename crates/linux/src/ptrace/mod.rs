@@ -15,9 +15,10 @@
 //! Guest and host addresses are the same on 64-bit hosts, so PEEK and POKE are the host's. What the tracer wrote is listed in the record of the
 //! next thread of that process that goes on, which drops translations made from it. There is no ptrace on 32-bit hosts.
 //!
-//! Absent: tracing of programs that Demotic does not run, PTRACE_PEEKSIGINFO, PTRACE_SECCOMP_GET_FILTER, a traced child of clone(CLONE_VM)
+//! Absent: tracing of programs that Demotic does not run, PTRACE_GET_RSEQ_CONFIGURATION (as without rseq(2)), a traced child of clone(CLONE_VM)
 //! without CLONE_VFORK and CLONE_THREAD. While a tracer neither waits nor takes SIGCHLD, a thread that it traces may stand at a stop that is passed over later.
 
+pub mod asked;
 pub mod memory;
 pub mod regs;
 pub mod requests;
@@ -84,8 +85,10 @@ pub mod changed {
 
 /// Ranges that fit in a record.
 pub const RANGES: usize = 32;
+/// Signals that fit in a record: more than a thread takes at a time.
+pub const WAITING: usize = 8;
 /// Marks a record, and the build that made it.
-const MAGIC: u64 = 0x4465_6d6f_7472_0003;
+const MAGIC: u64 = 0x4465_6d6f_7472_0004;
 /// Bytes for the floating point area.
 pub const AREA: usize = fpstate::MOST.next_multiple_of(8);
 
@@ -155,6 +158,12 @@ pub struct Record {
     pub tls: [[u32; 3]; 3],
     /// The tracer's options ([`tracer::option`]) as far as the thread itself heeds them.
     pub options: u32,
+    /// How many of `waiting` there are.
+    pub waiting_count: u64,
+    /// Signals that the thread has taken from the host's queue and not delivered, in the host's layout.
+    pub waiting: [[u8; 128]; WAITING],
+    /// Address and length of its seccomp filters in memory ([`crate::seccomp::Parts`]).
+    pub filters: [u64; 2],
 }
 
 impl Record {

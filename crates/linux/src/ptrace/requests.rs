@@ -1,7 +1,7 @@
 //! ptrace(2) as the tracer calls it: request by request (kernel/ptrace.c, arch/x86/kernel/ptrace.c).
 
 use super::tracer::{self, Stop, option};
-use super::{Record, Request, changed, event, kind, memory, mode, regs, tracee, watch};
+use super::{Record, Request, asked, changed, event, kind, memory, mode, regs, tracee, watch};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::{Errno, SysResult};
@@ -44,8 +44,11 @@ mod request {
     pub const SEIZE: u32 = 0x4206;
     pub const INTERRUPT: u32 = 0x4207;
     pub const LISTEN: u32 = 0x4208;
+    pub const PEEKSIGINFO: u32 = 0x4209;
     pub const GETSIGMASK: u32 = 0x420a;
     pub const SETSIGMASK: u32 = 0x420b;
+    pub const SECCOMP_GET_FILTER: u32 = 0x420c;
+    pub const SECCOMP_GET_METADATA: u32 = 0x420d;
     pub const GET_SYSCALL_INFO: u32 = 0x420e;
 }
 
@@ -145,6 +148,9 @@ pub fn sys_ptrace(task: &mut Task, args: [u64; 6]) -> SysResult {
                 Ok(0)
             })
         }
+        request::PEEKSIGINFO => asked::pending(task, tid, addr, data),
+        request::SECCOMP_GET_FILTER => asked::filter(task, tid, addr, data),
+        request::SECCOMP_GET_METADATA => asked::filter_metadata(task, tid, addr, data),
         request::GET_SYSCALL_INFO => syscall_info(task, tid, &stop, addr, data),
         _ => registers(task, tid, what, addr, data),
     }

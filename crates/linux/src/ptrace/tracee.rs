@@ -12,6 +12,7 @@ use crate::signal::deliver::Interrupted;
 use crate::signal::fpstate;
 use crate::task::Task;
 use demotic_engine::segments;
+use demotic_host::capture::Info;
 use demotic_host::signal::mark;
 use demotic_ir::state::eflags;
 use demotic_x86::state::{Descriptor, Mode, reg, seg};
@@ -117,6 +118,8 @@ fn publish(task: &mut Task, stop: &Stop, interrupted: Option<&Interrupted>, info
         task.trace.origin = call.number;
     }
     let (tid, abi, blocked, origin) = (task.tid, task.abi, task.signal.blocked, task.trace.origin);
+    let (filters_at, filters_len) = task.seccomp.shown();
+    let waiting = waiting(task);
     let debug = task.trace.debug;
     // SAFETY: no arguments.
     let pid = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as i32;
@@ -153,7 +156,22 @@ fn publish(task: &mut Task, stop: &Stop, interrupted: Option<&Interrupted>, info
     record.fp[..image.len().min(AREA)].copy_from_slice(&image[..image.len().min(AREA)]);
     record.siginfo = info.map_or([0; 128], Siginfo::to_host);
     record.tls = state.tls.map(|d| [d.base, d.limit, d.flags]);
+    record.filters = [filters_at, filters_len];
+    for (slot, info) in record.waiting.iter_mut().zip(&waiting) {
+        *slot = info.0;
+        record.waiting_count += 1;
+    }
     record.parked = 1;
+}
+
+/// The signals that the kernel would have in the thread's queue and the host's does not.
+fn waiting(task: &Task) -> Vec<Info> {
+    let arrived = task.signal.captured.look().into_iter().filter_map(|info| match Request::decode(&info) {
+        Some(Request::Signal(original)) => Some(original),
+        Some(_) => None,
+        None => Some(info),
+    });
+    task.signal.held.iter().copied().chain(arrived).collect()
 }
 
 fn entry_of(abi: Abi) -> demotic_engine::exit::SyscallEntry {

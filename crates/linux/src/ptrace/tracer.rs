@@ -304,6 +304,14 @@ fn transfer(task: &Task, nr: libc::c_long, tid: i32, local: *mut u8, remote: u64
     }
 }
 
+/// Fills `buf` from a thread's memory.
+///
+/// # Errors
+/// EIO when it is not there.
+pub fn read(task: &Task, tid: i32, at: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    transfer(task, libc::SYS_process_vm_readv, tid, buf.as_mut_ptr(), at, buf.len()).map_err(|_| Errno::EIO)
+}
+
 /// A thread's record.
 ///
 /// # Errors
@@ -314,8 +322,7 @@ pub fn load(task: &Task, tid: i32) -> Result<Record, Errno> {
         return Err(Errno::EIO);
     }
     let mut bytes = [0u8; size_of::<Record>()];
-    transfer(task, libc::SYS_process_vm_readv, tid, bytes.as_mut_ptr(), address, bytes.len())
-        .map_err(|_| Errno::EIO)?;
+    read(task, tid, address, &mut bytes)?;
     let record = Record::read_from_bytes(&bytes).map_err(|_| Errno::EIO)?;
     if record.is_of(tid) { Ok(record) } else { Err(Errno::EIO) }
 }

@@ -100,6 +100,8 @@ fn is_known(request: u32, wide: bool) -> bool {
         b'T' => !matches!(request, 0x4010_54d5 | 0x8010_54d6),
         // Sockets (those with pointers are converted), files and file systems, encryption of files.
         0x89 | b'f' | b'X' | b'v' => true,
+        // Seccomp's listeners, as far as `listener::ioctl` does not know them.
+        b'!' => true,
         // IOCTL_VM_SOCKETS_GET_LOCAL_CID: an `unsigned int`.
         7 => request == 0x7b9,
         // Block devices but for BLKPG, whose argument has a pointer.
@@ -143,6 +145,9 @@ fn refuse(task: &Task, fd: u64, request: u32) -> SysResult {
 /// `ioctl(fd, request, argument)`.
 pub fn ioctl(task: &mut Task, a: [u64; 6]) -> SysResult {
     let request = a[1] as u32;
+    if let Some(result) = crate::seccomp::listener::ioctl(task, &a) {
+        return result;
+    }
     if task.abi == Abi::I386 {
         let special = I386.iter().find(|entry| entry.0 == request).map(|entry| entry.1);
         let special = special.or(is_ifreq(request).then_some(Argument::Ifreq));

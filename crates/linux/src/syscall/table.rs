@@ -450,14 +450,14 @@ rows! {
     252 290 ioprio_get               [pass libc::SYS_ioprio_get] (Int, Int) full;
     309 318 getcpu                   [call sched::getcpu] (Out(4), Out(4), Ptr) full;
     324 375 membarrier               [pass libc::SYS_membarrier] (Int, Hex, Int) full;
-    334 386 rseq                     [enosys] () missing "restartable sequences need the translator's help; C libraries do without";
+    334 386 rseq                     [enosys] () missing "critical sections are entered by a plain store, and to see it every store of a program would have to be looked at; with aborts missed it would do harm (ARCHITECTURE.md). C libraries do without";
     272 310 unshare                  [call misc::unshare] (Hex) full;
     308 346 setns                    [call misc::setns] (Fd, Hex) full;
     434 434 pidfd_open               [pass libc::SYS_pidfd_open] (Int, Hex) full;
     438 438 pidfd_getfd              [pass libc::SYS_pidfd_getfd] (Fd, Fd, Hex) full;
     312 349 kcmp                     [pass libc::SYS_kcmp] (Int, Int, Int, Size, Size) full;
-    101  26 ptrace                   [call requests::sys_ptrace] (Int, Int, Ptr, Ptr) partial "only programs that Demotic runs; no PTRACE_PEEKSIGINFO, PTRACE_SECCOMP_GET_FILTER";
-    317 354 seccomp                  [call crate::seccomp::sys_seccomp] (Uint, Hex, Ptr) partial "no listeners (SECCOMP_FILTER_FLAG_NEW_LISTENER), nothing is logged";
+    101  26 ptrace                   [call requests::sys_ptrace] (Int, Int, Ptr, Ptr) partial "only programs that Demotic runs; no PTRACE_GET_RSEQ_CONFIGURATION, as there is no rseq";
+    317 354 seccomp                  [call crate::seccomp::sys_seccomp] (Uint, Hex, Ptr) partial "nothing is logged; the supervisor of a listener has to run in Demotic, too";
     135 136 personality              [call misc::personality] (Hex) full;
     125 184 capget                   [pass libc::SYS_capget] (Out(8), Out(24)) full;
     126 185 capset                   [pass libc::SYS_capset] (In, In) full;
