@@ -14,14 +14,14 @@ _demotic() {
     # The first word that is no option of Demotic's nor the value of one.
     while [ $i -lt $COMP_CWORD ]; do
         case ${COMP_WORDS[i]} in
-        --argv0|--env|--unset-env|--root|--engine|--cpu|--keep|--uname|--stack|--gdb|--launcher|-E|-U|-L) i=$((i + 2)) ;;
+        --argv0|--env|--unset-env|--root|--log-file|--engine|--cpu|--keep|--uname|--stack|--gdb|--launcher|-E|-U|-L) i=$((i + 2)) ;;
         -*) i=$((i + 1)) ;;
         *) break ;;
         esac
     done
     if [ $i -ge $COMP_CWORD ]; then
         case $cur in
-        -*) COMPREPLY=($(compgen -W "--argv0 -E --env -U --unset-env -L --root --strace --log --engine --exact-sse --cpu --keep --uname --stack -g --gdb --launcher -h --help -V --version" -- "$cur")) ;;
+        -*) COMPREPLY=($(compgen -W "--argv0 -E --env -U --unset-env -L --root --strace --log --log-file --engine --exact-sse --cpu --keep --uname --stack -g --gdb --launcher -h --help -V --version" -- "$cur")) ;;
         *) COMPREPLY=($(compgen -W "binfmt cache config doctor root shell" -c -- "$cur") $(compgen -f -- "$cur")) ;;
         esac
         return

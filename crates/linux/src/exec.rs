@@ -14,6 +14,7 @@ use crate::load::elf::{Header, Refusal, pt, read_at};
 use crate::process::{Options, Way};
 use crate::shelf::Keep;
 use crate::task::Task;
+use demotic_host::log;
 use demotic_host::signal as host;
 use demotic_x86::features::Features;
 use std::ffi::{CStr, CString, OsStr};
@@ -268,9 +269,18 @@ fn is_up_to_kernel(file: &File, is_32bit: bool) -> bool {
     known && file.metadata().is_ok_and(sets)
 }
 
-/// True for the descriptor of Demotic's own binary, which the guest does not know and must not close.
+/// True for the descriptors of Demotic's own binary and of the log file, which the guest does not know and must not close.
 pub fn is_own_fd(fd: i32) -> bool {
-    fd >= 0 && OWN_BINARY.load(Ordering::Relaxed) == fd
+    fd >= 0 && (OWN_BINARY.load(Ordering::Relaxed) == fd || log::file() == Some(fd))
+}
+
+/// Makes log items go to an open file, whose descriptor is moved out of the guest's way.
+pub fn log_to(fd: i32) {
+    if let Some(high) = duplicate_high(fd, true) {
+        log::set_file(high);
+        // SAFETY: handed over for this.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// The descriptor of Demotic's own binary, if there is one.
@@ -287,7 +297,9 @@ pub fn own_metadata() -> Option<std::fs::Metadata> {
 
 /// Makes room when the guest wants to give `fd` a meaning of its own (dup2(2)): Demotic's binary moves to another one.
 pub fn vacate_fd(fd: i32) {
-    if is_own_fd(fd) {
+    if log::file() == Some(fd) {
+        log::set_file(duplicate_high(fd, true).unwrap_or(2));
+    } else if is_own_fd(fd) {
         // The old one is closed by the guest's call.
         OWN_BINARY.store(duplicate_high(fd, true).unwrap_or(-1), Ordering::Relaxed);
     }
@@ -354,8 +366,22 @@ fn execute_self(launcher: Option<&CStr>, args: &[*const libc::c_char], env: &[*c
 }
 
 /// The options of a re-execution as one argument.
-fn encode(options: &Options, mask: host::Set, [fd, root, own, seccomp, trace, gdb]: [Option<i32>; 6]) -> String {
-    let named = [("fd", fd), ("root", root), ("own", own), ("seccomp", seccomp), ("trace", trace), ("gdb", gdb)];
+fn encode(
+    options: &Options,
+    mask: host::Set,
+    [fd, root, own, seccomp, trace, gdb, log_file]: [Option<i32>; 7],
+    is_sealed: bool,
+) -> String {
+    let root_name = if is_sealed { "sealed" } else { "root" };
+    let named = [
+        ("fd", fd),
+        (root_name, root),
+        ("own", own),
+        ("seccomp", seccomp),
+        ("trace", trace),
+        ("gdb", gdb),
+        ("logto", log_file),
+    ];
     let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
     let sse = u8::from(options.exact_sse);
@@ -380,6 +406,8 @@ pub struct Continuation {
     pub keep: bool,
     /// The descriptor of the guest root, whose path follows behind that.
     pub root: Option<i32>,
+    /// The root is sealed.
+    pub sealed: bool,
     /// A descriptor of Demotic's own binary, to be adopted.
     pub own: Option<i32>,
     /// The guest's mask of blocked signals.
@@ -392,6 +420,8 @@ pub struct Continuation {
     pub trace: Option<u32>,
     /// The connection of the debugger.
     pub gdb: Option<i32>,
+    /// The log file.
+    pub log_file: Option<i32>,
 }
 
 /// What [`encode`] wrote. Unknown parts are ignored. What the kernel runs is known from here on.
@@ -401,12 +431,14 @@ pub fn decode(text: &str) -> Continuation {
         mut launcher,
         mut keep,
         mut root,
+        mut sealed,
         mut own,
         mut mask,
         mut fd,
         mut seccomp,
         mut trace,
         mut gdb,
+        mut log_file,
     } = Continuation::default();
     for part in text.split(',') {
         match part.split_once('=') {
@@ -422,15 +454,16 @@ pub fn decode(text: &str) -> Continuation {
             Some(("kernel", v)) => drop(KERNEL_RUNS.fetch_or(v.parse().unwrap_or(0), Ordering::Relaxed)),
             Some(("mask", v)) => mask = host::Set::from_str_radix(v, 16).unwrap_or(0),
             Some(("own", v)) => own = v.parse().ok(),
-            Some(("root", v)) => root = v.parse().ok(),
+            Some((name @ ("root" | "sealed"), v)) => (root, sealed) = (v.parse().ok(), name == "sealed"),
             Some(("fd", v)) => fd = v.parse().ok(),
             Some(("seccomp", v)) => seccomp = v.parse().ok(),
             Some(("trace", v)) => trace = v.parse().ok(),
             Some(("gdb", v)) => gdb = v.parse().ok(),
+            Some(("logto", v)) => log_file = v.parse().ok(),
             _ => {}
         }
     }
-    Continuation { options, launcher, keep, root, own, mask, fd, seccomp, trace, gdb }
+    Continuation { options, launcher, keep, root, sealed, own, mask, fd, seccomp, trace, gdb, log_file }
 }
 
 /// Reads an array of string pointers that ends with a null pointer. A null array is an empty one.
@@ -575,9 +608,10 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         // Filters must not get lost.
         let short = short || (filters.is_none() && task.seccomp.is_active());
         let gdb = crate::gdb::for_next(task);
+        let log_file = log::file().and_then(|fd| duplicate_high(fd, false));
         let trace = crate::ptrace::tracee::handed_on(task).filter(|_| gdb.is_none()).map(|mode| mode as i32);
-        let fds = [kept, root.as_ref().map(|root| root.0), own, filters, trace, gdb];
-        words.extend(CString::new(encode(options, mask, fds)));
+        let fds = [kept, root.as_ref().map(|root| root.0), own, filters, trace, gdb, log_file];
+        words.extend(CString::new(encode(options, mask, fds, task.process.root.is_sealed())));
         words.extend(launcher);
         if let Keep::In(dir) = &options.keep {
             words.extend(CString::new(dir.as_os_str().as_bytes()));
@@ -590,7 +624,7 @@ fn execute(task: &mut Task, path: &[u8], fd: Option<File>, args: Vec<CString>, e
         let list = pointers(&words);
         task.exec_strings.extend(words);
         let errno = if short { Errno::EMFILE } else { execute_self(program.as_deref(), &list, &env_list) };
-        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own).chain(filters).chain(gdb) {
+        for fd in kept.into_iter().chain(root.map(|root| root.0)).chain(own).chain(filters).chain(gdb).chain(log_file) {
             // SAFETY: ours, and not needed now.
             unsafe { libc::close(fd) };
         }
@@ -683,15 +717,21 @@ mod tests {
         let mut options = Options { strace: true, launcher: vec!["a".into(), "b".into()], ..Options::default() };
         options.uname = Some("5.10.0-x".to_owned());
         options.host_page = Some(16384);
-        let back = decode(&encode(&options, 0x8000_0000_0000_0401, [Some(905), Some(7), None, None, Some(1), None]));
+        let back = decode(&encode(
+            &options,
+            0x8000_0000_0000_0401,
+            [Some(905), Some(7), None, None, Some(1), None, Some(9)],
+            true,
+        ));
         assert!(back.options.strace && !back.options.log);
         assert_eq!(back.options.uname.as_deref(), Some("5.10.0-x"));
         assert_eq!(back.options.host_page, Some(16384));
         assert_eq!((back.mask, back.fd, back.launcher), (0x8000_0000_0000_0401, Some(905), 2));
-        assert_eq!(back.trace, Some(1));
-        assert!(!back.keep && back.root == Some(7));
+        assert_eq!((back.trace, back.log_file), (Some(1), Some(9)));
+        assert!(!back.keep && back.root == Some(7) && back.sealed);
         let kept = Options { keep: Keep::In("/x".into()), ..Options::default() };
-        assert!(decode(&encode(&kept, 0, [None; 6])).keep);
+        let back = decode(&encode(&kept, 0, [None, Some(8), None, None, None, None, None], false));
+        assert!(back.keep && back.root == Some(8) && !back.sealed);
         assert_eq!(decode("").mask, 0);
     }
 }

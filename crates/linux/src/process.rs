@@ -118,7 +118,7 @@ impl Process {
     pub fn preserve(&self) {
         if self.options.log {
             let f = self.engine.footprint();
-            demotic_host::log::line(format_args!(
+            demotic_host::log::item(format_args!(
                 "demotic: {} units of {} guest bytes: {} bytes of host code, {} of metadata",
                 f.units, f.guest, f.code, f.metadata
             ));
@@ -210,6 +210,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
     let target = exec::resolve(&start.root, start.program.as_bytes(), start.fd, &mut args).map_err(from_errno)?;
     let Target { path, file, exe } = target;
     let program = Program::new(file).map_err(|refusal| fail(126, refusal.to_string()))?;
+    start.root.seal_for(&exe);
     let is_32bit = program.header.is_32bit;
     if start.by_kernel {
         exec::kernel_runs(is_32bit);

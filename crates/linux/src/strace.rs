@@ -222,7 +222,7 @@ impl Line {
         };
         if self.printed {
             if result.is_err() {
-                demotic_host::log::line(format_args!("[{}] <... {} resumed> = {text}", task.tid, row.name));
+                demotic_host::log::item(format_args!("[{}] <... {} resumed> = {text}", task.tid, row.name));
             }
             return;
         }
@@ -230,7 +230,7 @@ impl Line {
     }
 
     fn print(&self, task: &Task, row: &Row, args: &[u64; 6], delivered: Option<u64>, result: &str) {
-        demotic_host::log::line(format_args!("{}", self.text(task, row, args, delivered, result)));
+        demotic_host::log::item(format_args!("{}", self.text(task, row, args, delivered, result)));
     }
 
     /// The whole line; `delivered` is the call's value if it succeeded.

@@ -17,6 +17,12 @@ pub enum Effect {
     Log,
     /// Accepted: nothing here depends on it.
     Nothing,
+    /// Accepted when it is a number: nothing here depends on it.
+    Number,
+    /// Accepted when it is a size, with K, M or G behind it: nothing here depends on it.
+    Size,
+    /// Passed over with one line that says this.
+    Noted(&'static str),
     /// Accepted when it is 4096, the size of a guest's pages.
     Pages,
     /// Refused with this reason.
@@ -52,7 +58,29 @@ const fn option(
     Option { name, variable, value, what, effect }
 }
 
-const NO_INSIDE: &str = "that is about the inside of another emulator";
+/// QEMU's log items that are about its inside, with `trace:PATTERN`.
+pub const INSIDE: &[&str] = &[
+    "out_asm",
+    "in_asm",
+    "op",
+    "op_opt",
+    "op_ind",
+    "op_plugin",
+    "int",
+    "exec",
+    "cpu",
+    "fpu",
+    "mmu",
+    "pcall",
+    "cpu_reset",
+    "guest_errors",
+    "page",
+    "nochain",
+    "plugin",
+    "tid",
+    "vpu",
+    "none",
+];
 
 /// All of them.
 #[rustfmt::skip]
@@ -65,13 +93,13 @@ pub const OPTIONS: &[Option] = &[
     option("s", "QEMU_STACK_SIZE", Some("BYTES"), "the size of the program's stack: --stack", Effect::Same("stack")),
     option("cpu", "QEMU_CPU", Some("MODEL"), "the processor that the program sees: --cpu, with QEMU's names (below); `help` prints them", Effect::Cpu),
     option("strace", "QEMU_STRACE", None, "prints every system call: --strace", Effect::Same("strace")),
-    option("d", "QEMU_LOG", Some("ITEM,..."), "strace and unimp are --strace and --log; other items are about QEMU's inside and are passed over with one line", Effect::Log),
-    option("D", "QEMU_LOG_FILENAME", Some("FILE"), "passed over with one line: what is printed goes to standard error", Effect::Nothing),
+    option("d", "QEMU_LOG", Some("ITEM,..."), "strace and unimp are --strace and --log, all is both; the other items of QEMU are about its inside and are passed over with one line; `help` lists them all", Effect::Log),
+    option("D", "QEMU_LOG_FILENAME", Some("FILE"), "what -strace and -d print goes to FILE, %d in it being the process id: --log-file", Effect::Same("log-file")),
     option("g", "QEMU_GDB", Some("PORT"), "waits for gdb at that port or socket: --gdb", Effect::Same("gdb")),
-    option("B", "QEMU_GUEST_BASE", Some("ADDRESS"), "no effect: guest addresses are host addresses", Effect::Nothing),
-    option("R", "QEMU_RESERVED_VA", Some("BYTES"), "no effect: address space is not reserved", Effect::Nothing),
+    option("B", "QEMU_GUEST_BASE", Some("ADDRESS"), "no effect: guest addresses are host addresses", Effect::Number),
+    option("R", "QEMU_RESERVED_VA", Some("BYTES"), "no effect: address space is not reserved", Effect::Size),
     option("p", "QEMU_PAGESIZE", Some("BYTES"), "no effect if 4096, else refused: pages of x86 programs have 4096 bytes", Effect::Pages),
-    option("seed", "QEMU_RAND_SEED", Some("NUMBER"), "no effect: random numbers come from the kernel", Effect::Nothing),
+    option("seed", "QEMU_RAND_SEED", Some("NUMBER"), "no effect: random numbers come from the kernel, as they do for the program's getrandom(2) in QEMU", Effect::Number),
     option("singlestep", "QEMU_SINGLESTEP", None, "no effect", Effect::Nothing),
     option("one-insn-per-tb", "QEMU_ONE_INSN_PER_TB", None, "no effect", Effect::Nothing),
     option("tb-size", "QEMU_TB_SIZE", Some("NUMBER"), "no effect", Effect::Nothing),
@@ -79,8 +107,8 @@ pub const OPTIONS: &[Option] = &[
     option("dfilter", "QEMU_DFILTER", Some("RANGE"), "no effect", Effect::Nothing),
     option("perfmap", "QEMU_PERFMAP", None, "no effect", Effect::Nothing),
     option("jitdump", "QEMU_JITDUMP", None, "no effect", Effect::Nothing),
-    option("trace", "QEMU_TRACE", Some("..."), "refused: about QEMU's inside", Effect::Refused(NO_INSIDE)),
-    option("plugin", "QEMU_PLUGIN", Some("..."), "refused: about QEMU's inside", Effect::Refused(NO_INSIDE)),
+    option("trace", "QEMU_TRACE", Some("..."), "passed over with one line: trace events are about QEMU's inside", Effect::Noted("there are no trace events here")),
+    option("plugin", "QEMU_PLUGIN", Some("..."), "refused: QEMU's plugins cannot be loaded here", Effect::Refused("QEMU's plugins cannot be loaded here")),
     option("h", "", None, "prints these options", Effect::Help),
     option("help", "", None, "prints these options", Effect::Help),
     option("version", "QEMU_VERSION", None, "prints the version, in the form of QEMU 7.2", Effect::Version),

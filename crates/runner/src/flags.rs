@@ -35,6 +35,8 @@ pub struct Flags {
     pub root: Option<OsString>,
     /// Bytes for the stack.
     pub stack: Option<u64>,
+    /// Where log items go.
+    pub log_file: Option<OsString>,
     /// Changes to the environment, in order: set (with `=`) or unset.
     pub env: Vec<Change>,
 }
@@ -76,6 +78,7 @@ impl Flags {
             Effect::Argv0 => self.options.argv0 = Some(value.to_owned()),
             Effect::Strace => self.options.strace = true,
             Effect::Log => self.options.log = true,
+            Effect::LogFile => self.log_file = Some(value.to_owned()),
             Effect::Engine => self.options.way = Way::parse(text()?).ok_or("expected jit, eager or interp")?,
             Effect::ExactSse => self.options.exact_sse = true,
             Effect::Root => self.root = Some(value.to_owned()),
@@ -88,7 +91,14 @@ impl Flags {
                 }
             }
             Effect::Launcher => self.options.launcher = text()?.split_whitespace().map(OsString::from).collect(),
-            Effect::Gdb => self.options.gdb = Some(value.to_owned()),
+            Effect::Gdb => {
+                let digits = value.as_encoded_bytes();
+                let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+                if digits.is_empty() || (is_number && text()?.parse::<u16>().is_err()) {
+                    return Err("expected a port below 65536, HOST:PORT, or the path of a socket".to_owned());
+                }
+                self.options.gdb = Some(value.to_owned());
+            }
             Effect::Set => {
                 if !value.as_encoded_bytes().contains(&b'=') {
                     return Err(format!("{}: expected VAR=VALUE", value.to_string_lossy()));
@@ -103,10 +113,17 @@ impl Flags {
                 }
                 self.options.uname = Some(release.to_owned());
             }
-            Effect::Stack => self.stack = Some(bytes(text()?).ok_or("expected a number of bytes")?),
+            Effect::Stack => {
+                self.stack = Some(bytes(text()?).filter(|&n| n > 0).ok_or("expected a number of bytes")?);
+            }
         }
         Ok(())
     }
+}
+
+/// Whether it is a number of bytes as [`Effect::Stack`] takes it.
+pub fn is_size(text: &str) -> bool {
+    bytes(text).is_some()
 }
 
 /// A number of bytes: `65536`, `0x10000`, `64K`, `8M`.
@@ -232,6 +249,8 @@ mod tests {
         assert!(run(&["--keep", "here", "x"]).is_err());
         assert!(run(&["-E", "A"]).is_err());
         assert!(run(&["--uname", "a,b", "x"]).is_err());
+        assert!(run(&["--stack", "0", "x"]).is_err());
+        assert!(run(&["--gdb", "65536", "x"]).unwrap_err().starts_with("--gdb: expected a port"));
         assert!(run(&["--stack", "many", "x"]).unwrap_err().starts_with("--stack: "));
         assert!(run(&["--cpu", "pentium", "x"]).unwrap_err().contains("pentium"));
         assert!(run(&["--cpu", "max,-avx9", "x"]).unwrap_err().contains("avx9"));

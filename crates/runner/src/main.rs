@@ -31,6 +31,7 @@ use flags::{Change, Flags, Request, Setting};
 use kernel::Kernel;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -197,9 +198,15 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
     if let Some(argv0) = &flags.options.argv0 {
         args[0].clone_from(argv0);
     }
+    if root.is_active() && !rustix::process::geteuid().is_root() && Root::installs(Path::new(&program), &args) {
+        complain(
+            0,
+            "packages belong to root: without being root, `demotic shell FOLDER` is where they can be installed",
+        );
+    }
     let mut env = environment();
     env.retain(|e| e.as_bytes().split(|&b| b == b'=').next() != Some(ROOT.as_bytes()));
-    start(
+    let status = start(
         flags,
         Start {
             program,
@@ -214,7 +221,8 @@ fn run(settings: Vec<Setting>, qemu: bool, command: Vec<OsString>, by_kernel: Op
             trace: None,
             gdb: None,
         },
-    )
+    );
+    if status == USAGE { usage(qemu) } else { status }
 }
 
 /// Starts the program with the flags. Returns only if it cannot be started.
@@ -238,23 +246,56 @@ fn start(mut flags: Flags, mut start: Start) -> i32 {
             return complain(USAGE, &format!("{HOST_PAGE}: no size that pages could have here"));
         }
     }
+    if let Some(name) = flags.log_file.filter(|_| flags.options.strace || flags.options.log) {
+        if let Err(e) = open_log(&name) {
+            return complain(USAGE, &format!("--log-file: {}: {e}", name.to_string_lossy()));
+        }
+    }
     change(&mut start.env, &flags.env);
     start.options = flags.options;
     let error = process::start(&start);
     complain(error.status, &error.message)
 }
 
+/// Makes log items go to a file. One that was handed on by the program before stays.
+fn open_log(name: &OsStr) -> std::io::Result<()> {
+    if demotic_host::log::file().is_some() {
+        return Ok(());
+    }
+    let id = std::process::id().to_string();
+    let parts: Vec<Vec<u8>> = name.as_bytes().split(|&b| b == b'%').map(<[u8]>::to_vec).collect();
+    let mut path = parts.first().cloned().unwrap_or_default();
+    for part in parts.iter().skip(1) {
+        match part.strip_prefix(b"d") {
+            Some(rest) => path.extend_from_slice(&[id.as_bytes(), rest].concat()),
+            None => path.extend_from_slice(&[b"%", part.as_slice()].concat()),
+        }
+    }
+    std::fs::File::create(OsStr::from_bytes(&path))?;
+    // Several processes write to it.
+    let file = std::fs::OpenOptions::new().append(true).open(OsStr::from_bytes(&path))?;
+    exec::log_to(file.into_raw_fd());
+    Ok(())
+}
+
 /// The continuation of a guest's execve(2): options, path, arguments. The program's own sections in the configuration files count, too.
 fn internal(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter().skip(1);
     let told = args.next().map(|options| exec::decode(&options.to_string_lossy())).unwrap_or_default();
-    let exec::Continuation { mut options, launcher, keep, root, own, mask, fd, seccomp, trace, gdb } = told;
+    let exec::Continuation { mut options, launcher, keep, root, sealed, own, mask, fd, seccomp, trace, gdb, log_file } =
+        told;
+    if let Some(fd) = log_file {
+        exec::log_to(fd);
+    }
     if let Some(own) = own {
         exec::adopt_own_binary(own);
     }
     options.launcher = args.by_ref().take(launcher).collect();
     options.keep = args.by_ref().take(keep.into()).next().map_or(Keep::Off, |dir| Keep::In(dir.into()));
     let root = root.and_then(|fd| Root::new(Path::new(&args.next()?), Some(fd)).ok()).unwrap_or(Root::none());
+    if sealed {
+        root.seal();
+    }
     let Some(program) = args.next() else { return complain(USAGE, "an internal option was used from outside") };
     let mut flags = Flags { options, keeps: true, ..Flags::default() };
     if !shelf::is_secure() {

@@ -1,8 +1,8 @@
 //! Demotic by a name of qemu-user: the options and variables of [`demotic_options::qemu`] become Demotic's.
 
-use crate::flags::{Request, Setting};
+use crate::flags::{Request, Setting, is_size};
 use demotic_linux::process::Features;
-use demotic_options::qemu::{Effect, MODELS, OPTIONS, Option as Word, by_variable, find, model};
+use demotic_options::qemu::{Effect, INSIDE, MODELS, OPTIONS, Option as Word, by_variable, find, model};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -39,7 +39,7 @@ pub fn parse(name: &str, args: Vec<OsString>) -> Result<Request, String> {
         let asked = value.as_ref().is_some_and(|v| v == "help" || v == "?");
         match option.effect {
             Effect::Cpu if asked => return Ok(Request::List(processors())),
-            Effect::Log if asked => return Ok(Request::List(LOG_ITEMS.to_owned())),
+            Effect::Log if asked => return Ok(Request::List(log_items())),
             _ => settings.extend(meaning(option, &text, value)?),
         }
     }
@@ -89,22 +89,43 @@ fn meaning(option: &Word, from: &str, value: Option<OsString>) -> Result<Vec<Set
                 match item {
                     "strace" => settings.push(named("strace", None)?),
                     "unimp" => settings.push(named("log", None)?),
-                    other => note(&format!("{from} {other}: nothing here to be logged")),
+                    "all" => settings.extend([named("strace", None)?, named("log", None)?]),
+                    other if INSIDE.contains(&other) || other.starts_with("trace:") => {
+                        note(&format!("{from} {other}: nothing here to be logged"));
+                    }
+                    other => return Err(format!("{from} {other}: no such log item (`-d help` lists them)")),
                 }
             }
             settings
         }
-        Effect::Nothing => {
-            if option.name == "D" {
-                note(&format!("{from}: what is printed goes to standard error"));
-            }
+        Effect::Nothing => Vec::new(),
+        Effect::Number if number(&text()).is_some() => Vec::new(),
+        Effect::Number => return Err(format!("{from}: expected a number, not {:?}", text())),
+        Effect::Size if is_size(&text()) => Vec::new(),
+        Effect::Size => return Err(format!("{from}: expected a number of bytes, not {:?}", text())),
+        Effect::Noted(what) => {
+            note(&format!("{from}: {what}"));
             Vec::new()
         }
-        Effect::Pages if text().parse() == Ok(4096) => Vec::new(),
-        Effect::Pages => return Err(format!("{from}: pages of x86 programs have 4096 bytes")),
+        Effect::Pages => match number(&text()) {
+            Some(4096) => Vec::new(),
+            Some(size) if size.is_power_of_two() => {
+                return Err(format!("{from}: pages of x86 programs have 4096 bytes"));
+            }
+            _ => return Err(format!("{from}: page size must be a power of two")),
+        },
         Effect::Refused(why) => return Err(format!("{from}: {why}")),
         Effect::Help | Effect::Version => Vec::new(),
     })
+}
+
+/// A number as strtoul(3) takes it.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => u64::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn note(text: &str) {
@@ -112,7 +133,16 @@ fn note(text: &str) {
 }
 
 /// What `-d help` prints.
-const LOG_ITEMS: &str = "Log items (comma separated):\nstrace          prints every system call\nunimp           says what is not implemented\n";
+fn log_items() -> String {
+    let mut text = String::from(
+        "Log items (comma separated):\nstrace          prints every system call\nunimp           says what is not implemented\n\
+         all             both\n",
+    );
+    for item in INSIDE {
+        text.push_str(&format!("{item:<15} nothing here\n"));
+    }
+    text + "trace:PATTERN   nothing here\n"
+}
 
 /// What `-cpu help` prints: names as scripts look for them, with what stands for them here.
 fn processors() -> String {
@@ -179,8 +209,21 @@ mod tests {
         assert!(flags.options.strace && !flags.options.cpu.has(Features::AES) && flags.stack == Some(1 << 20));
         assert_eq!(command, ["prog", "-L", "x"]);
         assert_eq!(run(&["-d", "strace,unimp", "--", "-prog"]).expect("right").1, ["-prog"]);
+        let words =
+            ["-D", "file", "-d", "all,page", "-R", "0x1000", "-B", "0", "-seed", "7", "-trace", "x", "-p", "0x1000"];
+        let (flags, _) = run(&[&words[..], &["prog"]].concat()).expect("right");
+        assert!(flags.options.strace && flags.options.log && flags.log_file == Some("file".into()));
         for (args, part) in [
             (&["-p", "65536", "x"][..], "4096"),
+            (&["-p", "3", "x"], "power of two"),
+            (&["-p", "many", "x"], "power of two"),
+            (&["-R", "12q", "x"], "-R: expected a number of bytes, not \"12q\""),
+            (&["-B", "zz", "x"], "-B: expected a number"),
+            (&["-seed", "", "x"], "-seed: expected a number"),
+            (&["-s", "0", "x"], "-s: expected a number of bytes"),
+            (&["-g", "99999999", "x"], "-g: expected a port"),
+            (&["-d", "strace,nonsense", "x"], "-d nonsense: no such log item"),
+            (&["-plugin", "x.so", "x"], "-plugin: QEMU's plugins cannot be loaded here"),
             (&["-nonsense", "x"], "no such option"),
             (&["-E"], "needs a value"),
             (&["-cpu", "cortex-a72", "x"], "cortex-a72"),

@@ -11,6 +11,9 @@
 //! relative to that descriptor, which is found by one readlinkat(2) for each component ([`Root::walk`]); so do all calls where the kernel has no openat2
 //! (before 5.6). Nothing depends on the directories above the root being accessible, and nothing is cached, for other processes may rename.
 //!
+//! *Sealed* ([`Root::seal`]) the root is all there is but for `/proc`, `/sys`, `/dev` and what says how names of machines are resolved. Package managers, and what
+//! they start, see it so: they would take the host's directories for those of their packages and install into them.
+//!
 //! It is a view, no prison: a guest can name the host's files, and another process that renames directories meanwhile can mislead a walk.
 //!
 //! chroot(2) ends it: from then on the kernel's own root is the guest's ([`Root::leave`]).
@@ -19,7 +22,7 @@ use crate::errno::{Errno, SysResult};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// What is meant by the last component of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,14 +84,45 @@ pub struct Root {
     fd: AtomicI32,
     /// The kernel has openat2(2).
     has_openat2: bool,
+    /// What is not in it is not there.
+    sealed: AtomicBool,
 }
 
 /// A second reference to the same, for a process that shares memory and not the rest.
 impl Clone for Root {
     fn clone(&self) -> Root {
-        Root { prefix: self.prefix.clone(), fd: AtomicI32::new(self.fd()), has_openat2: self.has_openat2 }
+        Root {
+            prefix: self.prefix.clone(),
+            fd: AtomicI32::new(self.fd()),
+            has_openat2: self.has_openat2,
+            sealed: AtomicBool::new(self.is_sealed()),
+        }
     }
 }
+
+/// Programs that install packages.
+const MANAGERS: [&[u8]; 8] = [b"dpkg", b"apt", b"apt-get", b"aptitude", b"rpm", b"dnf", b"apk", b"pacman"];
+
+/// What they are told when they are to change something.
+const CHANGES: [&[u8]; 14] = [
+    b"install",
+    b"reinstall",
+    b"remove",
+    b"purge",
+    b"update",
+    b"upgrade",
+    b"dist-upgrade",
+    b"full-upgrade",
+    b"autoremove",
+    b"-i",
+    b"--install",
+    b"--configure",
+    b"-r",
+    b"-P",
+];
+
+/// The host's files that a sealed root has as well, if it has none of its own: how names of machines are resolved, as in a `demotic shell`.
+const SHARED: [&[u8]; 2] = [b"/etc/resolv.conf", b"/etc/hosts"];
 
 const CWD: usize = libc::AT_FDCWD as isize as usize;
 
@@ -130,7 +164,7 @@ fn relative(path: &[u8]) -> Option<CString> {
 impl Root {
     /// No root: every path is the host's.
     pub const fn none() -> Root {
-        Root { prefix: Vec::new(), fd: AtomicI32::new(-1), has_openat2: false }
+        Root { prefix: Vec::new(), fd: AtomicI32::new(-1), has_openat2: false, sealed: AtomicBool::new(false) }
     }
 
     /// The root in a folder of the host's; `fd` is a descriptor of it that somebody opened already, and is taken over.
@@ -156,8 +190,8 @@ impl Root {
         if prefix == Path::new("/") {
             return Ok(Root::none());
         }
-        let mut root =
-            Root { prefix: prefix.as_os_str().as_bytes().to_vec(), fd: AtomicI32::new(fd), has_openat2: false };
+        let prefix = prefix.as_os_str().as_bytes().to_vec();
+        let mut root = Root { prefix, fd: AtomicI32::new(fd), ..Root::none() };
         root.vacate(fd);
         // SAFETY: the old descriptor is ours, and used by nobody any more.
         unsafe { libc::close(fd) };
@@ -177,6 +211,37 @@ impl Root {
     /// Whether there is a root.
     pub fn is_active(&self) -> bool {
         self.fd() >= 0
+    }
+
+    /// From now on this process and the programs that it executes see nothing of the host's.
+    pub fn seal(&self) {
+        self.sealed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the root is all there is.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    /// Seals the root for a program that installs packages in it; `program` is the file's path on the host.
+    pub fn seal_for(&self, program: &Path) {
+        let name = program.file_name().map(OsStrExt::as_bytes);
+        let installs = name.is_some_and(|name| MANAGERS.contains(&name));
+        if installs && self.is_active() && program.starts_with(std::ffi::OsStr::from_bytes(&self.prefix)) {
+            self.seal();
+        }
+    }
+
+    /// Whether this program with these arguments would install or remove something, which takes the rights of root.
+    pub fn installs(program: &Path, args: &[std::ffi::OsString]) -> bool {
+        let name = program.file_name().map(OsStrExt::as_bytes);
+        name.is_some_and(|name| MANAGERS.contains(&name))
+            && args.iter().skip(1).any(|arg| CHANGES.contains(&arg.as_bytes()))
+    }
+
+    /// Whether the host's file counts, for being read, where the root has none.
+    fn falls_back(&self, path: &[u8]) -> bool {
+        !self.is_sealed() || SHARED.contains(&path)
     }
 
     /// Its descriptor, as host calls want it.
@@ -301,6 +366,13 @@ impl Root {
             match result {
                 // A walk that leaves the root, by way of /proc for one, or that met a rename.
                 Err(Errno::ELOOP | Errno::EXDEV | Errno::EAGAIN) => {}
+                Err(Errno::ENOENT)
+                    if is_absolute
+                        && !(self.falls_back(path) && (!self.is_sealed() || is_read(flags)))
+                        && !self.leads_out(path) =>
+                {
+                    return result;
+                }
                 Err(Errno::ENOENT) if is_absolute => match plain(dir, name) {
                     Err(Errno::ENOENT) if self.leads_out(path) => {}
                     result => return result,
@@ -345,7 +417,7 @@ impl Root {
             match result {
                 Ok(fd) => return Ok(Ok(fd as i32)),
                 Err(Errno::ENOENT | Errno::ENOTDIR) if is_absolute && self.leads_out(path) => {}
-                Err(Errno::ENOENT) if is_absolute => return Ok(Err(Found::Plain)),
+                Err(Errno::ENOENT) if is_absolute && self.falls_back(path) => return Ok(Err(Found::Plain)),
                 // Also when there is no descriptor left.
                 Err(Errno::ELOOP | Errno::EXDEV | Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE) => {}
                 Err(errno) => return Err(errno),
@@ -447,7 +519,7 @@ impl Root {
             }
             if rest.is_empty() && !follows {
                 // The link itself; whether it is there the call will say, but then the host's counts.
-                return match self.exists(&done) {
+                return match self.is_sealed() || self.exists(&done) {
                     true => Ok(Found::Inside(CString::new(done).map_err(|_| Errno::ENOENT)?)),
                     false => Ok(Found::Plain),
                 };
@@ -463,7 +535,7 @@ impl Root {
                 }
                 Err(Errno::EINVAL) => {}
                 Err(Errno::ENOENT) if last == Last::Create && rest.is_empty() => {}
-                Err(Errno::ENOENT) => return Ok(Found::Plain),
+                Err(Errno::ENOENT) if !self.is_sealed() => return Ok(Found::Plain),
                 Err(errno) => return Err(errno),
             }
         }
@@ -499,6 +571,11 @@ impl Root {
         // A link can be read, anything else that is there says EINVAL.
         matches!(self.readlink(inner), Ok(_) | Err(Errno::EINVAL))
     }
+}
+
+/// Whether open flags let nothing be written.
+fn is_read(flags: u32) -> bool {
+    flags as i32 & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) == libc::O_RDONLY
 }
 
 /// True for a relative path that means the same to the kernel in any case.
@@ -626,6 +703,49 @@ mod tests {
             fs::remove_file(tree.0.join("usr/lib/made")).unwrap();
             assert_eq!(text(&root, "/etc/dangling", libc::O_RDWR | libc::O_CREAT).unwrap(), "");
             fs::remove_file(tree.0.join("etc/nothing")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_sealed_root_is_all_there_is() {
+        let tree = Tree::new("sealed");
+        for root in roots(&tree) {
+            root.seal_for(&tree.0.join("usr/bin/bash"));
+            root.seal_for(Path::new("/usr/bin/dpkg"));
+            assert!(!root.is_sealed());
+            root.seal_for(&tree.0.join("usr/bin/dpkg"));
+            assert!(root.is_sealed() && root.clone().is_sealed());
+            let installs = |words: &[&str]| {
+                let words: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+                Root::installs(Path::new(&words[0]), &words)
+            };
+            assert!(installs(&["/usr/bin/apt-get", "-y", "install", "x"]) && installs(&["dpkg", "-i", "x.deb"]));
+            assert!(!installs(&["dpkg", "-l"]) && !installs(&["bash", "-i"]) && !installs(&["apt"]));
+            // The host has these.
+            let here = fs::canonicalize("/proc/self/exe").unwrap();
+            let name = here.to_str().unwrap();
+            assert_eq!(text(&root, name, libc::O_RDONLY), Err(Errno::ENOENT));
+            let beside = here.with_file_name("made by a sealed root");
+            let beside = beside.to_str().unwrap();
+            assert_eq!(text(&root, beside, libc::O_RDWR | libc::O_CREAT), Err(Errno::ENOENT));
+            let path = |path: &str, last: Last| root.find(AT_CWD, path.as_bytes(), last);
+            assert_eq!(path(name, Last::Follow), Err(Errno::ENOENT));
+            assert_eq!(path(beside, Last::Entry), Err(Errno::ENOENT));
+            assert_eq!(path(beside, Last::Create), Err(Errno::ENOENT));
+            let found = |path: &str| Ok(Found::Inside(CString::new(path).unwrap()));
+            assert_eq!(path("/lib/nothing", Last::Itself), found("usr/lib/nothing"));
+            assert_eq!(path("/lib/file", Last::Follow), found("usr/lib/file"));
+            if root.has_openat2 {
+                let c_name = CString::new(name).unwrap();
+                assert_eq!(root.look(AT_CWD, &c_name, Last::Follow), Err(Errno::ENOENT));
+            }
+            // The kernel's own files are there, and names of machines are resolved as on the host, but nothing is written there.
+            assert!(text(&root, "/proc/version", libc::O_RDONLY).unwrap().contains("Linux"));
+            assert!(text(&root, "/etc/out", libc::O_RDONLY).unwrap().contains("Pid:"));
+            if root.has_openat2 && Path::new("/etc/hosts").exists() {
+                assert!(text(&root, "/etc/hosts", libc::O_RDONLY).is_ok());
+            }
+            assert_eq!(text(&root, "/etc/hosts", libc::O_RDWR), Err(Errno::ENOENT));
         }
     }
 

@@ -152,7 +152,8 @@ pub fn close_range(task: &mut Task, a: [u64; 6]) -> SysResult {
     if flags & CLOSE_RANGE_CLOEXEC != 0 || first > last {
         return close(first, last);
     }
-    let mut own = [exec::own_fd(), task.process.root.handle().map(|(fd, _)| fd as u32)];
+    let root = task.process.root.handle().map(|(fd, _)| fd as u32);
+    let mut own = [exec::own_fd(), root, demotic_host::log::file().map(|fd| fd as u32)];
     own.sort();
     let mut first = first;
     for own in own.into_iter().flatten() {

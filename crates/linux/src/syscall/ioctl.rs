@@ -134,7 +134,7 @@ fn refuse(task: &Task, fd: u64, request: u32) -> SysResult {
         let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
         if !said.contains(&request) {
             said.push(request);
-            demotic_host::log::line(format_args!("demotic: ioctl request {request:#x} is not known here: ENOTTY"));
+            demotic_host::log::item(format_args!("demotic: ioctl request {request:#x} is not known here: ENOTTY"));
         }
     }
     // A descriptor that is none says so first.

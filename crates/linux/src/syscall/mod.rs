@@ -311,11 +311,11 @@ fn unknown(task: &Task, nr: u32, row: Option<&Row>) {
     let abi = if abi == Abi::I386 { "i386" } else { "x86-64" };
     match row {
         Some(row) => {
-            demotic_host::log::line(format_args!(
+            demotic_host::log::item(format_args!(
                 "demotic: {abi} system call {nr} ({}) is not implemented: ENOSYS",
                 row.name
             ));
         }
-        None => demotic_host::log::line(format_args!("demotic: {abi} system call {nr} is not known: ENOSYS")),
+        None => demotic_host::log::item(format_args!("demotic: {abi} system call {nr} is not known: ENOSYS")),
     }
 }
