@@ -167,7 +167,38 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         ./qemu-i386-static -nonsense 2> /dev/null || echo "status $?"
         "#,
         "zero\n-x\none\nvariable\n5.4.1\n4.4.4\n.2.3.4\nzeroth\nfirst\n1\nqemu-i386 version 7.2.0\n\
-         status 125\n16384\nno prefix\n1\nstatus 1\n",
+         status 1\n16384\nno prefix\n1\nstatus 1\n",
+    ),
+    (
+        "qemu/log_file",
+        Where::Here,
+        r#"
+        ln -s "$D" qemu-i386
+        # Programs that are executed write to it, too, and the guest neither sees nor closes it.
+        ./qemu-i386 -D log -d strace "$B" sh -c "$B true; exec $B ls /proc/self/fd" > with
+        ./qemu-i386 "$B" sh -c "$B true; exec $B ls /proc/self/fd" > without
+        cmp with without && echo same
+        grep -c ' execve(' log
+        grep -q 'exit_group' log && echo ends
+        echo old > log
+        QEMU_LOG=strace QEMU_LOG_FILENAME=log.%d ./qemu-i386 "$G/i386/hello"
+        cat log; ls log.* | wc -l; grep -c 'write(1' log.*
+        ./qemu-i386 -D log "$G/i386/hello"
+        cat log
+        ./qemu-i386 -D /nowhere/log -d strace "$G/i386/hello" 2>&1 || echo "status $?"
+        ./qemu-i386 -d page -trace x -D log "$G/i386/hello" 2>&1
+        ./qemu-i386 -R 12q "$G/i386/hello" 2>&1 || echo "status $?"
+        ./qemu-i386 -plugin x "$G/i386/hello" 2>&1 || echo "status $?"
+        ./qemu-i386 -d nonsense "$G/i386/hello" 2>&1 || echo "status $?"
+        ./qemu-i386 -g 99999999 "$G/i386/hello" 2>&1 || echo "status $?"
+        "#,
+        "same\n2\nends\nhello, world\nold\n1\n1\nhello, world\nold\n\
+         demotic: --log-file: /nowhere/log: No such file or directory (os error 2)\nstatus 1\n\
+         demotic: -d page: nothing here to be logged\ndemotic: -trace: there are no trace events here\nhello, world\n\
+         demotic: -R: expected a number of bytes, not \"12q\"\nstatus 1\n\
+         demotic: -plugin: QEMU's plugins cannot be loaded here\nstatus 1\n\
+         demotic: -d nonsense: no such log item (`-d help` lists them)\nstatus 1\n\
+         demotic: -g: expected a port below 65536, HOST:PORT, or the path of a socket\nstatus 1\n",
     ),
     (
         "chroot/without_proc_or_entry",

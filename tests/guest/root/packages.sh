@@ -1,5 +1,7 @@
 # A package is built, installed, configured, changed and removed by the root's own dpkg.
 set -e
+# One at a time: other tests have the same root.
+exec 9> /var/lib/dpkg/demotic-test && flock 9
 scratch=$(mktemp -d) && cd "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
