@@ -165,7 +165,7 @@ fn intel(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) -> boo
     let at = real.fault.map_or(0, |f| f.2);
     let repeated = insn.has_rep_prefix() || insn.has_repne_prefix();
     // 32-bit code around the end of 4 GiB: the page is looked at, not the segment's limit.
-    if case.mode != Mode::Long && r == 14 && matches!(o, 12 | 13) && (at >= 0xffff_ff00 || at < 0x200) {
+    if case.mode != Mode::Long && r == 14 && matches!(o, 12 | 13) && !(0x200..0xffff_ff00).contains(&at) {
         return true;
     }
     let string = insn.is_string_instruction();

@@ -313,7 +313,7 @@ impl<'a> Lifter<'a> {
         let n = if segment.is_segment_register() { segment.number() } else { seg::DS };
         if self.has_end(n) {
             let beyond = self.beyond(n, offset, bytes);
-            let spared = spared(&mut self.b);
+            let spared = spared(self.b);
             let beyond = self.b.op(Op::Or, Ty::I64, &[beyond, spared]);
             self.b.op(Op::CheckNeg, Ty::I64, &[beyond]);
         }
