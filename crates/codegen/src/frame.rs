@@ -50,6 +50,15 @@ pub const fn index(pc: u64) -> usize {
 /// Changes the guest address in an entry of the shadow stack so that no return matches.
 pub const UNMATCHED: u64 = 1 << 63;
 
+/// Bits of AArch64's FPSR that mean something new under this MXCSR: IOC, UFC and IDC always, because results may not be x86's then, DZC, OFC and IXC as long
+/// as MXCSR does not have ZE, OE and PE.
+pub const fn unseen(mxcsr: u32) -> u64 {
+    (!mxcsr >> 1 & 0x16) as u64 | WRONG
+}
+
+/// Those of them with which results may not be x86's: an invalid operation, a tiny result, a denormal operand.
+pub const WRONG: u64 = 1 | 1 << 3 | 1 << 7;
+
 /// Room for values that do not fit in registers.
 pub const SPILLS: usize = 128;
 
@@ -100,6 +109,9 @@ pub struct Frame {
     pub x87_at: u64,
     /// The address of that one's operand in memory, if it has one.
     pub x87_operand: u64,
+    /// AArch64 hosts: bits of FPSR that [`crate::Arithmetic::Exact`] has to look after when they are set: what [`unseen`] says for the MXCSR in `state`, or
+    /// more.
+    pub sse_unseen: u64,
 }
 
 /// What a helper is called for besides operations: the guest's x87 state goes to the host's x87 unit.

@@ -38,13 +38,30 @@ pub struct Request {
     pub target: target::Target,
     /// Accesses of this unit are known to be unaligned where the ordered instructions need alignment: use fences instead.
     pub unaligned: bool,
-    /// SSE arithmetic by helper: MXCSR asks for what the host's arithmetic cannot do as it is set up (AArch64: unmasked
-    /// exceptions, FZ, DAZ). x86-64 hosts ignore it.
-    pub fp_by_helper: bool,
+    /// How SSE arithmetic is done. x86-64 hosts ignore it.
+    pub arithmetic: Arithmetic,
     /// Invalid operations and NaNs are common in this unit: look at the result of every arithmetic operation (AArch64).
     pub nans: bool,
     /// How the unit's flags were optimised.
     pub precision: Precision,
+}
+
+/// How SSE arithmetic is done on hosts whose own is not quite x86's (AArch64).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Arithmetic {
+    /// By the host's, with the status flags that it has: none for denormal operands, and underflow detected before rounding.
+    #[default]
+    Fast,
+    /// By the host's, with all status flags as on x86: what it has no flags for is recognised and done by the interpreter.
+    Exact,
+    /// By the interpreter: MXCSR asks for what the host's arithmetic cannot do as it is set up (unmasked exceptions, FZ, DAZ).
+    Helper,
+}
+
+impl Arithmetic {
+    /// All of them, by number.
+    pub const ALL: [Arithmetic; 3] = [Arithmetic::Fast, Arithmetic::Exact, Arithmetic::Helper];
 }
 
 /// A piece of the runtime that units branch to.
@@ -71,11 +88,13 @@ pub enum Stub {
     Helper,
     /// Called to have the guest's x87 state in the host's x87 unit (x86-64 hosts; nothing on others).
     X87,
+    /// Called when arithmetic has raised flags that are to be looked after ([`Arithmetic::Exact`]): takes them into MXCSR, unless the results may be wrong.
+    SseFlags,
 }
 
 impl Stub {
     /// All of them, in order.
-    pub const ALL: [Stub; 9] = [
+    pub const ALL: [Stub; 10] = [
         Stub::EdgeJump,
         Stub::EdgeCall,
         Stub::Stale,
@@ -85,6 +104,7 @@ impl Stub {
         Stub::Deopt,
         Stub::Helper,
         Stub::X87,
+        Stub::SseFlags,
     ];
 }
 
@@ -298,8 +318,8 @@ pub trait Emitter: Sync {
     /// The ways in and out.
     fn runtime(&self, target: &target::Target) -> Runtime;
 
-    /// Guest state to the image of the homes.
-    fn load(&self, state: &GuestState, regs: &mut HostRegs);
+    /// Guest state to the image of the homes, for code with such arithmetic.
+    fn load(&self, state: &GuestState, arithmetic: Arithmetic, regs: &mut HostRegs);
 
     /// The image of the homes to guest state (general and vector registers, arithmetic flags, sticky bits of MXCSR).
     fn store(&self, mode: Mode, regs: &HostRegs, state: &mut GuestState);

@@ -1,7 +1,7 @@
 //! `cargo xtask cost PROGRAM`: what translating a program costs; with `digest`, a number for all code that comes out, of several kinds.
 
 use demotic_codegen::target::{Arch, Features, Order, Target};
-use demotic_codegen::{Emitter, Request, arm64::Arm64, x64::X64};
+use demotic_codegen::{Arithmetic, Emitter, Request, arm64::Arm64, x64::X64};
 use demotic_debug::{cost, program::Program};
 use demotic_ir::passes::Precision;
 
@@ -28,7 +28,7 @@ fn main() {
         [("x86-64", Arch::X64, &X64, Precision::Kept), ("aarch64", Arch::Arm64, &Arm64, Precision::Exact)];
     for (name, arch, emitter, precision) in hosts.into_iter().filter(|h| only.as_deref().is_none_or(|o| o == h.0)) {
         let target = Target { arch, features: Features::default(), order: Order::Single };
-        let request = Request { target, unaligned: false, fp_by_helper: false, nans: false, precision };
+        let request = Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision };
         // Other programs run as well: the quickest of some runs, stage by stage.
         if let Some(limit) = limit {
             println!("{}", cost::measure(&program, precision, Some((emitter, &request)), limit, true));
@@ -64,7 +64,7 @@ fn digests(program: &Program) {
     let request = |arch, features, order, precision| Request {
         target: Target { arch, features, order },
         unaligned: false,
-        fp_by_helper: false,
+        arithmetic: Arithmetic::Fast,
         nans: false,
         precision,
     };
@@ -78,7 +78,7 @@ fn digests(program: &Program) {
         (
             "aarch64, TSO, unaligned, helpers",
             &Arm64,
-            Request { unaligned: true, fp_by_helper: true, ..arm(none, Order::Tso, Precision::Exact) },
+            Request { unaligned: true, arithmetic: Arithmetic::Helper, ..arm(none, Order::Tso, Precision::Exact) },
         ),
     ];
     for (name, emitter, request) in variants {

@@ -3,7 +3,7 @@
 use demotic_codegen::arm64::Arm64;
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::x64::X64;
-use demotic_codegen::{Compiled, Emitter, Precision, Request};
+use demotic_codegen::{Arithmetic, Compiled, Emitter, Precision, Request};
 use demotic_ir::block::Unit;
 use std::fmt::Write;
 
@@ -73,7 +73,7 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
     let request = Request {
         target: host.target(order),
         unaligned: false,
-        fp_by_helper: false,
+        arithmetic: Arithmetic::Fast,
         nans: false,
         precision: Precision::Exact,
     };

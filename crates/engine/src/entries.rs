@@ -13,7 +13,7 @@ use std::collections::hash_map::Entry;
 #[derive(Debug, Default)]
 pub(crate) struct Entries(FxHashMap<u64, u32>);
 
-/// A key in 64 bits. There is no code at addresses that are not canonical, so mode and variant take the place of three of the bits that are equal.
+/// A key in 64 bits. There is no code at addresses that are not canonical, so mode and variant take the place of four of the bits that are equal.
 fn packed(key: Key) -> Option<u64> {
     let mode = match key.mode {
         Mode::Long => 0u64,
@@ -21,7 +21,7 @@ fn packed(key: Key) -> Option<u64> {
         Mode::Compat16 => 2,
     };
     let top = key.pc as i64 >> 47;
-    (top == 0 || top == -1).then_some(key.pc ^ mode << 60 ^ u64::from(key.fp_by_helper) << 62)
+    (top == 0 || top == -1).then_some(key.pc ^ mode << 59 ^ (key.arithmetic as u64) << 61)
 }
 
 impl Entries {
@@ -113,6 +113,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use demotic_codegen::Arithmetic;
 
     #[test]
     fn keys_of_all_kinds_are_told_apart() {
@@ -121,8 +122,8 @@ mod tests {
         let mut keys = Vec::new();
         for pc in [0, 0x40_1000, 0xffff_ffff, 0x7fff_ffff_ffff, 0xffff_8000_0000_0000, !0] {
             for mode in [Mode::Long, Mode::Compat32, Mode::Compat16] {
-                for fp_by_helper in [false, true] {
-                    keys.push(Key { pc, mode, fp_by_helper });
+                for arithmetic in Arithmetic::ALL {
+                    keys.push(Key { pc, mode, arithmetic });
                     entries.insert(keys[n], n as u32);
                     n += 1;
                 }
@@ -132,7 +133,7 @@ mod tests {
             assert_eq!(entries.get(key), Some(n as u32), "{key:?}");
         }
         // What would be taken for one of another mode.
-        assert!(!entries.contains(Key { pc: 0x40_1000 ^ 1 << 60, mode: Mode::Long, fp_by_helper: false }));
+        assert!(!entries.contains(Key { pc: 0x40_1000 ^ 1 << 59, mode: Mode::Long, arithmetic: Arithmetic::Fast }));
         entries.insert(keys[3], 99);
         entries.remove(keys[3], 99);
         assert_eq!(entries.get(keys[3]), Some(3));

@@ -40,16 +40,16 @@ impl Cpu {
                 }
             }
         };
-        let fp_by_helper = engine.fp_by_helper(self.state.mxcsr);
+        let arithmetic = engine.arithmetic(&self.state);
         let precision = hosts::PRECISION;
-        let request = Request { target: store.target(), unaligned: false, fp_by_helper, nans: false, precision };
+        let request = Request { target: store.target(), unaligned: false, arithmetic, nans: false, precision };
         let mut compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;
         if !store.insert_given(unit, &mut compiled, request) {
             return Err("no code memory".to_owned());
         }
         self.state.rip = unit.blocks[0].pc;
         self.state.mode = unit.mode;
-        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper, &|_| true);
+        let stop = jit.run(store, &mut self.state, &self.attention, arithmetic, &|_| true);
         // A bail-out goes on in the interpreter, which stops at the end of the block.
         if let Stop::Leave(Leave::Pc(pc) | Leave::Indirect(pc, _), _) = stop {
             if let Some(mut block) = unit.blocks.iter().find(|b| b.pc == pc) {

@@ -1,7 +1,7 @@
 //! The emitter for the host that Demotic runs on, and what the processor can do.
 
-use demotic_codegen::Emitter;
 use demotic_codegen::target::{Arch, Features, Order, Target};
+use demotic_codegen::{Arithmetic, Emitter};
 use demotic_ir::passes::Precision;
 
 /// How translated code keeps the flags for faults: an x86 host computes most of them along with the values.
@@ -71,11 +71,13 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
     None
 }
 
-/// Whether the host's arithmetic does not say of denormal operands, and looks for underflow before rounding.
-pub(crate) const LACKS_FLAGS: bool = cfg!(target_arch = "aarch64");
-
-/// Whether the host's arithmetic cannot do what this MXCSR asks for, as the emitter sets it up: on AArch64 unmasked exceptions (bits 7 to 12
-/// clear), FZ (15) and DAZ (6).
-pub(crate) fn fp_by_helper(mxcsr: u32) -> bool {
-    cfg!(target_arch = "aarch64") && mxcsr & 0x9fc0 != 0x1f80
+/// How code does SSE arithmetic under this MXCSR; `exact`: with all status flags. AArch64's does without help as long as exceptions are masked (bits 7
+/// to 12) and neither FZ (15) nor DAZ (6) is set.
+pub(crate) fn arithmetic(mxcsr: u32, exact: bool) -> Arithmetic {
+    match (mxcsr & 0x9fc0 == 0x1f80, exact) {
+        _ if cfg!(not(target_arch = "aarch64")) => Arithmetic::Fast,
+        (false, _) => Arithmetic::Helper,
+        (true, true) => Arithmetic::Exact,
+        (true, false) => Arithmetic::Fast,
+    }
 }

@@ -20,7 +20,7 @@ use crate::cache::PAGE;
 use crate::meta::{self, Meta, Variant};
 use crate::store::Key;
 use demotic_codegen::target::{Order, Target};
-use demotic_codegen::{Precision, Request, Runtime};
+use demotic_codegen::{Arithmetic, Precision, Request, Runtime};
 use demotic_host::map::Room;
 use demotic_ir::state::Mode;
 use demotic_x86::features::Features;
@@ -42,7 +42,7 @@ pub trait Shelf: Send + Sync {
     fn save(&self, variant: u64, image: &[u8]);
 }
 
-const MAGIC: [u8; 8] = *b"dmtcimg6";
+const MAGIC: [u8; 8] = *b"dmtcimg7";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -116,13 +116,20 @@ pub(crate) fn digest(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
+/// Where the variant stands in the byte of a key.
+const ARITHMETIC: u8 = 6;
+
 /// Mode and variant of a key in one byte.
 fn kind_of(key: Key) -> u8 {
-    key.mode as u8 | u8::from(key.fp_by_helper) << 7
+    key.mode as u8 | (key.arithmetic as u8) << ARITHMETIC
 }
 
 fn mode_of(kind: u8) -> Option<Mode> {
-    [Mode::Long, Mode::Compat32, Mode::Compat16].into_iter().find(|m| *m as u8 == kind & 0x7f)
+    [Mode::Long, Mode::Compat32, Mode::Compat16].into_iter().find(|m| *m as u8 == kind & ((1 << ARITHMETIC) - 1))
+}
+
+fn arithmetic_of(kind: u8) -> Option<Arithmetic> {
+    Arithmetic::ALL.get(usize::from(kind >> ARITHMETIC)).copied()
 }
 
 /// Where the search for an entry begins among as many slots as a power of two, which have numbers of entries, counted from 1, and 0 where there is none.
@@ -450,7 +457,7 @@ impl Maker {
     /// Offset in the region and group of every block that can be entered.
     pub fn index(&self) -> FxHashMap<Key, (usize, usize)> {
         let entries = self.entries.iter().rev().filter_map(|e| {
-            let key = Key { pc: e.pc.get(), mode: mode_of(e.kind)?, fp_by_helper: e.kind & 0x80 != 0 };
+            let key = Key { pc: e.pc.get(), mode: mode_of(e.kind)?, arithmetic: arithmetic_of(e.kind)? };
             let unit = self.units.get(e.unit.get() as usize)?;
             Some((key, (e.at.get() as usize, unit.group.get() as usize)))
         });
@@ -529,11 +536,13 @@ pub(crate) fn page_digest(space: &dyn GuestSpace, page: u64, bytes: &mut Vec<u8>
 /// Bits of a record's second byte.
 mod bit {
     pub const UNALIGNED: u8 = 1;
-    pub const FP_BY_HELPER: u8 = 2;
+    pub const ALONE: u8 = 2;
     pub const NANS: u8 = 4;
     pub const TSO: u8 = 8;
+    /// Two bits from here on.
     pub const PRECISION: u8 = 4;
-    pub const ALONE: u8 = 0x40;
+    /// Two bits from here on.
+    pub const ARITHMETIC: u8 = 6;
 }
 
 const PRECISIONS: [Precision; 3] = [Precision::Exact, Precision::Kept, Precision::Relaxed];
@@ -547,11 +556,11 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
     let precision = PRECISIONS.iter().position(|p| *p == request.precision)? as u8;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     let flags = flag(request.unaligned, bit::UNALIGNED)
-        | flag(request.fp_by_helper, bit::FP_BY_HELPER)
         | flag(request.nans, bit::NANS)
         | flag(request.target.order == Order::Tso, bit::TSO)
         | flag(*alone, bit::ALONE)
-        | precision << bit::PRECISION;
+        | precision << bit::PRECISION
+        | (request.arithmetic as u8) << bit::ARITHMETIC;
     let mut word = |n: usize| {
         out.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
         Some(())
@@ -585,7 +594,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
     let request = Request {
         target: Target { order, ..target },
         unaligned: flags & bit::UNALIGNED != 0,
-        fp_by_helper: flags & bit::FP_BY_HELPER != 0,
+        arithmetic: *Arithmetic::ALL.get(usize::from(flags >> bit::ARITHMETIC))?,
         nans: flags & bit::NANS != 0,
         precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION & 3))?,
     };

@@ -12,10 +12,10 @@ use crate::targets::Targets;
 use crate::{GuestState, hosts, interrupt};
 #[cfg(target_arch = "aarch64")]
 use demotic_codegen::frame::X87_INSN;
-use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind};
+use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind, unseen};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ADJUST, ATTEMPT, EdgeKind, Loc, PENDING, Place, Precision, REDO, SAVED_FLAGS, Stub, X87};
+use demotic_codegen::{ADJUST, ATTEMPT, Arithmetic, EdgeKind, Loc, PENDING, Place, Precision, REDO, SAVED_FLAGS, Stub, X87};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};
@@ -95,6 +95,7 @@ impl Jit {
             spill: [V::default(); SPILLS],
             x87_at: 0,
             x87_operand: 0,
+            sse_unseen: 0,
         };
         let shadow = Stack::new(SHADOW).ok()?;
         let core = Box::new(Core { frame, scratch: Scratch::default(), memory });
@@ -181,11 +182,11 @@ impl Jit {
         store: &Store,
         state: &mut GuestState,
         attention: &AtomicBool,
-        fp_by_helper: bool,
+        arithmetic: Arithmetic,
         reads: &dyn Fn(u64) -> bool,
     ) -> Stop {
         let mode = state.mode;
-        let key = |pc| Key { pc, mode, fp_by_helper };
+        let key = |pc| Key { pc, mode, arithmetic };
         let start = state.rip;
         let Some(region) = self.enter_region(store, key(0)) else { return Stop::Interpret(start) };
         // Most runs begin behind a system call that the thread has made before.
@@ -211,7 +212,8 @@ impl Jit {
         let emitter = store.emitter;
         self.core.frame.state = state.clone();
         let frame = &mut self.core.frame;
-        emitter.load(state, &mut frame.snapshot);
+        emitter.load(state, arithmetic, &mut frame.snapshot);
+        frame.sse_unseen = unseen(state.mxcsr);
         let mut at = start;
         // SAFETY: the runtime's way in has this signature; the frame, the shadow stack and the code live as long as `self`, and the
         // region as long as `region`.
@@ -367,11 +369,17 @@ impl Jit {
         let unit = meta.unit();
         let offset = (pc - meta.host) as u32;
         let place = store.emitter.locate(&unit, &meta.variant.request, offset)?;
+        let exact = meta.variant.request.arithmetic == Arithmetic::Exact;
+        if exact {
+            // MXCSR has all that counts.
+            self.core.frame.snapshot.fpsr = 0;
+        }
         let (place, redo, pending) = self.resolve(place);
         let invalid = self.core.frame.state.mxcsr & 1;
         self.store_state(store, state, meta.variant.mode);
         let block = &unit.blocks[place.block as usize];
-        if bailed && !redo.is_empty() {
+        let attempted = |x: &Inst| exact && x.op.is_sse_arithmetic();
+        if bailed && (!redo.is_empty() || block.insts.get(place.index as usize).is_some_and(attempted)) {
             store.invalid_operation(&meta);
         }
         let raised = state.mxcsr & 1;
@@ -558,6 +566,7 @@ extern "C" fn helper(frame: *mut Frame, what: u64, imm: u64) -> u64 {
     match interp::run_op(&inst, &args, &mut core.frame.state, &mut core.memory, &mut core.scratch) {
         Ok(value) => {
             core.frame.result = value;
+            core.frame.sse_unseen = unseen(core.frame.state.mxcsr);
             0
         }
         Err(_) => 1,

@@ -40,7 +40,7 @@ pub use store::Footprint;
 
 use cache::{Cache, Entry, PAGE};
 use demotic_codegen::target::Order;
-use demotic_codegen::{Compiled, Request};
+use demotic_codegen::{Arithmetic, Compiled, Request};
 use demotic_host::code::Mapping;
 use demotic_ir::block::{Block, Unit};
 use demotic_ir::interp::{self, Leave, Scratch, Trap};
@@ -114,7 +114,8 @@ pub struct Config {
     pub faults_shown: bool,
     /// What the guest's processor can do.
     pub features: Features,
-    /// Whether all status flags of SSE arithmetic are exact on hosts whose own arithmetic does not have them; it is slow there.
+    /// Whether all status flags of SSE arithmetic are exact from the first instruction on, on hosts whose own arithmetic does not have them; else they
+    /// are from when a thread clears some on ([`GuestState::exact_sse`]).
     pub exact_sse: bool,
 }
 
@@ -304,7 +305,7 @@ impl Engine {
             let request = Request {
                 target: store.target(),
                 unaligned: store.is_misaligned(key.pc),
-                fp_by_helper: key.fp_by_helper,
+                arithmetic: key.arithmetic,
                 nans: store.has_nans(key.pc),
                 precision: store.precision(),
             };
@@ -415,9 +416,9 @@ impl Engine {
         Limits { features: self.limits.features, ..Limits::SINGLE }
     }
 
-    /// Whether translated code leaves SSE arithmetic to the interpreter's.
-    fn fp_by_helper(&self, mxcsr: u32) -> bool {
-        hosts::fp_by_helper(mxcsr) || self.exact_sse && hosts::LACKS_FLAGS
+    /// How translated code does a thread's SSE arithmetic.
+    fn arithmetic(&self, state: &GuestState) -> Arithmetic {
+        hosts::arithmetic(state.mxcsr, self.exact_sse || state.exact_sse)
     }
 
     /// What the guest's processor can do.
@@ -535,18 +536,18 @@ impl Cpu {
     fn translated(&mut self) -> Option<Exit> {
         let engine = self.engine.clone();
         let (Some(store), Some(jit)) = (&engine.store, &mut self.jit) else { return None };
-        let fp_by_helper = engine.fp_by_helper(self.state.mxcsr);
+        let arithmetic = engine.arithmetic(&self.state);
         let mode = self.state.mode;
         let reads = |pc| {
             let mut fetch = |at: u64, buf: &mut [u8]| engine.space.fetch(at, buf);
             demotic_x86::ahead::live_flags(pc, mode, Precision::Relaxed, &mut fetch) != 0
         };
-        let stop = jit.run(store, &mut self.state, &self.attention, fp_by_helper, &reads);
+        let stop = jit.run(store, &mut self.state, &self.attention, arithmetic, &reads);
         self.settled = false;
         match stop {
             Stop::Translate(pc) => {
                 self.state.rip = pc;
-                let key = Key { pc, mode: self.state.mode, fp_by_helper };
+                let key = Key { pc, mode: self.state.mode, arithmetic };
                 if let Some(sleeper) = store.asleep(key) {
                     engine.wake(store, &sleeper);
                     None

@@ -301,7 +301,7 @@ impl Iterator for Terms<'_> {
 impl Meta {
     /// The key of a block of this unit.
     pub fn key(&self, pc: u64) -> Key {
-        Key { pc, mode: self.variant.mode, fp_by_helper: self.variant.request.fp_by_helper }
+        Key { pc, mode: self.variant.mode, arithmetic: self.variant.request.arithmetic }
     }
 
     /// Its blocks, in the unit's order.
@@ -408,13 +408,13 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use demotic_codegen::Precision;
+    use demotic_codegen::{Arithmetic, Precision};
     use demotic_codegen::target::{Arch, Features, Order, Target};
 
     fn meta(table: &Table) -> Meta {
         let target = Target { arch: Arch::X64, features: Features::default(), order: Order::Single };
         let precision = Precision::Kept;
-        let request = Request { target, unaligned: false, fp_by_helper: false, nans: false, precision };
+        let request = Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision };
         let variant = Variant { mode: Mode::Long, request, limits: Limits::default(), alone: false, given: None };
         Meta { host: 0, len: 0, pre_entries: 0, variant: Arc::new(variant), table: table.bytes().into() }
     }

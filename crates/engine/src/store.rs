@@ -21,7 +21,7 @@ use crate::image::Image;
 use crate::meta::{self, BlockMeta, Meta, Table, TermMeta, Variant, pack, unpack};
 use crate::{checked, hosts};
 use demotic_codegen::target::Target;
-use demotic_codegen::{Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
+use demotic_codegen::{Arithmetic, Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
 use demotic_host::code::{Code, Mapping};
 use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
@@ -40,8 +40,8 @@ pub(crate) struct Key {
     pub pc: u64,
     /// Mode of the code.
     pub mode: Mode,
-    /// Variant: see [`Request::fp_by_helper`].
-    pub fp_by_helper: bool,
+    /// Variant: see [`Request::arithmetic`].
+    pub arithmetic: Arithmetic,
 }
 
 /// The code memory of one region, kept alive by the threads inside.
@@ -602,7 +602,7 @@ impl Region {
         }
         // Edges to what is there already are linked before anybody runs into them.
         for edge in &compiled.edges {
-            let key = Key { pc: edge.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
+            let key = Key { pc: edge.pc, mode: unit.mode, arithmetic: request.arithmetic };
             let Some(to) = self.entry(key) else { continue };
             let Some(there) = self.way_in(edge.kind, to) else { continue };
             let from = host + edge.at as usize;
@@ -638,7 +638,7 @@ impl Region {
                 len: len as u16,
                 flags: pack(block.live_out, block.landing, block.reads),
             });
-            let key = Key { pc: block.pc, mode: unit.mode, fp_by_helper: request.fp_by_helper };
+            let key = Key { pc: block.pc, mode: unit.mode, arithmetic: request.arithmetic };
             self.entries.insert(key, offset as u32 + entry);
         }
         // Also the pages that were only looked at for live flags.

@@ -4,7 +4,7 @@
 use demotic_codegen::arm64::Arm64;
 use demotic_codegen::target::{Arch, Features, Order, Target};
 use demotic_codegen::x64::X64;
-use demotic_codegen::{Emitter, Request};
+use demotic_codegen::{Arithmetic, Emitter, Request};
 use demotic_ir::passes::{Precision, fold, optimise_unit, optimise_unit_with};
 use demotic_ir::state::{Mode, eflags::ARITH};
 use demotic_oracle::generate::{self, Rng};
@@ -47,7 +47,7 @@ fn every_instruction_has_a_place() {
                 let request = Request {
                     target,
                     unaligned: false,
-                    fp_by_helper: n % 3 == 0,
+                    arithmetic: Arithmetic::ALL[n % 3],
                     nans: false,
                     precision: Precision::Exact,
                 };
@@ -142,7 +142,7 @@ fn whatever_may_fault_has_a_place() {
                 optimise_unit_with(&mut unit, precision, &mut |_| live);
                 let target = Target { arch, features, order: Order::Single };
                 let request =
-                    Request { target, unaligned: false, fp_by_helper: false, nans: false, precision: Precision::Exact };
+                    Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision: Precision::Exact };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 let first = compiled.entries.iter().min().copied().unwrap_or(0);
                 let places = |at: u32| emitter.locate(&unit, &request, at);

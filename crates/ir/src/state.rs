@@ -274,6 +274,8 @@ pub struct GuestState {
     pub seg_end: [u64; 2],
     /// Whether there is something about a segment that translated code takes no notice of: [`GuestState::look_at_segments`].
     pub segmented: bool,
+    /// Whether the thread has cleared status flags of MXCSR, so it looks at them: [`GuestState::set_mxcsr`].
+    pub exact_sse: bool,
 }
 
 impl Default for GuestState {
@@ -294,11 +296,20 @@ impl Default for GuestState {
             seg: [Segment::DATA; 6],
             seg_end: [(1u64 << 32).wrapping_neg(); 2],
             segmented: false,
+            exact_sse: false,
         }
     }
 }
 
 impl GuestState {
+    /// Loads MXCSR as an instruction does. Whoever clears status flags and leaves rounding and denormals as they are (feclearexcept, feholdexcept,
+    /// fesetenv) is going to look at them; so is who writes a register without flags as it is, for that is what clearing them looks like when none is set.
+    /// Restoring another rounding, or adding flags, says nothing.
+    pub fn set_mxcsr(&mut self, new: u32) {
+        let old = std::mem::replace(&mut self.mxcsr, new);
+        self.exact_sse |= (old ^ new) & 0xe040 == 0 && old & !new & 0x3f != 0 || old == new && new & 0x3f == 0;
+    }
+
     /// To be called after segment registers or the mode have changed: sets [`GuestState::segmented`]. 64-bit code has no segments but for the bases
     /// of FS and GS; in other code everything is flat there too but for the bases and ends of these two, or code is to be run one instruction
     /// at a time.

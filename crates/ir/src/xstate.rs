@@ -194,12 +194,13 @@ fn restore<M: Memory>(state: &mut GuestState, mem: &mut M, addr: u64, request: R
     // The standard format has MXCSR whatever the header says.
     let control = if compact { loaded & SSE } else { asked & (SSE | AVX) };
     if control != 0 {
-        new.mxcsr = mem.load32(at(24))?;
-        if new.mxcsr & !MXCSR_MASK != 0 {
+        let mxcsr = mem.load32(at(24))?;
+        if mxcsr & !MXCSR_MASK != 0 {
             return Err(Trap::new(13));
         }
+        new.set_mxcsr(mxcsr);
     } else if compact && asked & SSE != 0 {
-        new.mxcsr = MXCSR;
+        new.set_mxcsr(MXCSR);
     }
     for i in 0..registers(state) {
         if asked & SSE != 0 {

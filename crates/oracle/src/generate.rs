@@ -385,6 +385,39 @@ pub(crate) fn fill(rng: &mut Rng, case: &mut Case) {
     }
 }
 
+/// Numbers around the least normal one in the lanes of vector registers, whose products and quotients are there, too; and none of the flags about that yet.
+pub fn make_tiny(rng: &mut Rng, s: &mut GuestState) {
+    let few = |rng: &mut Rng, fraction: u32| match rng.below(4) {
+        0 => 0,
+        1 => (1u64 << fraction) - 1 - rng.below(3),
+        2 => rng.below(3),
+        _ => rng.bits() & ((1 << fraction) - 1),
+    };
+    let exponent = |rng: &mut Rng, bias: u64| match rng.below(6) {
+        0 => 0,
+        1 => 1 + rng.below(2),
+        2 => bias - 1 + rng.below(3),
+        3 => bias / 2 + rng.below(3),
+        4 => bias * 3 / 2 + rng.below(3),
+        _ => 1 + rng.below(60),
+    };
+    let half = |rng: &mut Rng| {
+        if rng.one_in(2) {
+            return rng.bits() & 1 << 63 | exponent(rng, 1023) << 52 | few(rng, 52);
+        }
+        let single = |rng: &mut Rng| rng.bits() & 1 << 31 | exponent(rng, 127) << 23 | few(rng, 23);
+        single(rng) << 32 | single(rng)
+    };
+    for n in 0..s.xmm.len() {
+        for half_of in [&mut s.xmm[n], &mut s.ymm[n]] {
+            if !rng.one_in(4) {
+                *half_of = [half(rng), half(rng)];
+            }
+        }
+    }
+    s.mxcsr &= !(rng.bits() as u32 & 0x3f);
+}
+
 /// Points the memory operands into the window and puts fitting data there.
 fn aim(rng: &mut Rng, case: &mut Case, insn: &Instruction, displacement: Option<(usize, usize)>) {
     let miss = rng.one_in(25);

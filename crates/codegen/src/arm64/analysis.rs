@@ -191,6 +191,17 @@ fn is_const(block: &Block, v: Val) -> Option<u64> {
     (inst.op == Op::Const).then_some(inst.imm & inst.ty.mask())
 }
 
+/// How floating-point operations are done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fp {
+    /// By code.
+    pub inline: bool,
+    /// Comparisons, too.
+    pub comparisons: bool,
+    /// A comparison may be done where its flags are written.
+    pub later: bool,
+}
+
 impl Analysis {
     /// Looks at a block. `flags_home` becomes the EFLAGS bits whose homes must be exact before every operation and the terminal; `exact`: also those
     /// that only a fault shows.
@@ -199,10 +210,11 @@ impl Analysis {
         block: &Block,
         flags_home: &mut Vec<u32>,
         mode: Mode,
-        fp: bool,
+        how: Fp,
         exact: bool,
         plain: bool,
     ) {
+        let fp = how.inline;
         self.clear(block.insts.len());
         self.liveness(block, flags_home, fp, exact);
         if !block.deferred.is_empty() {
@@ -213,7 +225,7 @@ impl Analysis {
         }
         self.laziness(block, mode);
         self.extensions(block);
-        self.flags(block, flags_home, fp);
+        self.flags(block, flags_home, how);
         self.lifetimes(block, fp);
         self.homes(block, fp);
         self.overwritten(block, fp);
@@ -660,7 +672,7 @@ impl Analysis {
         }
     }
 
-    fn flags(&mut self, block: &Block, flags_home: &[u32], fp: bool) {
+    fn flags(&mut self, block: &Block, flags_home: &[u32], fp: Fp) {
         for k in (0..self.flags.len()).rev() {
             let f = usize::from(self.flags[k]);
             let inst = &block.insts[f];
@@ -695,11 +707,12 @@ impl Analysis {
                 self[f].lazy = true;
                 continue;
             }
-            self[f].how = if !inlined(block, inst) || (inst.op == Op::FComi && !fp) {
+            self[f].how = if !inlined(block, inst) || (inst.op == Op::FComi && !fp.comparisons) {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
                 Fl::Home
             } else if mask != 0
+                && (inst.op != Op::FComi || fp.later)
                 && !other_users(self)
                 && possible(flags_home[self[f].set() + 1])
                 && self.can_wait(block, f)

@@ -258,12 +258,25 @@ impl Emit<'_> {
         let inst = self.block.insts[i];
         let Some(&op) = WIDE.get((inst.imm >> 16) as usize) else { return false };
         let imm = inst.imm & 0xffff;
-        if !self.fp_inline() || !has_lanes(op, imm) {
+        if !self.fp_inline() || !has_lanes(op, imm) || self.exact() && self.request.nans {
             return false;
         }
         let high = self.follows(i, Op::FHi);
         let [a, b, c, d] = inst.args.map(|v| self.vr(v));
         let upper = self.vscratch();
+        if self.exact() {
+            // Both halves, then one look; the operands are there until then.
+            let lower = self.vscratch();
+            self.lanes(op, format(inst.ty), imm, upper, c, d);
+            self.lanes(op, format(inst.ty), imm, lower, a, b);
+            self.look_here();
+            self.vresult(i, lower);
+            if let Some(h) = high {
+                self.vresult(h, upper);
+                self.done[h] = true;
+            }
+            return true;
+        }
         self.lanes(op, format(inst.ty), imm, upper, c, d);
         // The other half is done, so nobody needs the operands for it.
         if high.is_some() {

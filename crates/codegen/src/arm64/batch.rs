@@ -142,7 +142,8 @@ impl Emit<'_> {
             Op::Const => true,
             // What is stored is not computed again.
             Op::Ld | Op::St => !vectors,
-            Op::FFromInt => !vectors && self.fp_inline(),
+            // An inexact one has a flag of its own.
+            Op::FFromInt => !vectors && self.fp_inline() && (!self.exact() || self.is_exact_integer(i)),
             _ if vectors => is_plain(&inst),
             op => {
                 op.effects() == Effects::PURE && inst.result() != Ty::Fl && self.an[i].fused() == super::analysis::NONE
@@ -412,6 +413,14 @@ impl Emit<'_> {
 
     /// Looks for NaNs in the results.
     fn look(&mut self, i: usize) {
+        if self.exact() {
+            self.index = i;
+            self.look_here();
+            // What is not invalid has the right NaNs.
+            if !self.batch.fused {
+                return;
+            }
+        }
         let results = self.batch.results.clone();
         let free = i > 0 && self.nzcv_free(i - 1);
         self.index = i;

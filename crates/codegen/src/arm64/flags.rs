@@ -535,6 +535,9 @@ impl Emit<'_> {
         let fmt = if inst.ty == Ty::F64 { float::Fmt::D } else { float::Fmt::S };
         let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
         self.w(float::fcmp(inst.imm & 1 != 0, fmt, a, b));
+        if self.exact() {
+            self.look_here();
+        }
         if need == 0 {
             return;
         }

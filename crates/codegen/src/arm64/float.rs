@@ -34,16 +34,23 @@ impl Emit<'_> {
             Op::FMin | Op::FMax | Op::FCmp => self.choice(i, f),
             Op::FFromInt => {
                 let r = self.r(inst.args[1]);
+                let guard = |e: &mut Self, d| if e.is_exact_integer(i) { None } else { e.guard(i, None, Some(d)) };
                 if self.clear_above(inst.args[0], f) {
                     let d = self.vdest(i);
+                    let guard = guard(self, d);
                     self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, d, r));
+                    self.look_at(guard);
                     self.vresult(i, d);
+                    self.guarded(guard);
                     return true;
                 }
                 let a = self.vr(inst.args[0]);
                 let d = self.vdest(i);
+                let guard = guard(self, d);
                 self.w(float::from_int(if inst.imm == 64 { Sz::X } else { Sz::W }, f, VS0, r));
+                self.look_at(guard);
                 self.low_lane(i, f, d, a, &[]);
+                self.guarded(guard);
             }
             Op::FToInt => self.float_to_int(i),
             Op::FCvt => {
@@ -51,26 +58,62 @@ impl Emit<'_> {
                 let b = self.vr(inst.args[1]);
                 if self.clear_above(inst.args[0], f) {
                     let d = self.vdest(i);
-                    self.w(float::fcvt(from, d, b));
+                    let guard = self.guard(i, None, Some(d));
+                    let t = self.attempt(d, &[b]);
+                    self.w(float::fcvt(from, t, b));
+                    self.look_at(guard);
+                    self.succeed(d, t);
                     self.vresult(i, d);
+                    self.guarded(guard);
                     return true;
                 }
                 let a = self.vr(inst.args[0]);
                 let d = self.vdest(i);
+                let guard = self.guard(i, None, Some(d));
                 self.w(float::fcvt(from, VS0, b));
+                self.look_at(guard);
                 self.low_lane(i, f, d, a, &[b]);
+                self.guarded(guard);
             }
             Op::FCvtP => return self.packed_conversion(i),
             Op::FRound => return self.round(i, f),
             Op::FCmpX if inst.imm & PACKED != 0 && super::avx::has_lanes(Op::FCmpX, inst.imm) => {
                 let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
-                let d = self.vdest(i);
-                self.lanes(Op::FCmpX, f, inst.imm & 31, d, a, b);
-                self.vresult(i, d);
+                self.lanes_looked_at(i, Op::FCmpX, f, inst.imm & 31, a, b);
             }
             _ => return false,
         }
         true
+    }
+
+    /// Whether a conversion from an integer is always exact.
+    pub(super) fn is_exact_integer(&self, i: usize) -> bool {
+        let inst = &self.block.insts[i];
+        inst.ty == Ty::F64 && inst.imm != 64
+    }
+
+    /// Where a result that goes to `d` is made: where operands have to be kept until it was looked at, not in one of them.
+    fn attempt(&self, d: V, operands: &[V]) -> V {
+        if self.exact() && operands.contains(&d) { VS0 } else { d }
+    }
+
+    /// What was made in `t` is the result in `d`.
+    fn succeed(&mut self, d: V, t: V) {
+        if t != d {
+            self.w(simd::mov(d, t));
+        }
+    }
+
+    /// An operation on all lanes ([`Emit::lanes`]), its flags and its result.
+    fn lanes_looked_at(&mut self, i: usize, op: Op, f: Fmt, imm: u64, a: V, b: V) {
+        let d = self.vdest(i);
+        let guard = self.guard(i, None, Some(d));
+        let t = self.attempt(d, &[a, b]);
+        self.lanes(op, f, imm, t, a, b);
+        self.look_at(guard);
+        self.succeed(d, t);
+        self.vresult(i, d);
+        self.guarded(guard);
     }
 
     /// The result is `a` with lane 0 from VS0; `others` are operands that must stay until the end.
@@ -107,7 +150,8 @@ impl Emit<'_> {
         let free = self.nzcv_free(i);
         let d = self.vdest(i);
         let back = self.buf.label();
-        let rare = self.rarely(i, None, Some(d), back);
+        let guard = self.guard(i, None, Some(d));
+        let nans = if guard.is_none() { Some(self.rarely(i, None, Some(d), back)) } else { None };
         if inst.imm & PACKED == 0 {
             self.w(match inst.op {
                 Op::FAdd => float::two(Two::Fadd, f, VS0, a, b),
@@ -116,9 +160,13 @@ impl Emit<'_> {
                 Op::FDiv => float::two(Two::Fdiv, f, VS0, a, b),
                 _ => float::one(One::Fsqrt, f, VS0, b),
             });
-            self.when_nan(free, f, VS0, rare);
+            if let Some(rare) = nans {
+                self.when_nan(free, f, VS0, rare);
+            }
+            self.look_at(guard);
             self.low_lane(i, f, d, a, &[b]);
             self.buf.bind(back);
+            self.guarded(guard);
             return;
         }
         let t = if d == a || d == b { VS0 } else { d };
@@ -129,20 +177,23 @@ impl Emit<'_> {
             Op::FDiv => float::vec2(Vec2::Fdiv, true, f, t, a, b),
             _ => float::vec1(Vec1::Fsqrt, true, f, t, b),
         });
-        if free {
-            self.w(float::max_across(f, VS1, t));
-            self.w(float::fcmp(false, f, VS1, VS1));
-            self.w_to(branch::b_cond(Cond::Vs), rare, Field::Arm19);
-        } else {
-            self.w(float::vec2(Vec2::Fcmeq, true, f, VS1, t, t));
-            self.w(simd::across(Across::Uminv, true, Lane::S, VS1, VS1));
-            self.w(float::fmov_to(Sz::W, S0, VS1));
-            self.w_to(branch::cbz(false, Sz::W, S0), rare, Field::Arm19);
+        match nans {
+            Some(rare) if free => {
+                self.w(float::max_across(f, VS1, t));
+                self.w(float::fcmp(false, f, VS1, VS1));
+                self.w_to(branch::b_cond(Cond::Vs), rare, Field::Arm19);
+            }
+            Some(rare) => {
+                self.w(float::vec2(Vec2::Fcmeq, true, f, VS1, t, t));
+                self.w(simd::across(Across::Uminv, true, Lane::S, VS1, VS1));
+                self.w(float::fmov_to(Sz::W, S0, VS1));
+                self.w_to(branch::cbz(false, Sz::W, S0), rare, Field::Arm19);
+            }
+            None => self.look_at(guard),
         }
-        if t != d {
-            self.w(simd::mov(d, t));
-        }
+        self.succeed(d, t);
         self.buf.bind(back);
+        self.guarded(guard);
         self.vresult(i, d);
     }
 
@@ -150,12 +201,11 @@ impl Emit<'_> {
     fn choice(&mut self, i: usize, f: Fmt) {
         let inst = self.block.insts[i];
         let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
-        let d = self.vdest(i);
-        let packed = inst.imm & PACKED != 0;
-        if packed {
-            self.lanes(inst.op, f, inst.imm & 7, d, a, b);
-            return self.vresult(i, d);
+        if inst.imm & PACKED != 0 {
+            return self.lanes_looked_at(i, inst.op, f, inst.imm & 7, a, b);
         }
+        let d = self.vdest(i);
+        let guard = self.guard(i, None, Some(d));
         let compare = |e: &mut Self, op: Vec2, d: V, n: V, m: V| {
             e.wo(float::scalar_compare(op, f, d, n, m));
         };
@@ -176,7 +226,9 @@ impl Emit<'_> {
             (_, 3..=6) => self.w(simd::misc(Misc::Not, true, Lane::B, VS0, VS0)),
             _ => {}
         }
+        self.look_at(guard);
         self.low_lane(i, f, d, a, &[b]);
+        self.guarded(guard);
     }
 
     fn float_to_int(&mut self, i: usize) {
@@ -187,6 +239,17 @@ impl Emit<'_> {
         let a = self.vr(inst.args[0]);
         let free = self.nzcv_free(i);
         let d = self.dest(i);
+        if let Some(guard) = self.guard(i, Some(d), None) {
+            // What does not fit is an invalid operation.
+            let n = if truncate { a } else { VS0 };
+            if !truncate {
+                self.w(float::one(One::Frintx, f, n, a));
+            }
+            self.w(float::to_int(Round::Zero, size, f, d, n));
+            self.look_at(Some(guard));
+            self.guarded(Some(guard));
+            return self.result(i, d, size.bits() as u8);
+        }
         let back = self.buf.label();
         let rare = self.rarely(i, Some(d), None, back);
         let mut n = a;
@@ -230,9 +293,14 @@ impl Emit<'_> {
         let Some(lanes) = super::avx::rounding(inst.imm) else { return false };
         let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
         let d = self.vdest(i);
+        let guard = self.guard(i, None, Some(d));
         if inst.imm & PACKED != 0 {
-            self.w(float::vec1(lanes, true, f, d, b));
+            let t = self.attempt(d, &[b]);
+            self.w(float::vec1(lanes, true, f, t, b));
+            self.look_at(guard);
+            self.succeed(d, t);
             self.vresult(i, d);
+            self.guarded(guard);
             return true;
         }
         let scalar = match lanes {
@@ -244,12 +312,17 @@ impl Emit<'_> {
             _ => One::Frintx,
         };
         if self.clear_above(inst.args[0], f) {
-            self.w(float::one(scalar, f, d, b));
+            let t = self.attempt(d, &[a, b]);
+            self.w(float::one(scalar, f, t, b));
+            self.look_at(guard);
+            self.succeed(d, t);
             self.vresult(i, d);
         } else {
             self.w(float::one(scalar, f, VS0, b));
+            self.look_at(guard);
             self.low_lane(i, f, d, a, &[b]);
         }
+        self.guarded(guard);
         true
     }
 
@@ -260,13 +333,18 @@ impl Emit<'_> {
             return false;
         }
         let a = self.vr(inst.args[0]);
-        let d = self.vdest(i);
-        if kind == PackedCvt::PiToPs {
-            self.w(float::vec1(Vec1::Scvtf, false, Fmt::S, d, a));
-        } else {
-            self.lanes(Op::FCvtP, Fmt::S, inst.imm, d, a, a);
+        if kind != PackedCvt::PiToPs {
+            self.lanes_looked_at(i, Op::FCvtP, Fmt::S, inst.imm, a, a);
+            return true;
         }
+        let d = self.vdest(i);
+        let guard = self.guard(i, None, Some(d));
+        let t = self.attempt(d, &[a]);
+        self.w(float::vec1(Vec1::Scvtf, false, Fmt::S, t, a));
+        self.look_at(guard);
+        self.succeed(d, t);
         self.vresult(i, d);
+        self.guarded(guard);
         true
     }
 }

@@ -19,6 +19,8 @@ enum Operand {
     General(u8, u32),
     Vector(u8),
     Known(u64),
+    /// A vector of zeros.
+    Zeros,
 }
 
 /// An operation that is carried out out of line: its operands stay where they are until then.
@@ -30,6 +32,8 @@ pub(super) struct Late {
     general: Option<Reg>,
     vector: Option<V>,
     back: Label,
+    /// Where to go on when nothing is to be done but to take flags over.
+    again: Option<Label>,
     after: Option<Place>,
 }
 
@@ -59,6 +63,10 @@ impl Emit<'_> {
                 self.frame_access(Access::StrX, r, args_offset(k));
             }
             Operand::Vector(r) => self.frame_access(Access::StrQ, v(r), args_offset(k)),
+            Operand::Zeros => {
+                self.frame_access(Access::StrX, ZR, args_offset(k));
+                self.frame_access(Access::StrX, ZR, args_offset(k) + 8);
+            }
             Operand::Known(0) => self.frame_access(Access::StrX, ZR, args_offset(k)),
             Operand::Known(c) => {
                 for w in int::mov_imm(Sz::X, S0, c).collect::<Vec<_>>() {
@@ -129,13 +137,26 @@ impl Emit<'_> {
     /// goes on at `back`. Everything the operation needs has to be in registers already, and nothing may be allocated between
     /// the branch there and `back`.
     pub fn rarely(&mut self, i: usize, general: Option<Reg>, vector: Option<V>, back: Label) -> Label {
+        self.rarely_or(i, general, vector, back, None)
+    }
+
+    /// The same for what arithmetic has raised, which may only have to be taken over: then it goes on at `again`.
+    pub(super) fn rarely_or(
+        &mut self,
+        i: usize,
+        general: Option<Reg>,
+        vector: Option<V>,
+        back: Label,
+        again: Option<Label>,
+    ) -> Label {
         let inst = self.block.insts[i];
         let mut operands = Vec::new();
         for &val in inst.operands() {
             let operand = match self.constant(val) {
-                Some(c) => Operand::Known(c),
-                None if matches!(self.ty(val), Ty::V128 | Ty::F80) => Operand::Vector(self.vr(val).n() as u8),
-                None => self.general_operand(val),
+                Some(0) if self.ty(val) == Ty::V128 => Operand::Zeros,
+                Some(c) if self.ty(val) != Ty::V128 => Operand::Known(c),
+                _ if matches!(self.ty(val), Ty::V128 | Ty::F80) => Operand::Vector(self.vr(val).n() as u8),
+                _ => self.general_operand(val),
             };
             operands.push(operand);
         }
@@ -156,6 +177,7 @@ impl Emit<'_> {
             general,
             vector,
             back,
+            again,
             after,
         };
         self.later(Cold::Helper(label, late));
@@ -163,6 +185,9 @@ impl Emit<'_> {
     }
 
     pub(super) fn late_helper(&mut self, late: Late) {
+        if let Some(again) = late.again {
+            self.take_over_flags(again);
+        }
         for (k, &operand) in late.operands.iter().enumerate() {
             self.store_operand(k, operand);
         }

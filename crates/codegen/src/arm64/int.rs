@@ -1,13 +1,13 @@
 //! The operations one by one: slots and integers.
 
-use super::Emit;
 use super::flags::sz;
-use super::regs::{S0, S1, S2, VS0, W};
+use super::regs::{FRAME, S0, S1, S2, VS0, W};
+use super::{Cold, Emit};
 use crate::frame::Frame;
 use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Logic, One, Two};
-use demotic_asm::arm64::mem::Access;
+use demotic_asm::arm64::mem::{self, Access};
 use demotic_asm::arm64::simd::{self, Lane};
 use demotic_asm::arm64::{Imm12, LogicImm, Reg, Shift, Sz, ZR, float};
 use demotic_asm::buffer::Field;
@@ -188,8 +188,12 @@ impl Emit<'_> {
             45 => {
                 // What accumulated since the last exit belongs to it: IOC, then DZC OFC UFC IXC one higher.
                 let d = self.dest(i);
-                self.mxcsr(S1);
-                self.w(mov(d, S1));
+                if let (true, Some((offset, _))) = (self.exact(), slot_field(45)) {
+                    self.frame_access(Access::LdrW, d, offset);
+                } else {
+                    self.mxcsr(S1);
+                    self.w(mov(d, S1));
+                }
                 self.result(i, d, 32);
             }
             _ => {
@@ -248,11 +252,39 @@ impl Emit<'_> {
                 let r = self.r(val);
                 let Some((offset, _)) = slot_field(45) else { return };
                 let label = self.deopt();
-                self.frame_access(Access::LdrW, S0, offset);
-                self.w(int::logic(Logic::Eor, Sz::W, S0, S0, r, Shift::Lsl, 0));
-                self.wo(LogicImm::new(Sz::W, !63).and_then(|imm| int::logic_imm(Logic::And, Sz::W, S0, S0, imm)));
+                let flags = |e: &mut Self, imm: u64| {
+                    e.wo(LogicImm::new(Sz::W, imm).and_then(|imm| int::logic_imm(Logic::And, Sz::W, S0, S0, imm)));
+                };
+                if self.exact() {
+                    self.frame_access(Access::LdrW, S1, offset);
+                } else {
+                    self.mxcsr(S1);
+                }
+                self.w(int::logic(Logic::Eor, Sz::W, S0, S1, r, Shift::Lsl, 0));
+                flags(self, !63 & 0xffff_ffff);
                 self.w_to(branch::cbz(true, Sz::W, S0), label, Field::Arm19);
-                self.w(branch::msr(SysReg::Fpsr, ZR));
+                if self.exact() {
+                    self.flags_written(r);
+                } else {
+                    // Whoever clears flags goes on with exact ones: see [`GuestState::set_mxcsr`]. Where they are already, that is only noted.
+                    let back = self.buf.label();
+                    let label = if self.fp_inline() {
+                        label
+                    } else {
+                        let label = self.buf.label();
+                        let field = offset_of!(Frame, state) + offset_of!(GuestState, exact_sse);
+                        let note = mem::offset(Access::Strb, S0, FRAME, field as i64);
+                        self.later(Cold::Fix(label, vec![int::movz(Sz::W, S0, 1, 0), note.unwrap_or_default()], back));
+                        label
+                    };
+                    self.w(int::logic(Logic::Bic, Sz::W, S0, S1, r, Shift::Lsl, 0));
+                    self.w_to(branch::cbz(true, Sz::W, S0), label, Field::Arm19);
+                    self.w(int::logic(Logic::Orr, Sz::W, S0, S1, r, Shift::Lsl, 0));
+                    flags(self, 63);
+                    self.w_to(branch::cbz(false, Sz::W, S0), label, Field::Arm19);
+                    self.buf.bind(back);
+                    self.w(branch::msr(SysReg::Fpsr, ZR));
+                }
                 self.frame_access(Access::StrW, r, offset);
             }
             44 => {

@@ -17,6 +17,7 @@ mod avx;
 mod batch;
 mod class;
 mod crypto;
+mod exact;
 mod flags;
 mod float;
 mod helper;
@@ -38,7 +39,7 @@ mod x87_ops;
 mod tests;
 
 use crate::frame::HostRegs;
-use crate::{Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target};
+use crate::{Arithmetic, Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target};
 use analysis::Analysis;
 use core::mem::take;
 use demotic_asm::arm64::branch;
@@ -67,6 +68,8 @@ enum Cold {
     Helper(Label, helper::Late),
     /// A NaN came out: back when it is the right one, else give up.
     Invalid(Label, Label),
+    /// Arithmetic has raised something: back when that had only to be taken over, else give up.
+    Raised(Label, Label),
     /// Some instructions and a jump back.
     Fix(Label, Vec<u32>, Label),
     /// The state of the x87 is not what the block needs: make it so, or go to the version that works on any state.
@@ -135,7 +138,7 @@ impl Emit<'_> {
     }
 
     fn fp_inline(&self) -> bool {
-        !self.request.fp_by_helper
+        self.request.arithmetic != Arithmetic::Helper
     }
 
     /// A label of a literal.
@@ -297,7 +300,10 @@ impl Emit<'_> {
         self.next = next;
         self.runs_on = false;
         self.block = &unit.blocks[b as usize];
-        let (fp, exact, plain) = (self.fp_inline(), self.request.precision.is_exact(), !self.tso());
+        let (inline, exact, plain) = (self.fp_inline(), self.request.precision.is_exact(), !self.tso());
+        // Where comparisons raise something again and again they are the interpreter's.
+        let comparisons = inline && !(self.exact() && self.request.nans);
+        let fp = analysis::Fp { inline, comparisons, later: !self.exact() };
         self.an.analyse(self.block, &mut self.flags_home, unit.mode, fp, exact, plain);
         let n = self.block.insts.len();
         self.books.clear(n, self.narrow());
@@ -380,6 +386,11 @@ impl Emit<'_> {
                     self.w_to(branch::tbz(true, regs::S0, 0), over, Field::Arm14);
                     self.w_to(branch::B, back, Field::Arm26);
                     self.buf.bind(over);
+                    self.stub(true, Stub::Deopt);
+                }
+                Cold::Raised(label, again) => {
+                    self.buf.bind(label);
+                    self.take_over_flags(again);
                     self.stub(true, Stub::Deopt);
                 }
                 Cold::Fix(label, words, back) => {
@@ -577,8 +588,8 @@ impl Emitter for Arm64 {
         runtime::runtime(target)
     }
 
-    fn load(&self, state: &GuestState, regs: &mut HostRegs) {
-        runtime::load(state, regs);
+    fn load(&self, state: &GuestState, arithmetic: Arithmetic, regs: &mut HostRegs) {
+        runtime::load(state, arithmetic, regs);
     }
 
     fn store(&self, mode: Mode, regs: &HostRegs, state: &mut GuestState) {

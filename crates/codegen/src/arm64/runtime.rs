@@ -5,8 +5,8 @@
 //! having run anything; one while they are being stored needs nothing, because the engine looks at the attention byte next.
 
 use super::regs::{A, CALLS, FRAME, P, TARGETS};
-use crate::frame::{Frame, HostRegs, kind};
-use crate::{Interrupted, Runtime, Stub, target};
+use crate::frame::{Frame, HostRegs, WRONG, kind};
+use crate::{Arithmetic, Interrupted, Runtime, Stub, target};
 use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Logic};
@@ -27,7 +27,7 @@ const C: u64 = 1 << 29;
 const OVERFLOW: u64 = 1 << 28;
 
 /// Guest state to the homes.
-pub(super) fn load(state: &GuestState, regs: &mut HostRegs) {
+pub(super) fn load(state: &GuestState, arithmetic: Arithmetic, regs: &mut HostRegs) {
     regs.gpr[..16].copy_from_slice(&state.gpr);
     regs.vec[16..].copy_from_slice(&state.xmm);
     let f = |bit: u32| state.flags & bit != 0;
@@ -40,7 +40,8 @@ pub(super) fn load(state: &GuestState, regs: &mut HostRegs) {
         .sum();
     // MXCSR.RC: nearest, down, up, zero. FPCR.RMode: nearest, up, down, zero.
     let rounding = [0u64, 2, 1, 3][(state.mxcsr >> 13 & 3) as usize];
-    regs.fpcr = rounding << 22;
+    // FZ: denormal operands and tiny results say so, in IDC and UFC.
+    regs.fpcr = rounding << 22 | u64::from(arithmetic == Arithmetic::Exact) << 24;
     regs.fpsr = 0;
 }
 
@@ -306,6 +307,32 @@ pub(super) fn runtime(_target: &target::Target) -> Runtime {
     a.to(branch::cbz(true, Sz::W, x(16)), attention, Field::Arm19);
     a.w(branch::ret(LR));
     out.ranges.push((ready, a.0.offset(), Interrupted::Redirect(attention_at)));
+
+    // ---- flags of arithmetic: x16 is 0 when they only had to be taken over ----------------------------------------------
+    let taking = a.0.offset();
+    out.stubs[Stub::SseFlags as usize] = taking;
+    let (mxcsr, wrong) = (offset_of!(Frame, state) + offset_of!(GuestState, mxcsr), a.0.label());
+    a.w(branch::mrs(x(16), SysReg::Fpsr));
+    a.w(int::movz(Sz::W, x(17), WRONG as u16, 0));
+    a.w(int::logic(Logic::And, Sz::W, x(17), x(17), x(16), Shift::Lsl, 0));
+    a.to(branch::cbz(true, Sz::W, x(17)), wrong, Field::Arm19);
+    a.w(int::ubfx(Sz::W, x(16), x(16), 1, 4));
+    a.frame(Access::LdrW, x(17), mxcsr);
+    a.w(int::logic(Logic::Orr, Sz::W, x(17), x(17), x(16), Shift::Lsl, 2));
+    a.frame(Access::StrW, x(17), mxcsr);
+    a.w(int::logic(Logic::Orn, Sz::W, x(17), ZR, x(17), Shift::Lsl, 0));
+    a.w(int::ubfx(Sz::W, x(17), x(17), 2, 4));
+    a.w(int::movz(Sz::W, x(16), WRONG as u16, 0));
+    a.w(int::logic(Logic::Orr, Sz::W, x(16), x(16), x(17), Shift::Lsl, 1));
+    a.frame(Access::StrX, x(16), offset_of!(Frame, sse_unseen));
+    a.w(int::movz(Sz::W, x(16), 0, 0));
+    a.w(branch::ret(LR));
+    a.0.bind(wrong);
+    a.w(branch::msr(SysReg::Fpsr, ZR));
+    a.w(mov(x(16), x(17)));
+    a.w(branch::ret(LR));
+    // The operations are done again then.
+    out.ranges.push((taking, a.0.offset(), Interrupted::Redirect(attention_at)));
 
     // The x87 state is always in the frame.
     out.stubs[Stub::X87 as usize] = a.0.offset();

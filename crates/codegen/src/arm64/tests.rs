@@ -8,7 +8,7 @@ fn request(order: Order) -> Request {
     Request {
         target: Target { arch: Arch::Arm64, features, order },
         unaligned: false,
-        fp_by_helper: false,
+        arithmetic: Arithmetic::Fast,
         nans: false,
         precision: crate::Precision::Exact,
     }
@@ -183,7 +183,7 @@ fn homes_and_state_are_the_same_thing() {
         let mut state = GuestState { flags: image, mxcsr: 0x1f80 | 3 << 13, ..GuestState::default() };
         state.gpr[15] = 7;
         state.xmm[15] = [8, 9];
-        Arm64.load(&state, &mut regs);
+        Arm64.load(&state, Arithmetic::Fast, &mut regs);
         assert_eq!(regs.fpcr, 3 << 22);
         regs.fpsr = 0x11;
         let mut back = GuestState::default();

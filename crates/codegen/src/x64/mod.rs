@@ -33,7 +33,7 @@ mod vector;
 pub(crate) mod x87;
 
 use crate::frame::{Frame, HostRegs};
-use crate::{Compiled, EdgeKind, Emitter, Error, Patch, Place, Request, Runtime, target};
+use crate::{Arithmetic, Compiled, EdgeKind, Emitter, Error, Patch, Place, Request, Runtime, target};
 use core::mem::offset_of;
 use demotic_asm::x64::{Mem, Reg};
 use demotic_ir::block::Unit;
@@ -165,7 +165,7 @@ impl Emitter for X64 {
         runtime::make()
     }
 
-    fn load(&self, state: &GuestState, regs: &mut HostRegs) {
+    fn load(&self, state: &GuestState, _: Arithmetic, regs: &mut HostRegs) {
         let long = state.mode == Mode::Long;
         for n in 0..16u8 {
             let (g, x) = (state.gpr[usize::from(n)], state.xmm[usize::from(n)]);

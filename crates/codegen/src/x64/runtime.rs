@@ -187,6 +187,8 @@ pub(super) fn make() -> Runtime {
                 helper(&mut a, &mut ranges);
                 continue;
             }
+            // The host's arithmetic has all flags.
+            Stub::SseFlags => continue,
             Stub::X87 => {
                 // In here a signal gives up at the call.
                 a.jmp_rm(frame(offset_of!(Frame, x87_gate)));

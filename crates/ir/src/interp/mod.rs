@@ -526,7 +526,7 @@ fn set_slot(state: &mut GuestState, slot: Slot, ty: Ty, v: V) {
         32..=37 => state.seg_base[n - 32] = v.lo,
         38..=43 => state.seg_sel[n - 38] = v.lo as u16,
         44 => state.sys = v.lo as u32 & !eflags::ARITH | eflags::FIXED | eflags::IF,
-        45 => state.mxcsr = v.lo as u32,
+        45 => state.set_mxcsr(v.lo as u32),
         46 => state.x87.cw = v.lo as u16,
         47 => state.x87.sw = v.lo as u16,
         48 => state.x87.valid = v.lo as u8,
