@@ -14,6 +14,8 @@ pub enum Host {
     Arm64,
     /// ARMv8.4: LSE, LSE2, RCPC2, FlagM.
     Arm64v84,
+    /// ARMv8.0, with all status flags of SSE arithmetic.
+    Arm64Exact,
     /// x86-64 with AVX and BMI.
     X64,
 }
@@ -24,13 +26,14 @@ impl Host {
         match self {
             Host::Arm64 => "arm64",
             Host::Arm64v84 => "arm64 v8.4",
+            Host::Arm64Exact => "arm64 exact",
             Host::X64 => "x64",
         }
     }
 
     fn target(self, order: Order) -> Target {
         let features = match self {
-            Host::Arm64 => Features::default(),
+            Host::Arm64 | Host::Arm64Exact => Features::default(),
             Host::Arm64v84 => Features {
                 lse: true,
                 lse2: true,
@@ -73,7 +76,7 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
     let request = Request {
         target: host.target(order),
         unaligned: false,
-        arithmetic: Arithmetic::Fast,
+        arithmetic: if host == Host::Arm64Exact { Arithmetic::Exact } else { Arithmetic::Fast },
         nans: false,
         precision: Precision::Exact,
     };

@@ -334,6 +334,27 @@ const AWKWARD: &[&str] = &[
     "48 ff 0e 76 03 39 c1 c3 39 c1 c3",
 ];
 
+/// Arithmetic with all status flags: one look at what was raised.
+const EXACT: &[Case] = &[
+    ("0f 58 c1", ""),
+    ("f2 0f 59 c1", ""),
+    ("f3 0f 5d c1", ""),
+    ("66 0f 5f c1", ""),
+    ("0f 2e c1", ""),
+    ("f3 0f 2c c0", ""),
+    ("f2 0f 2d c0", ""),
+    ("f2 0f 2a c0", ""),
+    ("f2 48 0f 2a c0", ""),
+    ("f2 0f 5a c1", ""),
+    ("c5 f4 58 c2", ""),
+    ("c5 f4 5d c2", ""),
+    ("c4 e2 75 b8 c2", ""),
+    ("0f ae 17", ""),
+    ("0f ae 1f", ""),
+    // daxpy: scalar double.
+    ("f2 0f 10 04 c7 f2 0f 59 c1 f2 0f 58 04 c6 f2 0f 11 04 c6 48 83 c0 01 48 39 d0 75 e4", ""),
+];
+
 const BOTH: &[Host] = &[Host::Arm64, Host::X64];
 
 #[test]
@@ -390,12 +411,18 @@ fn blocks() {
 }
 
 #[test]
+fn exact_arithmetic() {
+    let hosts = [Host::Arm64, Host::Arm64Exact];
+    check("exact.txt", &render("arithmetic with the host's flags, and with all", EXACT, Mode::Long, &hosts, Order::Single));
+}
+
+#[test]
 fn nothing_is_refused() {
     for hex in AWKWARD {
         let code = parse_hex(hex).expect("hexadecimal");
         for mode in [Mode::Long, Mode::Compat32] {
             let unit = lifted(&code, PC, mode);
-            for host in [Host::Arm64, Host::Arm64v84, Host::X64] {
+            for host in [Host::Arm64, Host::Arm64v84, Host::Arm64Exact, Host::X64] {
                 let order = if host == Host::X64 { Order::Single } else { Order::Tso };
                 if let Err(why) = text(&unit, host, order) {
                     panic!("{hex} in {mode:?} for {}: {why}", host.name());

@@ -349,3 +349,30 @@ impl GuestState {
         self.sys = self.sys & !eflags::USER_SYS | image & eflags::USER_SYS | eflags::FIXED | eflags::IF;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_clears_status_flags_looks_at_them() {
+        let looks = |old: u32, new: u32| {
+            let mut state = GuestState { mxcsr: old, ..GuestState::default() };
+            state.set_mxcsr(new);
+            assert_eq!(state.mxcsr, new);
+            state.exact_sse
+        };
+        // feclearexcept: some flags, all, and where there are none.
+        assert!(looks(0x1fb0, 0x1fa0) && looks(0x1fbf, 0x1f80) && looks(0x1f80, 0x1f80));
+        // feholdexcept and fesetenv(FE_DFL_ENV), with an exception unmasked before.
+        assert!(looks(0x1da0, 0x1f80));
+        // A rounding mode, and back with what was raised; feupdateenv, feraiseexcept; exceptions unmasked; FTZ and DAZ.
+        for (old, new) in [(0x1fa0, 0x3fa0), (0x3fb0, 0x1fb0), (0x1f80, 0x1fa0), (0x1fa0, 0x1fa0), (0x1fa0, 0x1da0)] {
+            assert!(!looks(old, new), "{old:x} {new:x}");
+        }
+        assert!(!looks(0x1fa0, 0x9fc0) && !looks(0x1fa0, 0x9fe0) && !looks(0x9fe0, 0x1f80));
+        let mut state = GuestState { exact_sse: true, ..GuestState::default() };
+        state.set_mxcsr(0x7f80);
+        assert!(state.exact_sse, "for good");
+    }
+}

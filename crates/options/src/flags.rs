@@ -95,7 +95,7 @@ pub const FLAGS: &[Flag] = &[
     flag(None, "log", None, "print what is not supported on standard error, each time, and at the end what was translated", Effect::Log, Scope::Everywhere),
     flag(None, "log-file", Some("FILE"), "what --strace and --log print goes to FILE, which is emptied first, instead of standard error; %d in it is the process id", Effect::LogFile, Scope::Everywhere),
     flag(None, "engine", Some("jit|eager|interp"), "translate the program's code once it repeats (the default), or always, or interpret it", Effect::Engine, Scope::Everywhere),
-    flag(None, "exact-sse", None, "keep MXCSR's denormal and underflow flags exactly, where the host's arithmetic does not have them (aarch64: makes SSE arithmetic slow)", Effect::ExactSse, Scope::Everywhere),
+    flag(None, "exact-sse", None, "keep MXCSR's denormal and underflow flags exactly from the first instruction on, not only from when the program clears status flags (aarch64)", Effect::ExactSse, Scope::Everywhere),
     flag(None, "cpu", Some("MODEL[,+-FEATURE]"), "the processor that the program sees: default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away (+sse4a, +3dnow, -avx2)", Effect::Cpu, Scope::Everywhere),
     flag(None, "keep", Some("FOLDER|off"), "keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere", Effect::Keep, Scope::Everywhere),
     flag(None, "uname", Some("RELEASE"), "the kernel release that the program sees", Effect::Uname, Scope::Everywhere),

@@ -310,7 +310,9 @@ impl Emit<'_> {
                     self.w(simd::bits(Bits::Bit, true, d, a, VS0));
                 } else {
                     self.w(simd::bits(Bits::Bsl, true, VS0, a, b));
-                    self.w(simd::mov(d, VS0));
+                    if d != VS0 {
+                        self.w(simd::mov(d, VS0));
+                    }
                 }
             }
             Op::FCmp | Op::FCmpX => {
