@@ -140,7 +140,7 @@ pub fn update_readme(which: &str, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// Options of both tasks: `--only a,b`, `--abi ABI`, `--engine E`, `--scale N` (divides the rounds), `--runs N`.
+/// Options of both tasks: `--only a,b`, `--abi ABI`, `--engine E`, `--with OPTION`, `--scale N` (divides the rounds), `--runs N`.
 #[derive(Default)]
 pub struct Options {
     /// Only these kernels.
@@ -149,6 +149,8 @@ pub struct Options {
     pub abi: Option<Abi>,
     /// Passed to Demotic as `--engine`.
     pub engine: Option<String>,
+    /// Other options passed to Demotic.
+    pub with: Vec<String>,
     /// Divides the rounds.
     pub scale: Option<u32>,
     /// Runs of each.
@@ -168,6 +170,7 @@ impl Options {
                     o.abi = Some(Abi::ALL.into_iter().find(|a| a.name() == value).context("x86_64 or i386")?);
                 }
                 "--engine" => o.engine = Some(value.to_owned()),
+                "--with" => o.with.push(value.to_owned()),
                 "--scale" => o.scale = Some(value.parse::<u32>()?.max(1)),
                 "--runs" => o.runs = Some(value.parse()?),
                 other => bail!("no option {other}"),
@@ -188,11 +191,12 @@ impl Options {
 
     /// Whether everything is measured: only then the README gets it.
     pub fn complete(&self) -> bool {
-        self.only.is_empty() && self.abi.is_none() && self.engine.is_none()
+        self.only.is_empty() && self.abi.is_none() && self.engine.is_none() && self.with.is_empty()
     }
 
     /// Options for Demotic, before the program.
     pub fn demotic(&self) -> Vec<String> {
-        self.engine.iter().map(|e| format!("--engine={e}")).chain(["--".to_owned()]).collect()
+        let engine = self.engine.iter().map(|e| format!("--engine={e}"));
+        engine.chain(self.with.iter().cloned()).chain(["--".to_owned()]).collect()
     }
 }

@@ -37,7 +37,7 @@ cargo xtask TASK
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
                   or --file PROGRAM with --sym NAME or --pc ADDRESS; [--tso]
   bench [...]     processor time of kernels and of starting programs: native, Demotic, qemu-user
-                  (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE); all of it goes into the README
+                  (--only NAME,.. --abi x86_64|i386 --runs N --scale DIVISOR --engine ENGINE --with OPTION); all of it goes into the README
   count [...]     executed AArch64 instructions per guest instruction of the same kernels; the same options
   cost PROGRAM [HOST|digest]  what translating all code of a program costs, stage by stage; a number for all that comes out
   userlands [...] compilers, runtimes, servers and editors in large Debian roots (made first, as root); arguments as for a test program

@@ -127,6 +127,9 @@ impl Emit<'_> {
         if !self.batch.is_open() {
             return false;
         }
+        if inst.op == Op::FComi && self.compares_with_batch(i) {
+            return false;
+        }
         let upper_slot = matches!(inst.op, Op::Get | Op::Set) && (54..70).contains(&inst.imm);
         let vector_slot = (16..32).contains(&inst.imm) || upper_slot;
         let known = match inst.op {

@@ -17,7 +17,7 @@ use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Logic};
 use demotic_asm::arm64::mem::Access;
-use demotic_asm::arm64::{LogicImm, Reg, Shift, Sz, V, ZR};
+use demotic_asm::arm64::{LogicImm, Reg, Shift, Sz, V, ZR, float};
 use demotic_asm::buffer::{Field, Label};
 
 /// The labels of an operation that is looked at by itself.
@@ -76,6 +76,28 @@ impl Emit<'_> {
         self.raised(label);
         self.buf.bind(again);
         self.later(Cold::Raised(label, again));
+    }
+
+    /// Ends the batch before comparison `i` with one look for both, if that can be.
+    pub(super) fn compares_with_batch(&mut self, i: usize) -> bool {
+        let inst = self.block.insts[i];
+        let own = self.an[i].how == super::analysis::Fl::Home && !self.keeps_carry(i);
+        if !self.exact() || !own || self.batch.results.is_empty() || self.batch.fused || self.request.nans {
+            return false;
+        }
+        let f = super::batch::format(inst.ty);
+        self.take_flags(i);
+        for val in [inst.args[0], inst.args[1]] {
+            // A lane of the other width is another part of the register.
+            if self.batch.low.get(&val.0).is_some_and(|l| l.0 != f) {
+                self.complete(val);
+            }
+        }
+        let (a, b) = (self.vr_low(inst.args[0]), self.vr_low(inst.args[1]));
+        self.w(float::fcmp(inst.imm & 1 != 0, f, a, b));
+        self.compared = Some(i);
+        self.commit(i);
+        true
     }
 
     /// Out of line: back to `again` when what was raised had only to be taken over.

@@ -195,6 +195,13 @@ impl Emit<'_> {
             })
     }
 
+    /// Whether the old carry stays while operation `f` computes other flags into their homes.
+    pub(super) fn keeps_carry(&self, f: usize) -> bool {
+        let set = self.an[f].set();
+        let mask = if set == NONE { 0 } else { self.block.insts[set].imm as u32 };
+        self.flags_home[f + 1] & !mask & CF != 0
+    }
+
     /// Computes flags into the homes, while operation `at` is emitted; `dest`: the value goes there, too.
     pub fn compute_flags(&mut self, f: usize, at: usize, dest: Option<Reg>) {
         let inst = self.block.insts[f];
@@ -209,6 +216,7 @@ impl Emit<'_> {
             _ => f + 1,
         };
         let keep_c = self.flags_home[after] & !mask & CF != 0 && self.an[f].how != Fl::Image;
+        debug_assert!(!keep_c || self.compared != Some(f));
         if keep_c {
             self.save_nzcv();
         }
@@ -533,10 +541,13 @@ impl Emit<'_> {
     fn compare_flags(&mut self, f: usize, need: u32) {
         let inst = self.block.insts[f];
         let fmt = if inst.ty == Ty::F64 { float::Fmt::D } else { float::Fmt::S };
-        let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
-        self.w(float::fcmp(inst.imm & 1 != 0, fmt, a, b));
-        if self.exact() {
-            self.look_here();
+        // The end of a batch may have done and looked at it.
+        if self.compared != Some(f) {
+            let (a, b) = (self.vr(inst.args[0]), self.vr(inst.args[1]));
+            self.w(float::fcmp(inst.imm & 1 != 0, fmt, a, b));
+            if self.exact() {
+                self.look_here();
+            }
         }
         if need == 0 {
             return;

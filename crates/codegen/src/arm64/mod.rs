@@ -120,6 +120,8 @@ struct Emit<'a> {
     batch: batch::Batch,
     /// Operations that another one has done already.
     done: Vec<bool>,
+    /// The comparison that was made before the batch in front of it was looked at.
+    compared: Option<usize>,
     /// The live state of the x87, in the version of a block that works on it.
     x87: Option<x87::State>,
     /// What MMX instructions of the block have done.
@@ -311,6 +313,7 @@ impl Emit<'_> {
         self.done.resize(n, false);
         self.batch = batch::Batch::default();
         self.mmx_forget();
+        self.compared = None;
         self.index = 0;
         self.link = None;
         self.fixed_place = None;
@@ -555,6 +558,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
         next: None,
         batch: batch::Batch::default(),
         done: take(&mut s.done),
+        compared: None,
     };
     s.layout.find(unit);
     e.blocks(&s.layout.order);
