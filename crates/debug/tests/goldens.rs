@@ -413,7 +413,10 @@ fn blocks() {
 #[test]
 fn exact_arithmetic() {
     let hosts = [Host::Arm64, Host::Arm64Exact];
-    check("exact.txt", &render("arithmetic with the host's flags, and with all", EXACT, Mode::Long, &hosts, Order::Single));
+    check(
+        "exact.txt",
+        &render("arithmetic with the host's flags, and with all", EXACT, Mode::Long, &hosts, Order::Single),
+    );
 }
 
 #[test]

@@ -15,7 +15,9 @@ use demotic_codegen::frame::X87_INSN;
 use demotic_codegen::frame::{Frame, HostRegs, SPILLS, Target, UNMATCHED, kind, unseen};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use demotic_codegen::frame::{X87_ENTER, X87_LEAVE};
-use demotic_codegen::{ADJUST, ATTEMPT, Arithmetic, EdgeKind, Loc, PENDING, Place, Precision, REDO, SAVED_FLAGS, Stub, X87};
+use demotic_codegen::{
+    ADJUST, ATTEMPT, Arithmetic, EdgeKind, Loc, PENDING, Place, Precision, REDO, SAVED_FLAGS, Stub, X87,
+};
 use demotic_host::map::Stack;
 use demotic_ir::block::{Block, Inst, Term, Val};
 use demotic_ir::interp::{self, Leave, Scratch, V};

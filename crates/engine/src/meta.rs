@@ -408,8 +408,8 @@ impl Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use demotic_codegen::{Arithmetic, Precision};
     use demotic_codegen::target::{Arch, Features, Order, Target};
+    use demotic_codegen::{Arithmetic, Precision};
 
     fn meta(table: &Table) -> Meta {
         let target = Target { arch: Arch::X64, features: Features::default(), order: Order::Single };

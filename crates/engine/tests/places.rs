@@ -141,8 +141,13 @@ fn whatever_may_fault_has_a_place() {
                 let live = if rng.one_in(2) { ARITH } else { rng.bits() as u32 & ARITH };
                 optimise_unit_with(&mut unit, precision, &mut |_| live);
                 let target = Target { arch, features, order: Order::Single };
-                let request =
-                    Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision: Precision::Exact };
+                let request = Request {
+                    target,
+                    unaligned: false,
+                    arithmetic: Arithmetic::Fast,
+                    nans: false,
+                    precision: Precision::Exact,
+                };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 let first = compiled.entries.iter().min().copied().unwrap_or(0);
                 let places = |at: u32| emitter.locate(&unit, &request, at);

@@ -110,14 +110,16 @@ struct Pair {
     #[cfg(target_arch = "aarch64")]
     engine: Arc<Engine>,
     spaces: [Arc<Space>; 2],
+    /// All status flags of SSE arithmetic are kept, so MXCSR is compared, too.
+    exact_sse: bool,
 }
 
 impl Pair {
-    fn new(program: &str, rounds: u64, faults_shown: bool) -> Pair {
+    fn new(program: &str, rounds: u64, faults_shown: bool, exact_sse: bool) -> Pair {
         let spaces = Space::pair(program);
         let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
             let features = Features::MAX;
-            let config = Config { executor, patience: 0, faults_shown, features, ..Config::default() };
+            let config = Config { executor, patience: 0, faults_shown, features, exact_sse, ..Config::default() };
             let engine = Engine::with(space.clone(), &config);
             let mut state = GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() };
             state.gpr[reg::RDI] = space.data as u64;
@@ -132,6 +134,7 @@ impl Pair {
             #[cfg(target_arch = "aarch64")]
             engine: _engine,
             spaces,
+            exact_sse,
         }
     }
 
@@ -164,9 +167,11 @@ impl Pair {
 
     /// Advances the reference until it is in the state of the processor under test.
     fn catch_up(&mut self) {
-        let want = Pair::image(&self.cpu.state, &self.spaces[0]);
+        let exact = self.exact_sse;
+        let of = |s: &GuestState, space: &Space| (Pair::image(s, space), if exact { s.mxcsr } else { 0 });
+        let want = of(&self.cpu.state, &self.spaces[0]);
         for _ in 0..2_000_000 {
-            if Pair::image(&self.reference.state, &self.spaces[1]) == want {
+            if of(&self.reference.state, &self.spaces[1]) == want {
                 return;
             }
             assert!(self.reference.state.gpr[15] <= self.cpu.state.gpr[15], "no such state: {:#x?}", self.cpu.state);
@@ -218,7 +223,7 @@ fn behind_every_host_instruction() {
     for program in [PROGRAM, AVX_PROGRAM] {
         let mut stops = 0;
         // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
-        let mut pair = Pair::new(program, 2, true);
+        let mut pair = Pair::new(program, 2, true, false);
         assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
         // Behind the engine's own handlers.
         signal::install(libc::SIGTRAP, on_step).expect("handler");
@@ -265,8 +270,9 @@ fn before_every_host_instruction() {
     }
     demotic_host::guarded::install().expect("handlers");
     let programs = [PROGRAM, X87_PROGRAM, STRINGS, AVX_PROGRAM];
-    for (program, faults_shown) in programs.into_iter().flat_map(|p| [(p, true), (p, false)]) {
-        let mut pair = Pair::new(program, 40, faults_shown);
+    let fast = programs.into_iter().flat_map(|p| [(p, true, false), (p, false, false)]);
+    for (program, faults_shown, exact) in fast.chain([(PROGRAM, false, true), (AVX_PROGRAM, true, true)]) {
+        let mut pair = Pair::new(program, 40, faults_shown, exact);
         assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
         signal::install(libc::SIGTRAP, on_break).expect("handler");
         ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
@@ -296,7 +302,7 @@ fn before_every_host_instruction() {
 fn at_random_host_instructions() {
     static HITS: AtomicUsize = AtomicUsize::new(0);
     let _turn = TURN.lock();
-    let mut pair = Pair::new(PROGRAM, 150_000, false);
+    let mut pair = Pair::new(PROGRAM, 150_000, false, false);
     let captured = capture::Captured::new(pair.cpu.attention.clone());
     // SAFETY: left below.
     unsafe { capture::enter(Arc::as_ptr(&captured)) };

@@ -1,5 +1,4 @@
-/* Status flags of products near the least normal number, and of denormal operands: hosts that look for underflow before rounding have others. Made for
-   --exact-sse, which is for those hosts. */
+/* Status flags of products near the least normal number, and of denormal operands: hosts that look for underflow before rounding have others. */
 #include "check.h"
 
 #ifdef __SSE__

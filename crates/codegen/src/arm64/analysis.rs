@@ -205,15 +205,7 @@ pub(super) struct Fp {
 impl Analysis {
     /// Looks at a block. `flags_home` becomes the EFLAGS bits whose homes must be exact before every operation and the terminal; `exact`: also those
     /// that only a fault shows.
-    pub fn analyse(
-        &mut self,
-        block: &Block,
-        flags_home: &mut Vec<u32>,
-        mode: Mode,
-        how: Fp,
-        exact: bool,
-        plain: bool,
-    ) {
+    pub fn analyse(&mut self, block: &Block, flags_home: &mut Vec<u32>, mode: Mode, how: Fp, exact: bool, plain: bool) {
         let fp = how.inline;
         self.clear(block.insts.len());
         self.liveness(block, flags_home, fp, exact);

@@ -2,7 +2,7 @@
 //!
 //! A NaN that comes out goes to the interpreter, because x86 and AArch64 choose different ones; so do conversions to integer that do
 //! not fit. Minimum and maximum are a comparison and a selection, as x86 defines them. The denormal-operand flag is not set, and
-//! underflow is detected before rounding: AArch64 has it no other way.
+//! underflow is detected before rounding, unless all flags are wanted ([`super::exact`]).
 
 use super::Emit;
 use super::flags::sz;

@@ -39,7 +39,9 @@ mod x87_ops;
 mod tests;
 
 use crate::frame::HostRegs;
-use crate::{Arithmetic, Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target};
+use crate::{
+    Arithmetic, Compiled, EdgeKind, EdgeSite, Emitter, Error, Patch, Place, Reloc, Request, Runtime, Stub, target,
+};
 use analysis::Analysis;
 use core::mem::take;
 use demotic_asm::arm64::branch;
