@@ -16,7 +16,7 @@ for level in O0 O2; do
             if [ "$program" -nt "$source" ] && [ "$program" -nt "$here/check.h" ] && [ "$program" -nt "$here/tables.h" ]; then continue; fi
             # -frounding-math: the programs change rounding modes. -w: they do what compilers warn about.
             case $abi-$(basename "$source") in
-                i386-avx* | i386-exceptions) sse=-msse2 ;;
+                i386-avx* | i386-exceptions*) sse=-msse2 ;;
                 *) sse= ;;
             esac
             "$cc" "-$level" $sse -frounding-math -w -static -pthread -o "$program" "$source" -lm
