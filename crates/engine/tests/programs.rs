@@ -192,6 +192,11 @@ const FOUND: &[&str] = &[
   v2 = and.i8 v0, v1
   v3 = fl.logic.i8 v2
   setfl.fl cpazso, v3",
+    // The low half of an upper half of a YMM register brought the other one along.
+    "v0 = get.i64 y1
+  v1 = vzext.i64 v0
+  v2 = fhsub.f64 0x100, v1, v1
+  set.v128 x1, v2",
 ];
 
 /// Programs of several blocks that once ran differently, with the flags they begin with.

@@ -699,7 +699,9 @@ impl Analysis {
                 self[f].lazy = true;
                 continue;
             }
-            self[f].how = if !inlined(block, inst) || (inst.op == Op::FComi && !fp.comparisons) {
+            // With the old carry in a scratch register nobody may give up, as a comparison may that does not wait.
+            let kept = !fp.later && required & !mask & CF != 0;
+            self[f].how = if !inlined(block, inst) || (inst.op == Op::FComi && (!fp.comparisons || kept)) {
                 Fl::Image
             } else if required & mask == 0 && possible(required) {
                 Fl::Home

@@ -81,7 +81,7 @@ impl Emit<'_> {
     /// Ends the batch before comparison `i` with one look for both, if that can be.
     pub(super) fn compares_with_batch(&mut self, i: usize) -> bool {
         let inst = self.block.insts[i];
-        let own = self.an[i].how == super::analysis::Fl::Home && !self.keeps_carry(i);
+        let own = self.an[i].how == super::analysis::Fl::Home;
         if !self.exact() || !own || self.batch.results.is_empty() || self.batch.fused || self.request.nans {
             return false;
         }

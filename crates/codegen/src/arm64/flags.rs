@@ -195,13 +195,6 @@ impl Emit<'_> {
             })
     }
 
-    /// Whether the old carry stays while operation `f` computes other flags into their homes.
-    pub(super) fn keeps_carry(&self, f: usize) -> bool {
-        let set = self.an[f].set();
-        let mask = if set == NONE { 0 } else { self.block.insts[set].imm as u32 };
-        self.flags_home[f + 1] & !mask & CF != 0
-    }
-
     /// Computes flags into the homes, while operation `at` is emitted; `dest`: the value goes there, too.
     pub fn compute_flags(&mut self, f: usize, at: usize, dest: Option<Reg>) {
         let inst = self.block.insts[f];
@@ -216,7 +209,6 @@ impl Emit<'_> {
             _ => f + 1,
         };
         let keep_c = self.flags_home[after] & !mask & CF != 0 && self.an[f].how != Fl::Image;
-        debug_assert!(!keep_c || self.compared != Some(f));
         if keep_c {
             self.save_nzcv();
         }

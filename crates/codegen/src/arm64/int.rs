@@ -181,6 +181,11 @@ impl Emit<'_> {
             }
             54..=69 => {
                 let Some((offset, _)) = slot_field(slot) else { return self.fail() };
+                if inst.ty != Ty::V128 {
+                    let d = self.dest(i);
+                    self.frame_access(if inst.ty == Ty::I64 { Access::LdrX } else { Access::LdrW }, d, offset);
+                    return self.result(i, d, inst.ty.bits() as u8);
+                }
                 let d = self.vdest(i);
                 self.frame_access(Access::LdrQ, d, offset);
                 self.vresult(i, d);
