@@ -4,6 +4,7 @@ use crate::case::{Case, Outcome};
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, CF, OF, PF, SF, ZF};
 use iced_x86::{FlowControl, Instruction, Mnemonic as M};
+#[cfg(target_arch = "x86_64")]
 use std::sync::LazyLock;
 
 /// Flags that are undefined after `insn` (SDM vol. 2, the instruction's "Flags Affected").
@@ -150,6 +151,13 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
 }
 
 /// Whether this machine's processor is Intel's.
+#[cfg(not(target_arch = "x86_64"))]
+fn on_intel() -> bool {
+    false
+}
+
+/// Whether this machine's processor is Intel's.
+#[cfg(target_arch = "x86_64")]
 fn on_intel() -> bool {
     static INTEL: LazyLock<bool> = LazyLock::new(|| {
         let cpuid = std::arch::x86_64::__cpuid(0);
