@@ -11,7 +11,7 @@
 //! * side effects happen in IR order, and the effect of an operation is the last thing its code does, or the place says that
 //!   the operation is done;
 //! * a slot's home holds the writes executed so far, except that a value may be computed in its slot's home early when
-//!   [`plan::Plan::into`] allows it (nothing in between can fault, leave, or look at the old value; writing again is harmless);
+//!   [`plan::Plan::goes_to`] allows it (nothing in between can fault, leave, or look at the old value; writing again is harmless);
 //! * the homes of the flags are exact where [`plan::Plan::flags_home`] says so, and free elsewhere.
 //!
 //! Architecture invariants: guests are known only as numbered slots; pure; no executing here (the engine does).

@@ -1,5 +1,6 @@
-//! What every emitter wants to know of a block before it emits it: lifetimes, which flags' homes must be exact where, and which values
-//! may be computed straight into the home of the slot that they are written to.
+//! What an emitter wants to know of a block before it emits it: lifetimes, which flags' homes must be exact where, and which values
+//! may be computed straight into the home of the slot that they are written to. One traversal from the end finds all of it
+//! ([`Round`]), in which the emitter asks its own questions as well: there is one record for each operation, and it is read and written once.
 //!
 //! All of it is derived from the IR, so a second emission derives the same.
 
@@ -15,7 +16,7 @@ use std::ops::{Index, IndexMut};
 pub const TABLE: usize = 4096;
 
 /// One entry for each operation of a block. The indices of values are cut to its length instead of being checked: there are two or three for each
-/// operation and each analysis.
+/// operation and each analysis. [`Val::NONE`] is the last one, which no operation has.
 #[derive(Clone, Debug)]
 pub struct Table<T>(Box<[T; TABLE]>);
 
@@ -34,16 +35,6 @@ impl<T: Copy> Table<T> {
     pub fn reset(&mut self, n: usize, value: T) {
         self.0[..n.min(TABLE)].fill(value);
     }
-
-    /// The first `n` entries.
-    pub fn first(&self, n: usize) -> &[T] {
-        &self.0[..n.min(TABLE)]
-    }
-
-    /// The same, to be written.
-    pub fn first_mut(&mut self, n: usize) -> &mut [T] {
-        &mut self.0[..n.min(TABLE)]
-    }
 }
 
 impl<T> Index<usize> for Table<T> {
@@ -61,49 +52,74 @@ impl<T> IndexMut<usize> for Table<T> {
     }
 }
 
-/// What is known of the value of one operation.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is known of one operation and its value.
+#[derive(Clone, Copy, Debug)]
 pub struct Fact {
     /// Index of the last operation that needs the value; the number of operations for the terminal. Also counts deferred flags:
     /// their operands are needed up to the last operation of the range that may fault. The value's own index when nobody does.
-    pub last_use: u16,
+    pub last: u16,
     /// How many operands of operations and the terminal name the value.
     pub uses: u16,
     /// Index of the first operation that writes the value to a slot, whole; [`NEVER`] when none does.
     pub first_set: u16,
-    /// The first operations that use the value in ways that the emitter tells apart.
-    pub since: [u16; 4],
+    /// The first operation that uses the value in a way that the emitter cares about.
+    pub since: u16,
+    /// EFLAGS bits whose homes must be exact before the operation: see [`Plan::flags_home`].
+    home: u16,
+    /// The next operation whose value goes to the same slot.
+    next: u16,
+    /// A number that the emitter notes.
+    pub note: u16,
+    /// See [`Plan::goes_to`]; [`NOWHERE`].
+    into: u8,
     /// What the emitter notes meanwhile.
     pub bits: u8,
 }
 
-/// The result of the analysis of one block, by operation unless said otherwise.
+/// No slot.
+const NOWHERE: u8 = u8::MAX;
+
+impl Fact {
+    const NONE: Fact =
+        Fact { last: 0, uses: 0, first_set: NEVER, since: 0, home: 0, next: NEVER, note: 0, into: NOWHERE, bits: 0 };
+}
+
+impl Default for Fact {
+    fn default() -> Fact {
+        Fact::NONE
+    }
+}
+
+/// The result of the analysis of one block.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Of every value.
+    /// Of every operation.
     pub of: Table<Fact>,
-    /// The slot in whose home the value may be computed: its `Set` replaces the whole slot, and in between nothing can
-    /// fault or leave, and nothing looks at the slot's old value.
-    pub into: Table<Option<Slot>>,
-    /// EFLAGS bits whose homes must be exact before the operation (one more for the terminal): somebody reads them later, or a fault may show
-    /// them and no deferred definition gives them.
-    pub flags_home: Table<u32>,
     /// Operations that compute flags or read them as a value, the last one first.
     pub flag_ops: Vec<u16>,
     /// [`class`] bits of all operations together.
     pub seen: u16,
 }
 
+/// Slots of registers, which have homes.
+const REGISTERS: usize = 32;
+
 /// The traversal of a block from the end to the beginning, all of it at hand.
 #[derive(Debug)]
 pub struct Round<'a> {
-    /// Of every value.
+    /// Of every operation.
     pub of: &'a mut [Fact; TABLE],
-    flags_home: &'a mut [u32; TABLE],
     flag_ops: &'a mut Vec<u16>,
+    block: &'a Block,
     /// EFLAGS bits whose homes must be exact before the operation that was looked at last.
     home: u32,
     seen: u16,
+    /// The nearest operation behind that shows the state.
+    shown: u16,
+    /// The nearest one behind that reads or writes each register.
+    touched: [u16; REGISTERS],
+    /// The nearest one behind whose value goes to each register early.
+    early: [u16; REGISTERS],
 }
 
 /// No operation.
@@ -130,114 +146,85 @@ impl Plan {
             inst.operands().iter().for_each(|v| round.using(i, *v).bits = 0);
         }
         plan.seen = round.seen();
-        plan.homes(block);
         plan
     }
 
-    /// Begins the analysis of another block: [`Round::look`] at every operation from the last to the first has to follow, then [`Plan::homes`]. Whoever
+    /// The slot in whose home the value of `i` may be computed: its `Set` replaces the whole slot, and in between nothing can
+    /// fault or leave, and nothing looks at the slot's old value.
+    #[inline(always)]
+    pub fn goes_to(&self, i: usize) -> Option<Slot> {
+        let slot = self.of[i].into;
+        (slot != NOWHERE).then_some(Slot(slot))
+    }
+
+    /// EFLAGS bits whose homes must be exact before the operation at `i` (their number: the terminal): somebody reads them later, or a fault may show
+    /// them and no deferred definition gives them.
+    #[inline(always)]
+    pub fn flags_home(&self, i: usize) -> u32 {
+        u32::from(self.of[i].home)
+    }
+
+    /// Begins the analysis of another block: [`Round::look`] at every operation from the last to the first has to follow. Whoever
     /// traverses the block looks at the operations for their own purposes in the same round.
-    pub fn begin(&mut self, block: &Block) -> Round<'_> {
+    pub fn begin<'a>(&'a mut self, block: &'a Block) -> Round<'a> {
         let n = block.insts.len();
-        self.of.reset(n, Fact { first_set: NEVER, ..Fact::default() });
+        self.of.reset(n + 1, Fact::NONE);
         self.flag_ops.clear();
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
-            self.of[v.index()].last_use = n as u16;
+            self.of[v.index()].last = n as u16;
             self.of[v.index()].uses += 1;
         }
+        self.of[n].home = (block.live_out & ARITH) as u16;
         // What deferred definitions cover stands in the table until its place is taken by what is asked for.
-        self.flags_home.reset(n, 0);
-        self.flags_home[n] = block.live_out;
         for d in &block.deferred {
             let range = usize::from(d.from)..usize::from(d.to).min(n);
-            range.clone().for_each(|i| self.flags_home[i] |= d.mask);
+            range.clone().for_each(|i| self.of[i].home |= d.mask as u16);
             let last =
                 if usize::from(d.to) > n { Some(n) } else { range.rev().find(|&i| shows_state(&block.insts[i])) };
             let Some(last) = last else { continue };
             for v in d.def.operands() {
-                let end = &mut self.of[v.index()].last_use;
+                let end = &mut self.of[v.index()].last;
                 *end = (*end).max(last as u16);
             }
         }
-        let Plan { of, flags_home, flag_ops, .. } = self;
-        Round { of: &mut of.0, flags_home: &mut flags_home.0, flag_ops, home: block.live_out, seen: 0 }
-    }
-
-    /// Which values are computed where they go, once all operations are looked at.
-    pub fn homes(&mut self, block: &Block) {
-        let n = block.insts.len();
-        self.into.reset(n, None);
-        // The last operation so far that needs the slot's current value (values read from it included), and the last that writes it.
-        let mut busy = [0u16; Slot::COUNT as usize];
-        let mut written = [0u16; Slot::COUNT as usize];
-        // Last operation so far at which the state must be exact.
-        let mut shown = 0u16;
-        for (i, inst) in block.insts.iter().enumerate() {
-            let class = class::of(inst.op);
-            if class & (class::SHOWS | class::SLOT) == 0 {
-                continue;
-            }
-            let at = i as u16;
-            let slot = usize::from(inst.imm as u8 % Slot::COUNT);
-            match inst.op {
-                Op::Get | Op::GetHi => {
-                    busy[slot] = busy[slot].max(self.of[i].last_use).max(at);
-                }
-                Op::Set => {
-                    let v = inst.args[0];
-                    let def = v.index();
-                    let made = v.0;
-                    let producer = &block.insts[def];
-                    let ok = replaces(inst.ty, Slot(slot as u8))
-                        && slot < 32
-                        && !matches!(producer.op, Op::Get | Op::GetHi | Op::Const)
-                        && producer.result() == inst.ty
-                        && self.into[def].is_none()
-                        // An operation may use the old value itself: it reads its operands first.
-                        && busy[slot] <= made
-                        && written[slot] <= made
-                        && shown <= made
-                        // One that faults behind its effect on the register does not exist, but helpers write late.
-                        && producer.op.effects().0 & Effects::EXIT.0 == 0;
-                    if ok {
-                        self.into[def] = Some(Slot(slot as u8));
-                    }
-                    written[slot] = at;
-                    // The home may be the only place of the value from now on.
-                    busy[slot] = busy[slot].max(self.of[def].last_use);
-                }
-                Op::SetHi => written[slot] = at,
-                _ => {}
-            }
-            if class & class::SHOWS != 0 {
-                shown = at;
-            }
+        Round {
+            of: &mut self.of.0,
+            flag_ops: &mut self.flag_ops,
+            block,
+            home: block.live_out & ARITH,
+            seen: 0,
+            shown: NEVER,
+            touched: [NEVER; REGISTERS],
+            early: [NEVER; REGISTERS],
         }
     }
 }
 
 impl Round<'_> {
-    /// Looks at the operation at `i`, all those behind it being known: `class` is what [`class::of`] says of it. At its operands, [`Plan::using`] has to.
+    /// Looks at the operation at `i`, all those behind it being known: `class` is what [`class::of`] says of it. At its operands, [`Round::using`] has to.
     #[inline(always)]
     pub fn look(&mut self, i: usize, inst: &Inst, class: u16) {
         let at = i as u16;
         self.seen |= class;
         let own = &mut self.of[i % TABLE];
-        own.last_use = own.last_use.max(at);
+        own.last = own.last.max(at);
         if class & (class::SHOWS | class::FLAGS | class::SLOT | class::FLAG_VALUE) == 0 {
-            self.flags_home[i % TABLE] = self.home;
+            own.home = self.home as u16;
+            if own.first_set != NEVER {
+                self.goes_early(i, inst);
+            }
             return;
         }
-        if inst.op == Op::GetFl && own.uses > 0 {
-            self.home |= ARITH;
-        }
         if class & class::SLOT != 0 {
-            if inst.imm > 31 {
-                self.seen |= class::FAR_SLOT;
-            }
-            if inst.op == Op::Set && replaces(inst.ty, Slot(inst.imm as u8)) {
-                self.of[inst.args[0].index() % TABLE].first_set = at;
-            }
+            self.slot(i, inst);
         } else {
+            if own.first_set != NEVER {
+                self.goes_early(i, inst);
+            }
+            let own = &mut self.of[i % TABLE];
+            if inst.op == Op::GetFl && own.uses > 0 {
+                self.home |= ARITH;
+            }
             if class & class::FLAG_VALUE != 0 {
                 self.flag_ops.push(at);
             }
@@ -245,18 +232,70 @@ impl Round<'_> {
                 self.home &= !(inst.imm as u32);
             }
             if class & class::SHOWS != 0 {
-                self.home |= ARITH & !self.flags_home[i % TABLE];
+                self.home |= ARITH & !u32::from(own.home);
+                self.shown = at;
             }
         }
-        self.flags_home[i % TABLE] = self.home;
+        self.of[i % TABLE].home = self.home as u16;
+    }
+
+    /// The operation at `i` reads or writes a slot.
+    #[inline(always)]
+    fn slot(&mut self, i: usize, inst: &Inst) {
+        let at = i as u16;
+        let n = inst.imm as usize;
+        // How long the slot's home is where a value is.
+        let busy = match inst.op {
+            Op::Get | Op::GetHi => self.of[i % TABLE].last,
+            Op::Set => {
+                let value = &mut self.of[inst.args[0].index() % TABLE];
+                if replaces(inst.ty, Slot(inst.imm as u8)) {
+                    value.first_set = at;
+                }
+                value.last
+            }
+            _ => 0,
+        };
+        if n >= REGISTERS {
+            self.seen |= class::FAR_SLOT;
+            return;
+        }
+        self.touched[n] = at;
+        while self.early[n] < busy {
+            let fact = &mut self.of[usize::from(self.early[n]) % TABLE];
+            fact.into = NOWHERE;
+            self.early[n] = fact.next;
+        }
+    }
+
+    /// The value of the operation at `i` is written to a slot: into its home from the beginning, if nothing looks at the old value or the state before.
+    /// Values in that home that are needed longer will be found further on.
+    #[inline(always)]
+    fn goes_early(&mut self, i: usize, inst: &Inst) {
+        let own = &mut self.of[i % TABLE];
+        let set = &self.block.insts[usize::from(own.first_set)];
+        let n = set.imm as usize;
+        let free = n < REGISTERS
+            && self.touched[n] == own.first_set
+            && self.shown > own.first_set
+            && inst.op != Op::Const
+            && inst.result() == set.ty
+            // One that faults behind its effect on the register does not exist, but helpers write late.
+            && inst.op.effects().0 & Effects::EXIT.0 == 0;
+        if free {
+            own.into = n as u8;
+            own.next = self.early[n];
+            self.early[n] = i as u16;
+        }
     }
 
     /// The operation at `i`, which is looked at, has that value as an operand.
     #[inline(always)]
     pub fn using(&mut self, i: usize, v: Val) -> &mut Fact {
         let fact = &mut self.of[v.index() % TABLE];
-        fact.last_use = fact.last_use.max(i as u16);
-        fact.uses += 1;
+        fact.last = fact.last.max(i as u16);
+        // The entry of operands that are not there counts on from block to block.
+        fact.uses = fact.uses.wrapping_add(1);
         fact
     }
 
@@ -280,9 +319,9 @@ mod tests {
         b.set(Slot::gpr(0), sum);
         let block = b.finish(Term::Jump(Edge::to(4)), 4);
         let plan = Plan::new(&block);
-        assert_eq!(plan.into[sum.index()], Some(Slot::gpr(0)));
-        assert_eq!(plan.of[x.index()].last_use, 2);
-        assert_eq!(plan.flags_home[0], ARITH);
+        assert_eq!(plan.goes_to(sum.index()), Some(Slot::gpr(0)));
+        assert_eq!(plan.of[x.index()].last, 2);
+        assert_eq!(plan.flags_home(0), ARITH);
     }
 
     #[test]
@@ -298,9 +337,9 @@ mod tests {
         b.set(Slot::gpr(2), last);
         let block = b.finish(Term::Jump(Edge::to(4)), 4);
         let plan = Plan::new(&block);
-        assert_eq!(plan.into[sum.index()], None);
+        assert_eq!(plan.goes_to(sum.index()), None);
         // `y` is the old value of the slot and is read once more.
-        assert_eq!(plan.into[other.index()], None);
-        assert_eq!(plan.into[last.index()], Some(Slot::gpr(2)));
+        assert_eq!(plan.goes_to(other.index()), None);
+        assert_eq!(plan.goes_to(last.index()), Some(Slot::gpr(2)));
     }
 }

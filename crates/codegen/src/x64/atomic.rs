@@ -5,7 +5,6 @@
 
 use super::shape::{Group, Shape, constant};
 use super::unit::Emit;
-use crate::plan::Plan;
 use crate::target::Order;
 use demotic_asm::x64::Size;
 use demotic_asm::x64::int::Alu;
@@ -39,7 +38,7 @@ fn host(block: &Block, i: usize, fl: usize) -> Option<Alu> {
 }
 
 /// Looks for a group at the atomic operation at `i`.
-pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
+pub(super) fn find(shape: &mut Shape, block: &Block, i: usize) {
     let inst = block.insts[i];
     if !inst.ty.is_int() || inst.ty == Ty::I1 {
         return;
@@ -70,19 +69,19 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
     }
     let (Some(f), Some(end)) = (fl, setfl) else { return };
     let mask = block.insts[end].imm as u32 & ARITH;
-    let alone = |k: usize, uses: u16| plan.of[k].uses == uses && usize::from(shape.last[k]) <= end;
+    let alone = |k: usize, uses: u16| shape.plan.of[k].uses == uses && usize::from(shape.last(k)) <= end;
     let values = match new {
         Some(r) => alone(i, 1) && alone(r, 1),
         None => alone(i, 1),
     };
-    if !values || plan.flags_home[end + 1] & !mask != 0 || host(block, i, f).is_none() {
+    if !values || shape.plan.flags_home(end + 1) & !mask != 0 || host(block, i, f).is_none() {
         return;
     }
     [new, fl, setfl].into_iter().flatten().for_each(|k| shape.set_member(k, true));
     // The operand of a subtraction is what the flags see.
     let src = block.insts[f].args[1];
     if inst.op == Op::AAdd {
-        shape.last[src.index()] = shape.last[src.index()].max(i as u16);
+        shape.needed_until(src, i as u16);
     }
     shape.anchor(i, Group { end, fl, setfl, ..Group::default() });
 }

@@ -8,7 +8,6 @@ use super::shape::{Group, Shape, constant};
 use super::unit::Emit;
 use super::values::At;
 use super::{Home, home};
-use crate::plan::Plan;
 use demotic_asm::x64::avx::{Avx, Order};
 use demotic_asm::x64::sse::Sse;
 use demotic_asm::x64::{Mem, Xmm};
@@ -114,7 +113,7 @@ fn is_upper(block: &Block, lo: Val, hi: Val) -> bool {
 }
 
 /// Looks for a group at the operation at `i`: an [`Op::FLo`] or an [`Op::FFmaFl`].
-pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
+pub(super) fn find(shape: &mut Shape, block: &Block, i: usize) {
     let inst = &block.insts[i];
     let at = |k: usize, op: Op| block.insts.get(k).filter(|x| x.op == op && x.ty == inst.ty && x.imm == inst.imm);
     let (lo, hi) = if inst.op == Op::FLo {
@@ -129,7 +128,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
         let high = at(i + 2, Op::FFmaHi).is_some_and(|x| x.args == inst.args);
         // The instructions for one lane leave the upper half clear.
         let packed = inst.imm & PACKED != 0;
-        if !low || !high || !packed || plan.of[i].uses != 1 || fused(inst.ty, inst.imm).is_none() {
+        if !low || !high || !packed || shape.plan.of[i].uses != 1 || fused(inst.ty, inst.imm).is_none() {
             return;
         }
         (i + 1, i + 2)

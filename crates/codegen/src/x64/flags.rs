@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::spill;
 use super::unit::Emit;
 use super::values::{At, Src};
-use crate::plan::{Plan, Table};
+use crate::plan::Table;
 use demotic_asm::x64::flow::FlagOp;
 use demotic_asm::x64::int::{Alu, Shift};
 use demotic_asm::x64::{Reg, Size};
@@ -42,13 +42,13 @@ pub(super) struct Flags {
 
 impl Flags {
     /// At the beginning of a block.
-    pub(super) fn enter(&mut self, block: &Block, plan: &Plan, shape: &Shape) {
+    pub(super) fn enter(&mut self, block: &Block, shape: &Shape) {
         (self.home, self.saved, self.value, self.since) = (ARITH, 0, [None; 12], [0; 12]);
         self.watched.clear();
         self.over = 0;
         let image_last = &mut self.image_last;
-        plan.flag_ops.iter().for_each(|i| image_last[usize::from(*i)] = 0);
-        for i in plan.flag_ops.iter().map(|i| usize::from(*i)) {
+        shape.plan.flag_ops.iter().for_each(|i| image_last[usize::from(*i)] = 0);
+        for i in shape.plan.flag_ops.iter().map(|i| usize::from(*i)) {
             let inst = &block.insts[i];
             if inst.op == Op::Cond || inst.result() == Ty::Fl {
                 self.watched.push(i as u16);
@@ -61,8 +61,8 @@ impl Flags {
             let source = inst.args[0].index();
             let condition = inst.op == Op::Cond;
             let anew = !condition || shape.lazy(source) && !shape.grouped(source);
-            let at = if shape.lazy(i) && anew && !Shape::used(plan, i) {
-                shape.last[i]
+            let at = if shape.lazy(i) && anew && !shape.used(i) {
+                shape.last(i)
             } else if shape.lazy(i) && !condition {
                 image_last[i].max(i as u16)
             } else {
@@ -144,7 +144,7 @@ impl Emit<'_> {
             late || self.preparing && crate::plan::shows_state(x)
         });
         let at = if leaves { self.index } else { end + 1 };
-        self.plan.flags_home[at.min(self.b.insts.len())]
+        self.shape.plan.flags_home(at.min(self.b.insts.len()))
     }
 
     /// Conditions and images that operations behind `end` need and that are only in these bits of RFLAGS are stored.
@@ -156,7 +156,7 @@ impl Emit<'_> {
                 break;
             }
             // What nobody needs behind what is executed already is not looked at again.
-            if w == self.rf.over && usize::from(self.shape.last[k]) < self.index {
+            if w == self.rf.over && usize::from(self.shape.last(k)) < self.index {
                 self.rf.over += 1;
                 continue;
             }
@@ -513,7 +513,7 @@ impl Emit<'_> {
         let inst = self.b.insts[i];
         let f = inst.args[0];
         let mask = inst.imm as u32 & ARITH;
-        let wanted = self.plan.flags_home[i + 1];
+        let wanted = self.shape.plan.flags_home(i + 1);
         let def = self.b.insts[f.index()];
         if wanted & mask == 0 {
             self.keep_conditions(0, i);
@@ -580,7 +580,7 @@ impl Emit<'_> {
     }
 
     fn produce_image_then_mix(&mut self, f: Val, mask: u32, i: usize) {
-        let survive = self.plan.flags_home[i + 1] & !mask;
+        let survive = self.shape.plan.flags_home(i + 1) & !mask;
         self.keep_conditions(ARITH, i);
         self.pushfq();
         self.a.pop_mem(spill(SAVED));

@@ -81,7 +81,7 @@ impl Emit<'_> {
         }
         let size = Size::of_bits(inst.ty.bits());
         let set_mask = g.setfl.map_or(0, |s| self.b.insts[s].imm as u32 & ARITH);
-        if self.rf.saved & self.plan.flags_home[g.end + 1] & !set_mask != 0 && g.setfl.is_some() {
+        if self.rf.saved & self.shape.plan.flags_home(g.end + 1) & !set_mask != 0 && g.setfl.is_some() {
             self.restore_flags(g.end);
         }
         if matches!(inst.op, Op::FlSub | Op::FlAdd | Op::FlLogic) {
@@ -105,7 +105,7 @@ impl Emit<'_> {
         // What a product leaves in the other flags is undefined for the guest as well.
         let undefined = if inst.op == Op::Mul && g.setfl.is_some() { ARITH } else { 0 };
         let set_mask = set_mask | undefined;
-        let survive = self.plan.flags_home[g.end + 1] & !set_mask & self.rf.home;
+        let survive = self.shape.plan.flags_home(g.end + 1) & !set_mask & self.rf.home;
         let one = self.constant(b) == Some(1) && carry.is_none();
         let mut clobbers = ARITH;
         let host = match inst.op {
@@ -569,7 +569,7 @@ impl Emit<'_> {
         }
         let width = u64::from(inst.ty.bits());
         let set_mask = g.setfl.map_or(0, |s| self.b.insts[s].imm as u32 & ARITH);
-        let survive = self.plan.flags_home[g.end + 1] & !set_mask & *clobbers & self.rf.home;
+        let survive = self.shape.plan.flags_home(g.end + 1) & !set_mask & *clobbers & self.rf.home;
         let free = g.store.is_none() && matches!(inst.ty, Ty::I32 | Ty::I64) && g.fl.is_none();
         if let Some(n) = self.constant(inst.args[1]) {
             let n = if rotate { n % width } else { n };
@@ -618,7 +618,7 @@ impl Emit<'_> {
             None => survive == 0,
             Some(f) => {
                 let old = self.b.insts[f].args[2];
-                let wanted = self.plan.flags_home[g.end + 1] & set_mask | self.reads_of(f, g);
+                let wanted = self.shape.plan.flags_home(g.end + 1) & set_mask | self.reads_of(f, g);
                 if old.index() > i {
                     // Read between the members: the home as it is now.
                     self.b.insts[old.index()].op == Op::GetFl && wanted & !self.rf.home == 0

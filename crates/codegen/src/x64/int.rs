@@ -129,7 +129,7 @@ impl Emit<'_> {
 
     /// The register to compute the value of `i` in, when its slot has one and the plan allows it.
     pub(super) fn slot_of_result(&self, i: usize) -> Option<(u8, Reg)> {
-        let Slot(s) = self.plan.into[i]?;
+        let Slot(s) = self.shape.plan.goes_to(i)?;
         match home(self.long, s) {
             Home::Gpr(r) if s < 16 => Some((s, r)),
             _ => None,
@@ -216,7 +216,7 @@ impl Emit<'_> {
         let whole = size == Size::Q || size == Size::D;
         if self.at(v) == At::Home(slot) {
             let already =
-                self.plan.into[v.index()] == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
+                self.shape.plan.goes_to(v.index()) == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
             let computed = !self.is_a_view(v) || size == Size::Q || !self.long;
             if already && computed || size < Size::D {
                 return;

@@ -249,7 +249,7 @@ impl Emit<'_> {
         match inst.ty {
             Ty::V128 => {
                 let op = if inst.imm & ATTR_ALIGN16 != 0 { Sse::MOVAPS } else { Sse::MOVUPS };
-                if let Some(Slot(s)) = self.plan.into[i] {
+                if let Some(Slot(s)) = self.shape.plan.goes_to(i) {
                     if let Home::Vec(x) = home(self.long, s) {
                         self.clobber_home(s, i);
                         self.sync();
@@ -274,7 +274,7 @@ impl Emit<'_> {
             }
             Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 => {
                 let size = Size::of_bits(inst.ty.bits());
-                if let Some(Slot(s)) = self.plan.into[i] {
+                if let Some(Slot(s)) = self.shape.plan.goes_to(i) {
                     if let Home::Gpr(r) = home(self.long, s) {
                         self.clobber_home(s, i);
                         self.sync();

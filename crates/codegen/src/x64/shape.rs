@@ -7,7 +7,7 @@
 
 use super::class;
 use crate::class as of_all;
-use crate::plan::{self, Fact, Plan, TABLE, Table};
+use crate::plan::{self, Fact, Plan, TABLE};
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::interp::ATTR_ALIGN16;
 use demotic_ir::ops::Op;
@@ -40,15 +40,10 @@ pub(super) struct Group {
 /// The result.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    /// What is known of each operation: [`bit`].
-    bits: Table<u8>,
-    /// Index of the last operation that needs the value; the number of operations for the terminal.
-    pub last: Table<u16>,
-    /// For an operation that a group is anchored at: its number in `groups`.
-    anchors: Table<u16>,
+    /// What is known of each operation: the bits are those of [`bit`]. The note of one that a group is anchored at is its number in `groups`, that
+    /// of a load in a group where it is done.
+    pub plan: Plan,
     groups: Vec<Group>,
-    /// Where each of `groups` is anchored.
-    anchored: Vec<u16>,
     /// Selections between a size and its negative by the direction flag, with the logarithm of the size.
     pub steps: Vec<(usize, u8)>,
     /// x87 instructions, by increasing end.
@@ -56,12 +51,12 @@ pub(super) struct Shape {
     /// Whether the host has AVX2 and FMA.
     avx2: bool,
     // ---- scratch of the analysis
-    own: Table<u16>,
     candidates: Vec<u16>,
-    done: Vec<u16>,
+    /// Lazy operations with operands, and loads, the last one first; then with what needs their value, whoever computes it.
+    deep: Vec<(u16, u16)>,
 }
 
-/// Bits of [`Shape::bits`]. Those behind [`ANCHOR`] are for the traversal from the end only and not kept.
+/// Bits of a [`Fact`].
 mod bit {
     /// Computed where it is used.
     pub const LAZY: u8 = 1;
@@ -69,7 +64,8 @@ mod bit {
     pub const FOLDED: u8 = 2;
     /// A member of a group other than its anchor and load.
     pub const MEMBER: u8 = 4;
-    /// A group is anchored there. Known once [`FIRM`], whose place it takes, is of no interest any more.
+    /// A group is anchored there. Known once [`FIRM`], whose place it takes, is of no interest any more: it is taken back when its operation is
+    /// looked at.
     pub const ANCHOR: u8 = FIRM;
     /// [`BAD`], wherever the value is written to before.
     pub const FIRM: u8 = 8;
@@ -81,11 +77,6 @@ mod bit {
     pub const BAD: u8 = 64;
     /// Some user takes the value lazily only when it is a part of an address.
     pub const ADDRESS: u8 = 128;
-    /// Which of the last two it is, as an index in [`super::Fact::since`]; 0: neither.
-    #[inline(always)]
-    pub const fn since(bits: u8) -> usize {
-        bits as usize >> 6
-    }
 }
 
 /// The value of a constant.
@@ -210,87 +201,107 @@ pub(super) fn in_slot(block: &Block, at: usize, v: Val, slot: u64) -> bool {
 
 impl Shape {
     /// Looks at a block.
-    pub(super) fn analyse(&mut self, block: &Block, plan: &mut Plan, long: bool, avx2: bool) {
-        let n = block.insts.len();
+    pub(super) fn analyse(&mut self, block: &Block, long: bool, avx2: bool) {
         self.groups.clear();
-        self.anchored.clear();
         self.steps.clear();
         self.x87.clear();
         self.avx2 = avx2;
-        self.laziness(block, plan, long);
-        plan.homes(block);
-        let plan = &*plan;
-        let tables = self.bits.first_mut(n).iter_mut().zip(self.last.first_mut(n));
-        tables.zip(plan.of.first(n)).for_each(|((bits, last), of)| (*bits, *last) = (of.bits & bit::LAZY, of.last_use));
-        if plan.seen & of_all::SHIFT != 0 {
-            super::shift::counts(self, block, plan);
+        self.laziness(block, long);
+        if self.plan.seen & of_all::SHIFT != 0 {
+            super::shift::counts(self, block);
         }
-        if plan.seen & (of_all::X87 | of_all::FAR_SLOT) != 0 {
-            super::x87::find(block, plan, self);
+        if self.plan.seen & (of_all::X87 | of_all::FAR_SLOT) != 0 {
+            super::x87::find(block, self);
         }
         let candidates = take(&mut self.candidates);
         for i in candidates.iter().rev().map(|i| usize::from(*i)) {
-            if self.bits[i] & bit::MEMBER == 0 {
-                self.find(block, plan, i);
+            if self.plan.of[i].bits & bit::MEMBER == 0 {
+                self.find(block, i);
             }
         }
         self.candidates = candidates;
-        self.lifetimes(block, plan);
+        self.lifetimes(block);
+    }
+
+    /// Index of the last operation that needs the value; the number of operations for the terminal.
+    #[inline(always)]
+    pub(super) fn last(&self, v: usize) -> u16 {
+        self.plan.of[v].last
+    }
+
+    /// The value is needed up to the operation `end`, too.
+    #[inline(always)]
+    pub(super) fn needed_until(&mut self, v: Val, end: u16) {
+        let last = &mut self.plan.of[v.index()].last;
+        *last = (*last).max(end);
     }
 
     /// Whether the operation is computed where it is used.
     #[inline(always)]
     pub(super) fn lazy(&self, i: usize) -> bool {
-        self.bits[i] & bit::LAZY != 0
+        self.plan.of[i].bits & bit::LAZY != 0
     }
     /// Whether something that is executed uses the value, not only deferred flags.
-    pub(super) fn used(plan: &Plan, i: usize) -> bool {
-        plan.of[i].bits & bit::USED != 0
+    pub(super) fn used(&self, i: usize) -> bool {
+        self.plan.of[i].bits & bit::USED != 0
     }
     /// Whether it is not only itself: a group is anchored there, or it is part of one.
     #[inline(always)]
     pub(super) fn grouped(&self, i: usize) -> bool {
-        self.bits[i] & (bit::ANCHOR | bit::FOLDED | bit::MEMBER) != 0
+        self.plan.of[i].bits & (bit::ANCHOR | bit::FOLDED | bit::MEMBER) != 0
     }
+    /// Lazy after all, although nothing but the operation itself says so.
     pub(super) fn set_lazy(&mut self, i: usize) {
-        self.bits[i] |= bit::LAZY;
+        self.plan.of[i].bits |= bit::LAZY;
+        let at = self.deep.partition_point(|d| usize::from(d.0) > i);
+        self.deep.insert(at, (i as u16, 0));
     }
     /// Whether it is a load that is part of a group.
     #[inline(always)]
     pub(super) fn folded(&self, i: usize) -> bool {
-        self.bits[i] & bit::FOLDED != 0
+        self.plan.of[i].bits & bit::FOLDED != 0
     }
     pub(super) fn set_folded(&mut self, i: usize) {
-        self.bits[i] |= bit::FOLDED;
+        let fact = &mut self.plan.of[i];
+        fact.bits |= bit::FOLDED;
+        fact.note = i as u16;
     }
     /// Whether it is a member of a group other than its anchor and load.
     #[inline(always)]
     pub(super) fn member(&self, i: usize) -> bool {
-        self.bits[i] & bit::MEMBER != 0
+        self.plan.of[i].bits & bit::MEMBER != 0
     }
     pub(super) fn set_member(&mut self, i: usize, is: bool) {
-        if is { self.bits[i] |= bit::MEMBER } else { self.bits[i] &= !bit::MEMBER }
+        let bits = &mut self.plan.of[i].bits;
+        if is { *bits |= bit::MEMBER } else { *bits &= !bit::MEMBER }
     }
 
     /// The group anchored at `i`.
+    #[inline(always)]
     pub(super) fn group(&self, i: usize) -> Option<Group> {
-        if self.bits[i] & bit::ANCHOR == 0 {
+        let fact = &self.plan.of[i];
+        if fact.bits & bit::ANCHOR == 0 {
             return None;
         }
-        self.groups.get(usize::from(self.anchors[i])).copied()
+        self.groups.get(usize::from(fact.note)).copied()
     }
 
     pub(super) fn anchor(&mut self, i: usize, group: Group) {
-        self.anchors[i] = self.groups.len() as u16;
-        self.bits[i] |= bit::ANCHOR;
+        if let Some(load) = group.load {
+            self.plan.of[load].note = i as u16;
+        }
+        let fact = &mut self.plan.of[i];
+        fact.note = self.groups.len() as u16;
+        fact.bits |= bit::ANCHOR;
         self.groups.push(group);
-        self.anchored.push(i as u16);
     }
 
     /// The one traversal from the end: what `plan` wants to know of each operation, and then whether it is lazy, all users of its value being known.
     #[inline(never)]
-    fn laziness(&mut self, block: &Block, plan: &mut Plan, long: bool) {
-        self.candidates.clear();
+    fn laziness(&mut self, block: &Block, long: bool) {
+        let Shape { plan, candidates, deep, steps, .. } = self;
+        candidates.clear();
+        deep.clear();
         let mut round = plan.begin(block);
         for v in block.term.operands().into_iter().filter(|v| *v != Val::NONE) {
             let branch = matches!(block.term, demotic_ir::block::Term::Branch { .. });
@@ -303,24 +314,33 @@ impl Shape {
             i -= 1;
             let (all, class, arity) = class::of(inst.op);
             round.look(i, inst, all);
+            let fact = &mut round.of[i % TABLE];
+            let own = fact.bits;
+            let unused = class & class::PURE != 0 && own & bit::USED == 0;
+            if arity == 0 {
+                // Half of all operations: a constant, the read of a register.
+                let lazy = unused || class & (class::PURE | class::ALWAYS) == class::PURE | class::ALWAYS;
+                fact.bits = own & !bit::FIRM | u8::from(lazy) * bit::LAZY;
+                continue;
+            }
+            fact.bits = own & !bit::FIRM;
             if class & class::ANCHOR != 0 {
-                self.candidates.push(i as u16);
+                candidates.push(i as u16);
             }
             let next_flags = flags;
             if class & class::FLAGS != 0 {
                 flags = i;
             }
+            let mut lazy = own & bit::FORCED != 0;
             // What the first operand and the others are told: nothing, when the operation has no code.
             let (mut first, mut others) = (0, 0);
-            let own = round.of[i % TABLE].bits;
-            let unused = class & class::PURE != 0 && own & bit::USED == 0;
             if unused {
-                round.of[i % TABLE].bits |= bit::LAZY;
-            } else if own & bit::FORCED == 0
+                lazy = true;
+            } else if !lazy
                 // What an instruction with carry computes on the way is not computed apart, and it is nothing that an address has room for.
                 && !(matches!(inst.op, Op::Add | Op::Sub) && carries(block, round.of, i))
             {
-                let (mut lazy, mut linears) = (false, false);
+                let mut linears = false;
                 if class & class::PURE != 0 {
                     if class & class::ALWAYS != 0 {
                         lazy = true;
@@ -331,9 +351,6 @@ impl Shape {
                         lazy = linears && (next_flags > i + 4 || !has_flags(block, i));
                     } else if class & class::TRUTH != 0 || inst.op == Op::Not && inst.ty == Ty::I1 {
                         lazy = own & (bit::BAD | bit::ADDRESS) == 0 && round.of[i % TABLE].uses == 1;
-                    }
-                    if lazy {
-                        round.of[i % TABLE].bits |= bit::LAZY;
                     }
                 }
                 // Whether it takes an operand lazily, whatever it is; else perhaps when it is a part of an address.
@@ -352,7 +369,7 @@ impl Shape {
                                 for k in [eq, and] {
                                     round.of[k % TABLE].bits |= bit::LAZY | bit::FORCED;
                                 }
-                                self.steps.push((i, size));
+                                steps.push((i, size));
                                 (first, others) = (0, 0);
                             }
                         }
@@ -360,11 +377,22 @@ impl Shape {
                     }
                 }
             }
-            for &v in inst.args.iter().take(arity) {
+            if lazy {
+                round.of[i % TABLE].bits |= bit::LAZY;
+            }
+            if lazy || inst.op == Op::Ld {
+                deep.push((i as u16, 0));
+            }
+            let mut tell = |v: Val, what: u8| {
                 let fact = round.using(i, v);
-                fact.bits |= first;
-                fact.since[bit::since(first)] = i as u16;
-                first = others;
+                fact.bits |= what;
+                fact.since = if what & bit::BAD != 0 { i as u16 } else { fact.since };
+            };
+            // There is an entry for what is no operand.
+            tell(inst.args[0], first);
+            tell(inst.args[1], others);
+            if arity > 2 {
+                inst.args[2..].iter().for_each(|v| tell(*v, others));
             }
         }
         plan.seen = round.seen();
@@ -375,18 +403,18 @@ impl Shape {
         self.lazy(k) || matches!(block.insts[k].op, Op::Get | Op::GetFl | Op::Nop)
     }
 
-    fn find(&mut self, block: &Block, plan: &Plan, i: usize) {
+    fn find(&mut self, block: &Block, i: usize) {
         let inst = &block.insts[i];
-        if inst.op == Op::Mul && self.product(block, plan, i) {
+        if inst.op == Op::Mul && self.product(block, i) {
             return;
         }
         let compare = matches!(inst.op, Op::FlSub | Op::FlAdd | Op::FlLogic);
         match inst.op {
-            Op::DivU | Op::DivS => return self.division(block, plan, i),
-            Op::ACas => return self.compare_exchange(block, plan, i),
-            Op::FLo | Op::FFmaFl if self.avx2 => return super::avx::find(self, block, plan, i),
-            Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return super::atomic::find(self, block, plan, i),
-            Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return super::shift::find(self, block, plan, i),
+            Op::DivU | Op::DivS => return self.division(block, i),
+            Op::ACas => return self.compare_exchange(block, i),
+            Op::FLo | Op::FFmaFl if self.avx2 => return super::avx::find(self, block, i),
+            Op::AAdd | Op::AAnd | Op::AOr | Op::AXor => return super::atomic::find(self, block, i),
+            Op::ShlD | Op::ShrD | Op::Rcl | Op::Rcr => return super::shift::find(self, block, i),
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor | Op::Not => {}
             Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Mul => {}
             _ if compare => {}
@@ -415,14 +443,14 @@ impl Shape {
                 }
                 Op::St if x.args[1].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
                     // A shift's flags come behind the store.
-                    let fl = fl.or_else(|| self.flags_behind(block, plan, i, k).filter(|_| shifts));
-                    let Some(load) = self.memory_operand(block, plan, i, fl, first) else { break };
+                    let fl = fl.or_else(|| self.flags_behind(block, i, k).filter(|_| shifts));
+                    let Some(load) = self.memory_operand(block, i, fl, first) else { break };
                     let own = matches!(inst.op, Op::And | Op::Or | Op::Xor | Op::Rol | Op::Ror);
                     let extra = u16::from(own && fl.is_some());
                     let l = block.insts[load];
                     if l.args[0] != x.args[0]
                         || l.ty != x.ty
-                        || plan.of[i].uses != 1 + extra
+                        || self.plan.of[i].uses != 1 + extra
                         || x.imm & ATTR_ALIGN16 != 0
                     {
                         break;
@@ -432,7 +460,7 @@ impl Shape {
                     g.end = k;
                 }
                 Op::SetFl if Some(x.args[0].index()) == fl => {
-                    if allowed(block, plan, i, k) {
+                    if allowed(block, &self.plan, i, k) {
                         g.fl = fl;
                         g.setfl = Some(k);
                         g.end = k;
@@ -440,7 +468,7 @@ impl Shape {
                     break;
                 }
                 // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
-                Op::GetFl if plan.of[k].uses > 1 || plan.of[k].uses == 1 && !shifts => break,
+                Op::GetFl if self.plan.of[k].uses > 1 || self.plan.of[k].uses == 1 && !shifts => break,
                 Op::Get if x.imm < 16 => read |= 1 << x.imm,
                 Op::Get => {}
                 _ if self.free(block, k) => {}
@@ -450,13 +478,13 @@ impl Shape {
         // Flags that only conditions read, with no home to spare: the host computes them on the way.
         if let (Some(f), None, false) = (fl, g.setfl, compare) {
             let end = g.end.max(f);
-            if plan.of[f].uses > 0 && plan.flags_home[end + 1] == 0 {
+            if self.plan.of[f].uses > 0 && self.plan.flags_home(end + 1) == 0 {
                 g.fl = Some(f);
                 g.end = end;
             }
         }
         // A load that the flags want as well is no part of a group without them.
-        if g.store.is_some() && g.fl.is_none() && self.memory_operand(block, plan, i, None, first) != g.load {
+        if g.store.is_some() && g.fl.is_none() && self.memory_operand(block, i, None, first) != g.load {
             g = Group { end: i, ..Group::default() };
         }
         // A sum without flags is computed by its lone user or by a lea.
@@ -475,11 +503,11 @@ impl Shape {
             let wide = inst.op != Op::Mul || inst.ty >= Ty::I16;
             if carry.is_none() || g.fl.is_none() {
                 for v in both.into_iter().take(if wide { count } else { 0 }) {
-                    g.load = g.load.or_else(|| self.memory_operand(block, plan, i, g.fl, v));
+                    g.load = g.load.or_else(|| self.memory_operand(block, i, g.fl, v));
                 }
             }
             if inst.op == Op::FlLogic {
-                g.load = self.memory_operand(block, plan, i, None, inst.args[0]);
+                g.load = self.memory_operand(block, i, None, inst.args[0]);
             }
         }
         if let Some(l) = g.load {
@@ -494,13 +522,13 @@ impl Shape {
     }
 
     /// The flags of the operation at `i` that are computed and written right behind the one at `k`, where its host instruction may do that.
-    fn flags_behind(&self, block: &Block, plan: &Plan, i: usize, k: usize) -> Option<usize> {
+    fn flags_behind(&self, block: &Block, i: usize, k: usize) -> Option<usize> {
         let mut fl = None;
         for (k, x) in block.insts.iter().enumerate().skip(k + 1).take(5) {
             match x.op {
-                Op::SetFl if Some(x.args[0].index()) == fl => return fl.filter(|_| allowed(block, plan, i, k)),
+                Op::SetFl if Some(x.args[0].index()) == fl => return fl.filter(|_| allowed(block, &self.plan, i, k)),
                 _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
-                Op::GetFl if plan.of[k].uses > 1 => return None,
+                Op::GetFl if self.plan.of[k].uses > 1 => return None,
                 _ if self.free(block, k) => {}
                 _ => return None,
             }
@@ -509,7 +537,7 @@ impl Shape {
     }
 
     /// The load that computes `v`, when nobody else needs it and no code stands between.
-    fn memory_operand(&self, block: &Block, plan: &Plan, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
+    fn memory_operand(&self, block: &Block, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
         let l = v.index();
         let load = block.insts.get(l).filter(|x| x.op == Op::Ld && x.imm & ATTR_ALIGN16 == 0)?;
         if load.ty == Ty::V128 || load.ty == Ty::F80 || l >= i || self.folded(l) {
@@ -519,14 +547,14 @@ impl Shape {
         let by = with_carry(block, i).and_then(|c| c.inner).unwrap_or(i);
         let mine = times(by) + fl.filter(|f| *f != i).map_or(0, times);
         // `x op x` reads memory once.
-        if plan.of[l].uses != mine || times(by) != 1 || self.last[l] as usize > fl.unwrap_or(i).max(i) {
+        if self.plan.of[l].uses != mine || times(by) != 1 || usize::from(self.last(l)) > fl.unwrap_or(i).max(i) {
             return None;
         }
         (l + 1..i).all(|k| self.free(block, k)).then_some(l)
     }
 
     /// `mul`, `imul`: the product with its high half, or with the flags that tell whether there is one.
-    fn product(&mut self, block: &Block, plan: &Plan, i: usize) -> bool {
+    fn product(&mut self, block: &Block, i: usize) -> bool {
         let inst = block.insts[i];
         if inst.ty < Ty::I16 || self.lazy(i) || i + 1 >= block.insts.len() {
             return false;
@@ -541,14 +569,14 @@ impl Shape {
         let (mut sign, mut eq, mut not, mut sel) = (None, None, None, None);
         let mut g = Group { end: i, ..Group::default() };
         let mut hi_set = None;
-        let mut hi_uses = plan.of[hi].uses;
+        let mut hi_uses = self.plan.of[hi].uses;
         for k in hi + 1..block.insts.len().min(i + 16) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
             match x.op {
                 Op::Const | Op::Nop => {}
-                Op::Sar if signed && is(a, Some(i)) && plan.of[k].uses == 1 => sign = Some(k),
-                Op::Eq if is(a, Some(hi)) && plan.of[k].uses == 1 => {
+                Op::Sar if signed && is(a, Some(i)) && self.plan.of[k].uses == 1 => sign = Some(k),
+                Op::Eq if is(a, Some(hi)) && self.plan.of[k].uses == 1 => {
                     let zero = !signed && constant(block, b) == Some(0);
                     if !(zero || is(b, sign)) {
                         break;
@@ -556,15 +584,15 @@ impl Shape {
                     hi_uses -= 1;
                     eq = Some(k);
                 }
-                Op::Not if is(a, eq) && plan.of[k].uses == 1 => not = Some(k),
-                Op::Sel if is(a, not) && plan.of[k].uses == 1 => {
+                Op::Not if is(a, eq) && self.plan.of[k].uses == 1 => not = Some(k),
+                Op::Sel if is(a, not) && self.plan.of[k].uses == 1 => {
                     let both = u64::from(CF | OF);
                     if constant(block, b) != Some(both) || constant(block, c) != Some(0) {
                         break;
                     }
                     sel = Some(k);
                 }
-                Op::FlFrom if is(a, sel) && plan.of[k].uses == 1 => g.fl = Some(k),
+                Op::FlFrom if is(a, sel) && self.plan.of[k].uses == 1 => g.fl = Some(k),
                 Op::Set if x.args[0].index() == i && g.set.is_none() && x.ty == inst.ty && x.imm < 16 => {
                     g.set = Some(k);
                     g.end = k;
@@ -602,7 +630,7 @@ impl Shape {
                 g.other = Some((hi, h));
             }
             // Without a use of its own the high half is only looked at by the flags.
-            None if hi_uses > 0 || usize::from(self.last[hi]) > g.end => return false,
+            None if hi_uses > 0 || usize::from(self.last(hi)) > g.end => return false,
             None if !signed && g.setfl.is_some() => return false,
             None => {}
         }
@@ -614,8 +642,8 @@ impl Shape {
             if g.load.is_none()
                 && !rax
                 && load.op == Op::Ld
-                && plan.of[l].uses == 2
-                && usize::from(self.last[l]) <= hi
+                && self.plan.of[l].uses == 2
+                && usize::from(self.last(l)) <= hi
                 && inst.args[0] != inst.args[1]
                 && !self.folded(l)
                 && (l + 1..i).all(|k| self.free(block, k))
@@ -635,7 +663,7 @@ impl Shape {
     }
 
     /// `lock cmpxchg`: the accumulator compared and replaced, with the flags of the comparison.
-    fn compare_exchange(&mut self, block: &Block, plan: &Plan, i: usize) {
+    fn compare_exchange(&mut self, block: &Block, i: usize) {
         let inst = block.insts[i];
         let acc = inst.args[1];
         if !inst.ty.is_int() || inst.ty == Ty::I1 || !in_slot(block, i, acc, 0) {
@@ -647,7 +675,7 @@ impl Shape {
             v == acc || same || in_slot(block, i, v, 0) || super::atomic::reads_accumulator(block, i, v)
         };
         let mut g = Group { end: i, ..Group::default() };
-        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, plan.of[i].uses);
+        let (mut eq, mut wide, mut sel, mut uses) = (None, None, None, self.plan.of[i].uses);
         for k in i + 1..block.insts.len().min(i + 12) {
             let x = block.insts[k];
             let [a, b, c, _] = x.args;
@@ -657,7 +685,7 @@ impl Shape {
                 Op::Eq
                     if eq.is_none()
                         && (is(a, Some(i)) && b == acc || a == acc && is(b, Some(i)))
-                        && plan.of[k].uses == 1 =>
+                        && self.plan.of[k].uses == 1 =>
                 {
                     uses -= 1;
                     eq = Some(k);
@@ -666,7 +694,7 @@ impl Shape {
                     uses -= 1;
                     g.fl = Some(k);
                 }
-                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && plan.of[k].uses == 1 => {
+                Op::Zext if is(a, Some(i)) && inst.ty == Ty::I32 && x.ty == Ty::I64 && self.plan.of[k].uses == 1 => {
                     uses -= 1;
                     wide = Some(k);
                 }
@@ -691,12 +719,12 @@ impl Shape {
         let (Some(sel), Some(_), Some(eq), Some(f)) = (sel, g.set, eq, g.fl) else { return };
         let early = [Some(eq), wide, Some(sel)].into_iter().flatten().all(|k| k < g.end);
         let whole = inst.ty != Ty::I32 || block.insts[sel].ty == Ty::I64 || plan::replaces(Ty::I32, Slot(0));
-        if uses != 0 || !early || !whole || usize::from(self.last[i]) > g.end || f > g.end {
+        if uses != 0 || !early || !whole || usize::from(self.last(i)) > g.end || f > g.end {
             return;
         }
         // Without a write of the flags conditions read them, on the way, when there is no home to spare.
         let mask = g.setfl.map_or(0, |s| block.insts[s].imm as u32) & ARITH;
-        if plan.flags_home[g.end + 1] & !mask != 0 {
+        if self.plan.flags_home(g.end + 1) & !mask != 0 {
             return;
         }
         g.other = Some((sel, sel));
@@ -705,7 +733,7 @@ impl Shape {
     }
 
     /// `div`, `idiv`: quotient and remainder of the pair of accumulators.
-    fn division(&mut self, block: &Block, plan: &Plan, i: usize) {
+    fn division(&mut self, block: &Block, i: usize) {
         let inst = block.insts[i];
         let [hi, lo, d, _] = inst.args;
         let whole = |v: Val, slot: u64| {
@@ -727,14 +755,14 @@ impl Shape {
             let set = block.insts.get(end + 1);
             if set.is_some_and(|x| x.op == Op::Set && x.imm == slot && x.args[0].index() == v && x.ty == inst.ty) {
                 end += 1;
-            } else if plan.of[v].uses != 0 || !overwritten(block, end + 1, slot) {
+            } else if self.plan.of[v].uses != 0 || !overwritten(block, end + 1, slot) {
                 return;
             }
         }
         let l = d.index();
         let load = block.insts[l].op == Op::Ld
-            && plan.of[l].uses == 2
-            && usize::from(self.last[l]) <= i + 1
+            && self.plan.of[l].uses == 2
+            && usize::from(self.last(l)) <= i + 1
             && (l + 1..i).all(|k| self.free(block, k));
         if load {
             self.set_folded(l);
@@ -745,50 +773,41 @@ impl Shape {
     }
 
     #[inline(never)]
-    fn lifetimes(&mut self, block: &Block, plan: &Plan) {
+    fn lifetimes(&mut self, block: &Block) {
         let n = block.insts.len();
-        // Where every operation is done: a load that is part of a group at its anchor.
-        let mut done = take(&mut self.done);
-        done.clear();
-        if self.groups.iter().any(|g| g.load.is_some()) {
-            done.extend(0..n as u16);
-            for (g, at) in self.groups.iter().zip(&self.anchored) {
-                if let Some(l) = g.load {
-                    done[l] = *at;
+        let Shape { plan, groups, deep, .. } = self;
+        // Where an operation is done: a load that is part of a group at its anchor.
+        let done = |of: &Fact, i: u16| if of.bits & bit::FOLDED != 0 { of.note } else { i };
+        // A fault of a load that is done later shows flags that are defined by values from before.
+        if !block.deferred.is_empty() && groups.iter().any(|g| g.load.is_some()) {
+            for d in &block.deferred {
+                let range = usize::from(d.from)..usize::from(d.to).min(n);
+                let Some(shown) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
+                let end = done(&plan.of[shown], shown as u16);
+                for v in d.def.operands() {
+                    let last = &mut plan.of[v.index()].last;
+                    *last = (*last).max(end);
                 }
             }
         }
-        let done_at = |i: usize| done.get(i).copied().unwrap_or(i as u16);
-        // A fault of a load that is done later shows flags that are defined by values from before.
-        for d in &block.deferred {
-            let range = usize::from(d.from)..usize::from(d.to).min(n);
-            let Some(shown) = range.rev().find(|&i| plan::shows_state(&block.insts[i])) else { continue };
-            for v in d.def.operands() {
-                self.last[v.index()] = self.last[v.index()].max(done_at(shown));
-            }
-        }
         // What a lazy value needs, it needs until the value itself is somewhere: in a register that it was written to, or to the end.
-        self.own.first_mut(n).copy_from_slice(self.last.first(n));
-        let (last, own_last) = (&mut self.last, &self.own);
-        for ((i, inst), own) in block.insts.iter().enumerate().zip(self.bits.first(n)).rev() {
-            if own & (bit::FOLDED | bit::LAZY) == 0 {
-                continue;
-            }
-            let end = if own & bit::FOLDED != 0 {
-                done_at(i)
-            } else if own & (bit::MEMBER | bit::ANCHOR) == 0 {
-                let first_set = plan.of[i].first_set;
-                let until = if first_set < own_last[i] { first_set } else { last[i] };
-                until.min(last[i].max(i as u16))
+        deep.iter_mut().for_each(|(i, own)| *own = plan.of[usize::from(*i)].last);
+        for &(at, own) in &*deep {
+            let i = usize::from(at);
+            let fact = plan.of[i];
+            let end = if fact.bits & bit::FOLDED != 0 {
+                fact.note
+            } else if fact.bits & (bit::LAZY | bit::MEMBER | bit::ANCHOR) == bit::LAZY {
+                let until = if fact.first_set < own { fact.first_set } else { fact.last };
+                until.min(fact.last.max(at))
             } else {
                 continue;
             };
-            for v in inst.operands() {
-                let l = &mut last[v.index()];
-                *l = (*l).max(end);
+            for v in block.insts[i].operands() {
+                let last = &mut plan.of[v.index()].last;
+                *last = (*last).max(end);
             }
         }
-        self.done = done;
     }
 }
 
@@ -844,7 +863,7 @@ fn set_before(block: &Block, of: &Fact, i: usize) -> bool {
     }
     near.into_iter()
         .find(|k| wrote(&block.insts[*k]))
-        .is_some_and(|set| usize::from(of.since[bit::since(bit::BAD)]) > set)
+        .is_some_and(|set| usize::from(of.since) > set)
 }
 
 impl Shape {
@@ -889,7 +908,7 @@ fn allowed(block: &Block, plan: &Plan, i: usize, setfl: usize) -> bool {
         Op::Rol | Op::Ror => CF | OF,
         _ => ARITH,
     };
-    let survive = plan.flags_home[setfl + 1] & !mask & clobbers;
+    let survive = plan.flags_home(setfl + 1) & !mask & clobbers;
     if survive == 0 {
         return true;
     }

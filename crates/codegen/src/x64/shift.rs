@@ -7,7 +7,7 @@ use super::shape::{Group, Shape, constant, in_slot};
 use super::unit::Emit;
 use super::values::At;
 use super::{Home, home};
-use crate::plan::{self, Plan};
+use crate::plan;
 use demotic_asm::x64::int::Shift;
 use demotic_asm::x64::{Reg, Rm, Size};
 use demotic_ir::block::{Block, Val};
@@ -38,7 +38,7 @@ pub(super) fn in_cl(block: &Block, i: usize, v: Val) -> bool {
 }
 
 /// Masked counts that the host takes from CL have no code of their own.
-pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
+pub(super) fn counts(shape: &mut Shape, block: &Block) {
     for (i, inst) in block.insts.iter().enumerate() {
         let count = match inst.op {
             Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror | Op::Rcl | Op::Rcr => inst.args[1],
@@ -52,14 +52,14 @@ pub(super) fn counts(shape: &mut Shape, block: &Block, plan: &Plan) {
         }
         let near = block.insts[i..].iter().take(6);
         let uses: usize = near.map(|x| x.operands().iter().filter(|v| **v == count).count()).sum();
-        if uses == usize::from(plan.of[c].uses) && in_cl(block, i, def.args[0]) {
+        if uses == usize::from(shape.plan.of[c].uses) && in_cl(block, i, def.args[0]) {
             shape.set_lazy(c);
         }
     }
 }
 
 /// Looks for a group at the operation at `i`.
-pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
+pub(super) fn find(shape: &mut Shape, block: &Block, i: usize) {
     let inst = block.insts[i];
     if !matches!(inst.ty, Ty::I32 | Ty::I64) || shape.lazy(i) {
         return;
@@ -80,14 +80,14 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
             }
             Op::SetFl if g.fl == Some(x.args[0].index()) => {
                 let mask = x.imm as u32 & ARITH;
-                if plan.flags_home[k + 1] & !mask & clobbers(inst.op) == 0 {
+                if shape.plan.flags_home(k + 1) & !mask & clobbers(inst.op) == 0 {
                     g.setfl = Some(k);
                     g.end = k;
                 }
                 break;
             }
             // The old flags, for this operation alone.
-            Op::GetFl if plan.of[k].uses <= 1 => {}
+            Op::GetFl if shape.plan.of[k].uses <= 1 => {}
             Op::Const | Op::Nop => {}
             _ if shape.lazy(k) => {}
             _ => break,
@@ -97,7 +97,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, plan: &Plan, i: usize) {
         g.fl = None;
     }
     // Read on the way, the flags are no longer what they were.
-    let stale = |k: usize| block.insts[k].op == Op::GetFl && plan.of[k].uses == 1 && g.fl.is_none();
+    let stale = |k: usize| block.insts[k].op == Op::GetFl && shape.plan.of[k].uses == 1 && g.fl.is_none();
     if (i..g.end).any(stale) {
         return;
     }
@@ -123,7 +123,7 @@ impl Emit<'_> {
             return self.group_by_helper(i, g);
         }
         // What a count of 0 leaves, and the carry, have to be in place.
-        let wanted = g.fl.map_or(0, |f| self.plan.flags_home[g.end + 1] & set_mask | self.reads_of(f, g));
+        let wanted = g.fl.map_or(0, |f| self.shape.plan.flags_home(g.end + 1) & set_mask | self.reads_of(f, g));
         if known.is_none() && wanted & !self.rf.home != 0 || !double {
             self.restore_flags(i.saturating_sub(1));
         }

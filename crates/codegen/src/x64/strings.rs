@@ -24,7 +24,7 @@ impl Emit<'_> {
             Op::VStrM => (Sse::PCMPISTRM, Slot::xmm(0)),
             _ => (Sse::PCMPISTRI, Slot::gpr(reg::RCX)),
         };
-        if inst.imm & 0x100 == 0 || self.plan.into[i] != Some(slot) {
+        if inst.imm & 0x100 == 0 || self.shape.plan.goes_to(i) != Some(slot) {
             return false;
         }
         let (y, x) = (self.vreg(inst.args[1]), self.vreg(inst.args[0]));

@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::values::{At, Books, NO_ALIASES};
 use super::{at, scratch, spill};
-use crate::plan::{self, Plan};
+use crate::plan;
 use crate::{Compiled, EdgeKind, EdgeSite, Error, Loc, Place, Reloc, Request, Stub, TermSite};
 use demotic_asm::buffer::{Field, Label};
 use demotic_asm::x64::sse::Sse;
@@ -52,7 +52,6 @@ pub(super) struct Emit<'a> {
     // ---- the block at hand
     number: u32,
     pub b: &'a Block,
-    pub plan: Box<Plan>,
     pub shape: Box<Shape>,
     pub at: Vec<At>,
     /// What is in homes, registers and spill slots.
@@ -107,7 +106,6 @@ pub(super) struct Scratch {
     out: Box<Compiled>,
     entries: Vec<Label>,
     cold: Vec<Cold>,
-    plan: Box<Plan>,
     shape: Box<Shape>,
     at: Vec<At>,
     books: Box<Books>,
@@ -124,7 +122,7 @@ thread_local! {
 impl<'a> Emit<'a> {
     fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: Scratch) -> Emit<'a> {
         let long = unit.mode == Mode::Long;
-        let Scratch { mut a, mut out, mut entries, mut cold, plan, shape, at, books, alias_nodes, rf, placed, order } =
+        let Scratch { mut a, mut out, mut entries, mut cold, shape, at, books, alias_nodes, rf, placed, order } =
             scratch;
         a.buf.clear();
         out.code.clear();
@@ -153,7 +151,6 @@ impl<'a> Emit<'a> {
             entry: u32::MAX,
             number: 0,
             b: &NO_BLOCK,
-            plan,
             shape,
             at,
             books,
@@ -178,8 +175,8 @@ impl<'a> Emit<'a> {
 
     /// Gives the buffers back.
     fn recycle(self) -> Scratch {
-        let Emit { a, out, entries, cold, plan, shape, at, books, alias_nodes, rf, placed, order, .. } = self;
-        Scratch { a, out, entries, cold, plan, shape, at, books, alias_nodes, rf, placed, order }
+        let Emit { a, out, entries, cold, shape, at, books, alias_nodes, rf, placed, order, .. } = self;
+        Scratch { a, out, entries, cold, shape, at, books, alias_nodes, rf, placed, order }
     }
 
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
@@ -327,14 +324,14 @@ impl<'a> Emit<'a> {
 
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
-        let want = if index > self.b.insts.len() { ARITH } else { self.plan.flags_home[index] };
+        let want = if index > self.b.insts.len() { ARITH } else { self.shape.plan.flags_home(index) };
         // All of them from one place: what is partly in both is between two places.
         let image = want & !self.rf.home != 0;
         if image && want & !self.rf.saved != 0 {
             return None;
         }
         for v in 0..index.min(self.at.len()) {
-            if usize::from(self.shape.last[v]) < index || self.shape.last[v] as usize == v {
+            if usize::from(self.shape.last(v)) < index || self.shape.last(v) as usize == v {
                 continue;
             }
             let ty = self.b.insts[v].result();
@@ -364,7 +361,7 @@ impl<'a> Emit<'a> {
         self.number = n;
         self.b = &unit.blocks[n as usize];
         let avx2 = self.request.target.features.avx2;
-        self.shape.analyse(self.b, &mut self.plan, self.long, avx2);
+        self.shape.analyse(self.b, self.long, avx2);
         self.at.clear();
         self.at.resize(self.b.insts.len(), At::Nowhere);
         self.alias_nodes.clear();
@@ -378,7 +375,7 @@ impl<'a> Emit<'a> {
         self.spilled = 0;
         self.locked = 0;
         self.vlocked = 0;
-        self.rf.enter(self.b, &self.plan, &self.shape);
+        self.rf.enter(self.b, &self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
@@ -805,7 +802,7 @@ impl<'a> Emit<'a> {
 
     /// Before the branch at `i`, whose ways bring the saved image of the flags back as a whole.
     fn unmix(&mut self, i: usize) {
-        if self.rf.saved != 0 && self.rf.home & !self.rf.saved & self.plan.flags_home[i] != 0 {
+        if self.rf.saved != 0 && self.rf.home & !self.rf.saved & self.shape.plan.flags_home(i) != 0 {
             self.restore_flags(i.saturating_sub(1));
         }
     }

@@ -94,7 +94,7 @@ impl Emit<'_> {
 
     /// Whether operations behind `end` need the value.
     pub(super) fn needed(&self, v: Val, end: usize) -> bool {
-        usize::from(self.shape.last[v.index()]) > end
+        usize::from(self.shape.last(v.index())) > end
     }
 
     pub(super) fn at(&self, v: Val) -> At {
@@ -175,7 +175,7 @@ impl Emit<'_> {
             0 => {
                 let far = (0..16u8)
                     .filter(|r| unlocked >> r & 1 != 0)
-                    .max_by_key(|r| self.owner(*r).map_or(0, |v| self.shape.last[v.index()]));
+                    .max_by_key(|r| self.owner(*r).map_or(0, |v| self.shape.last(v.index())));
                 let Some(r) = far else {
                     self.fail("temporary registers");
                     return Reg::R14;
@@ -199,7 +199,7 @@ impl Emit<'_> {
             0 => {
                 let far = (0..16u8)
                     .filter(|r| unlocked >> r & 1 != 0)
-                    .max_by_key(|r| self.vowner(*r).map_or(0, |v| self.shape.last[v.index()]));
+                    .max_by_key(|r| self.vowner(*r).map_or(0, |v| self.shape.last(v.index())));
                 let Some(r) = far else {
                     self.fail("temporary vector registers");
                     return Xmm(15);

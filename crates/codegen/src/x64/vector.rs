@@ -120,7 +120,7 @@ fn one_operand(op: Op, ty: Ty, imm: u64) -> Option<Sse> {
 impl Emit<'_> {
     /// The vector register to compute the value of `i` in, when its slot has one and the plan allows it.
     pub(super) fn vector_of_result(&self, i: usize) -> Option<(u8, Xmm)> {
-        let Slot(s) = self.plan.into[i]?;
+        let Slot(s) = self.shape.plan.goes_to(i)?;
         match home(self.long, s) {
             Home::Vec(x) => Some((s, Xmm(x))),
             _ => None,

@@ -20,7 +20,6 @@ use super::unit::Emit;
 use super::values::At;
 use crate::Stub;
 use crate::frame::X87_LEAVE;
-use crate::plan::Plan;
 use demotic_asm::x64::{Mem, Size};
 use demotic_ir::block::{Block, Inst, Val};
 use demotic_ir::ops::{Effects, Op, X87Fn};
@@ -517,7 +516,7 @@ pub(crate) fn recognise(block: &Block, from: usize, to: usize) -> Option<Found> 
 }
 
 /// Finds the groups of a block and tells its shape.
-pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
+pub(super) fn find(block: &Block, shape: &mut Shape) {
     if !block.insts.iter().any(is_x87) {
         return;
     }
@@ -530,7 +529,7 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
         let (first, end) = found.range();
         let Found { host, addr, fl, result, .. } = found;
         let lone = |k: usize| {
-            usize::from(plan.of[k].last_use) <= end
+            usize::from(shape.last(k)) <= end
                 || [fl, result].contains(&Some(k))
                 || matches!(host, Host::StatusToAx)
         };
@@ -540,8 +539,7 @@ pub(super) fn find(block: &Block, plan: &Plan, shape: &mut Shape) {
         }
         for k in members() {
             for v in block.insts[k].operands() {
-                let last = &mut shape.last[v.index()];
-                *last = (*last).max(end as u16);
+                shape.needed_until(*v, end as u16);
             }
             shape.set_member(k, k != end && k != first);
         }
