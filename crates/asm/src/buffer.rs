@@ -65,7 +65,10 @@ pub enum Error {
 /// Host code under construction.
 #[derive(Clone, Debug, Default)]
 pub struct CodeBuffer {
+    /// The code, and behind it room for more, of any content.
     bytes: Vec<u8>,
+    /// How much of it is code.
+    len: usize,
     labels: Vec<Option<u32>>,
     fixups: Vec<Fixup>,
 }
@@ -73,26 +76,62 @@ pub struct CodeBuffer {
 impl CodeBuffer {
     /// Offset of the next byte.
     pub fn offset(&self) -> u32 {
-        self.bytes.len() as u32
+        self.len as u32
+    }
+
+    /// Room for so many bytes more.
+    #[inline(always)]
+    fn room(&mut self, n: usize) -> &mut [u8] {
+        if self.bytes.len() - self.len < n {
+            self.grow(n);
+        }
+        &mut self.bytes[self.len..]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, n: usize) {
+        self.bytes.resize((2 * self.bytes.len()).max(self.len + n).max(4096), 0);
     }
 
     /// Appends bytes (x86-64).
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
-    /// Appends the first `n` of the bytes: a copy of constant length costs less than one of `n` bytes.
-    #[inline]
-    pub fn put_first(&mut self, bytes: &[u8; 16], n: usize) {
-        let end = self.bytes.len() + n;
-        self.bytes.extend_from_slice(bytes);
-        self.bytes.truncate(end);
+    /// Appends the lowest `n` bytes of a word, at most 8. Writing all of it costs less than writing `n` bytes.
+    #[inline(always)]
+    pub fn put_word(&mut self, word: u64, n: usize) {
+        debug_assert!(n <= 8);
+        if let Some(to) = self.room(8).first_chunk_mut() {
+            *to = word.to_le_bytes();
+        }
+        self.len += n;
+    }
+
+    /// Appends the lowest `n` bytes of one word, then the lowest `m` of another.
+    #[inline(always)]
+    pub fn put_words(&mut self, first: u64, n: usize, second: u64, m: usize) {
+        debug_assert!(n <= 8 && m <= 8);
+        let to = self.room(16);
+        if let Some(low) = to.first_chunk_mut() {
+            *low = first.to_le_bytes();
+        }
+        if let Some(high) = to.get_mut(n..).and_then(|to| to.first_chunk_mut()) {
+            *high = second.to_le_bytes();
+        }
+        self.len += n + m;
     }
 
     /// Appends an instruction word (AArch64).
+    #[inline]
     pub fn word(&mut self, word: u32) {
-        self.put(&word.to_le_bytes());
+        if let Some(to) = self.room(4).first_chunk_mut() {
+            *to = word.to_le_bytes();
+        }
+        self.len += 4;
     }
 
     /// A new label, not bound yet.
@@ -123,6 +162,7 @@ impl CodeBuffer {
     /// See [`Error`].
     pub fn finish(mut self) -> Result<Vec<u8>, Error> {
         self.patched()?;
+        self.bytes.truncate(self.len);
         Ok(self.bytes)
     }
 
@@ -135,12 +175,12 @@ impl CodeBuffer {
             let target = self.labels[fixup.label.0 as usize].ok_or(Error::Unbound(fixup.label))?;
             patch(&mut self.bytes, fixup, target)?;
         }
-        Ok(&self.bytes)
+        Ok(&self.bytes[..self.len])
     }
 
     /// Makes the buffer empty, to be used again.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.len = 0;
         self.labels.clear();
         self.fixups.clear();
     }

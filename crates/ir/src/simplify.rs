@@ -318,9 +318,13 @@ impl Builder {
             }
         }
         let c = self.c(count, n);
-        let inst = Inst { op, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 };
-        // Of the rest only masks may still be nothing.
-        if op == Op::And { self.pure(inst) } else { self.push(inst) }
+        let args = [a, c, Val::NONE, Val::NONE];
+        // Of the rest only masks may still be nothing. Each way writes it down for itself: put together in memory for both it would be read back
+        // before the parts have arrived there.
+        if op == Op::And {
+            return self.pure(Inst { op, ty, args, imm: 0 });
+        }
+        self.push(Inst { op, ty, args, imm: 0 })
     }
 
     /// Whether an operation may name `x`, an operand of `a`, instead of `a`; see the module's header.

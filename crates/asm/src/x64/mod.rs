@@ -224,18 +224,15 @@ impl Asm {
     }
 
     /// Appends one byte.
+    #[inline]
     pub fn byte(&mut self, b: u8) {
-        self.buf.put(&[b]);
+        self.buf.put_word(b.into(), 1);
     }
 
     /// Appends an immediate of an integer instruction: 1, 2 or 4 bytes.
     pub fn imm(&mut self, size: Size, imm: i32) {
-        let bytes = imm.to_le_bytes();
-        self.buf.put(match size {
-            Size::B => &bytes[..1],
-            Size::W => &bytes[..2],
-            _ => &bytes,
-        });
+        let n = [1, 2, 4, 4][size as usize];
+        self.buf.put_word(u64::from(imm as u32), n);
     }
 
     /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
@@ -275,12 +272,7 @@ impl Asm {
 
     #[inline(always)]
     fn put_instruction(&mut self, head: Head, (tail, more): (u64, usize)) {
-        let (mut out, n) = ([0u8; 16], (head.n / 8) as usize);
-        out[..8].copy_from_slice(&head.bytes.to_le_bytes());
-        // Never more than 8.
-        let at = n.min(8);
-        out[at..at + 8].copy_from_slice(&tail.to_le_bytes());
-        self.buf.put_first(&out, n + more);
+        self.buf.put_words(head.bytes, (head.n / 8) as usize, tail, more);
     }
 
     /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
@@ -323,7 +315,7 @@ impl Asm {
 
     fn modrm(&mut self, reg: u8, rm: Rm) {
         let (word, n) = modrm(reg, rm);
-        self.buf.put(&word.to_le_bytes()[..n]);
+        self.buf.put_word(word, n);
     }
 }
 
@@ -348,13 +340,9 @@ impl Head {
         if rex != 0 || always {
             self.put((0x40 | rex).into(), 1);
         }
-        let op = u64::from(e.op);
-        match e.map {
-            Map::One => self.put(op, 1),
-            Map::F => self.put(op << 8 | 0x0f, 2),
-            Map::F38 => self.put(op << 16 | 0x380f, 3),
-            Map::F3A => self.put(op << 16 | 0x3a0f, 3),
-        }
+        // The map as bytes in front of the opcode, and how many: looked up, since one map is as likely as another.
+        let (escape, n) = [(0, 0), (0x0f, 1), (0x380f, 2), (0x3a0f, 2)][e.map as usize];
+        self.put(u64::from(e.op) << (8 * n) | escape, n + 1);
     }
 }
 

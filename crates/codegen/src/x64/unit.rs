@@ -30,21 +30,21 @@ struct Cold {
 /// The emission of one unit.
 #[derive(Debug)]
 pub(super) struct Emit<'a> {
-    pub a: Box<Asm>,
+    pub a: &'a mut Asm,
     unit: &'a Unit,
     pub request: &'a Request,
     pub long: bool,
     stop: Option<u32>,
     place: Option<Place>,
-    pub out: Box<Compiled>,
-    entries: Vec<Label>,
-    cold: Vec<Cold>,
+    pub out: &'a mut Compiled,
+    entries: &'a mut Vec<Label>,
+    cold: &'a mut Vec<Cold>,
     pub failed: Option<&'static str>,
     /// Operations, by block, that the interpreter has to do.
     forced: Vec<(u32, usize)>,
     /// Layout of the blocks, and which are in it.
-    placed: Vec<bool>,
-    order: Vec<u32>,
+    placed: &'a mut Vec<bool>,
+    order: &'a mut Vec<u32>,
     /// The operation at hand.
     current: usize,
     /// Offset of the block's entry.
@@ -52,12 +52,12 @@ pub(super) struct Emit<'a> {
     // ---- the block at hand
     number: u32,
     pub b: &'a Block,
-    pub shape: Box<Shape>,
-    pub at: Vec<At>,
+    pub shape: &'a mut Shape,
+    pub at: &'a mut Vec<At>,
     /// What is in homes, registers and spill slots.
-    pub books: Box<Books>,
+    pub books: &'a mut Books,
     /// Nodes of its lists of aliases, with the next ones.
-    pub alias_nodes: Vec<(Val, u16)>,
+    pub alias_nodes: &'a mut Vec<(Val, u16)>,
     /// The first operation not executed yet.
     pub index: usize,
     /// Whether the carry was brought to CF for a group that accesses memory: a fault there still shows the flags before the group.
@@ -81,7 +81,7 @@ pub(super) struct Emit<'a> {
     /// Operands of the `test` about to be emitted.
     pub test: Option<(super::values::Src, super::values::Src)>,
     // ---- flags
-    pub rf: Box<super::flags::Flags>,
+    pub rf: &'a mut super::flags::Flags,
     /// Where the x87 state is.
     pub x87: super::x87::Where,
 }
@@ -98,32 +98,35 @@ static NO_BLOCK: Block = Block {
     term: Term::Syscall { next: 0 },
 };
 
-/// Buffers that one emission leaves to the next: nothing is allocated for a unit but what is given to the caller. The large ones are
-/// behind pointers, since all of this is moved for every unit.
+/// Buffers that one emission leaves to the next, where they are: nothing is allocated for a unit but what is given to the caller, and nothing moves.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    a: Box<Asm>,
-    out: Box<Compiled>,
+    a: Asm,
     entries: Vec<Label>,
     cold: Vec<Cold>,
-    shape: Box<Shape>,
+    shape: Shape,
     at: Vec<At>,
-    books: Box<Books>,
+    books: Books,
     alias_nodes: Vec<(Val, u16)>,
-    rf: Box<super::flags::Flags>,
+    rf: super::flags::Flags,
     placed: Vec<bool>,
     order: Vec<u32>,
 }
 
 thread_local! {
-    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 impl<'a> Emit<'a> {
-    fn new(unit: &'a Unit, request: &'a Request, stop: Option<u32>, scratch: Scratch) -> Emit<'a> {
+    fn new(
+        unit: &'a Unit,
+        request: &'a Request,
+        stop: Option<u32>,
+        scratch: &'a mut Scratch,
+        out: &'a mut Compiled,
+    ) -> Emit<'a> {
         let long = unit.mode == Mode::Long;
-        let Scratch { mut a, mut out, mut entries, mut cold, shape, at, books, alias_nodes, rf, placed, order } =
-            scratch;
+        let Scratch { a, entries, cold, shape, at, books, alias_nodes, rf, placed, order } = scratch;
         a.buf.clear();
         out.code.clear();
         out.entries.clear();
@@ -173,23 +176,18 @@ impl<'a> Emit<'a> {
         }
     }
 
-    /// Gives the buffers back.
-    fn recycle(self) -> Scratch {
-        let Emit { a, out, entries, cold, shape, at, books, alias_nodes, rf, placed, order, .. } = self;
-        Scratch { a, out, entries, cold, shape, at, books, alias_nodes, rf, placed, order }
-    }
-
     /// Emits. An operation that finds no temporary register is left to the interpreter, and everything begins again.
     fn attempt<R>(
-        unit: &'a Unit,
-        request: &'a Request,
+        unit: &Unit,
+        request: &Request,
         stop: Option<u32>,
-        mut scratch: Scratch,
-        finish: impl FnOnce(&mut Emit<'a>) -> R,
-    ) -> (Result<R, Error>, Scratch) {
+        out: &mut Compiled,
+        finish: impl FnOnce(&mut Emit) -> R,
+    ) -> Result<R, Error> {
+        let mut scratch = SCRATCH.take().unwrap_or_default();
         let mut forced = Vec::new();
-        loop {
-            let mut this = Emit::new(unit, request, stop, scratch);
+        let result = loop {
+            let mut this = Emit::new(unit, request, stop, &mut scratch, out);
             this.forced = forced;
             let result = this.emit();
             let out = matches!(
@@ -204,39 +202,28 @@ impl<'a> Emit<'a> {
             let place = (this.number, this.current);
             let op = this.b.insts.get(this.current).map_or(Op::Nop, |x| x.op);
             let helps = !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf);
-            forced = std::mem::take(&mut this.forced);
-            if out && helps && !forced.contains(&place) && forced.len() < 64 {
-                forced.push(place);
-                scratch = this.recycle();
-                continue;
+            if !(out && helps && !this.forced.contains(&place) && this.forced.len() < 64) {
+                break result.map(|()| finish(&mut this));
             }
-            // Done where it stands: all of this is too much to be handed around.
-            let result = result.map(|()| finish(&mut this));
-            return (result, this.recycle());
-        }
+            forced = std::mem::take(&mut this.forced);
+            forced.push(place);
+        };
+        SCRATCH.set(Some(scratch));
+        result
     }
 
-    pub(super) fn run(unit: &'a Unit, request: &'a Request, out: &mut Compiled) -> Result<(), Error> {
-        let mut scratch = SCRATCH.take().unwrap_or_default();
-        // The caller's buffers are the ones to fill.
-        std::mem::swap(&mut *scratch.out, out);
-        let (result, mut scratch) = Emit::attempt(unit, request, None, scratch, |this| {
-            let code = this.a.buf.patched().map_err(Error::TooLarge);
-            let result = code.map(|code| this.out.code.extend_from_slice(code));
+    pub(super) fn run(unit: &Unit, request: &Request, out: &mut Compiled) -> Result<(), Error> {
+        Emit::attempt(unit, request, None, out, |this| {
+            this.out.code.extend_from_slice(this.a.buf.patched().map_err(Error::TooLarge)?);
             this.out.edges.sort_by_key(|e| e.at);
             this.out.terms.sort_by_key(|t| t.after);
-            result
-        });
-        std::mem::swap(&mut *scratch.out, out);
-        SCRATCH.set(Some(scratch));
-        result.and_then(|result| result)
+            Ok(())
+        })?
     }
 
-    pub(super) fn locate(unit: &'a Unit, request: &'a Request, stop: u32) -> Option<Place> {
-        let scratch = SCRATCH.take().unwrap_or_default();
-        let (place, scratch) = Emit::attempt(unit, request, Some(stop), scratch, |this| this.place.take());
-        SCRATCH.set(Some(scratch));
-        place.ok()?
+    pub(super) fn locate(unit: &Unit, request: &Request, stop: u32) -> Option<Place> {
+        let mut out = Compiled::default();
+        Emit::attempt(unit, request, Some(stop), &mut out, |this| this.place.take()).ok()?
     }
 
     fn emit(&mut self) -> Result<(), Error> {
@@ -264,7 +251,7 @@ impl<'a> Emit<'a> {
     /// Blocks in an order in which most edges are to the next one.
     fn layout(&mut self) {
         let blocks = &self.unit.blocks;
-        let (placed, order) = (&mut self.placed, &mut self.order);
+        let (placed, order) = (&mut *self.placed, &mut *self.order);
         placed.clear();
         placed.resize(blocks.len(), false);
         order.clear();
@@ -375,7 +362,7 @@ impl<'a> Emit<'a> {
         self.spilled = 0;
         self.locked = 0;
         self.vlocked = 0;
-        self.rf.enter(self.b, &self.shape);
+        self.rf.enter(self.b, self.shape);
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
