@@ -97,7 +97,7 @@ pub struct Plan {
     pub of: Table<Fact>,
     /// Operations that compute flags or read them as a value, the last one first.
     pub flag_ops: Vec<u16>,
-    /// [`class`] bits of all operations together.
+    /// [`class`] bits of all operations together, as far as they have been asked for.
     pub seen: u16,
 }
 
@@ -204,63 +204,100 @@ impl Round<'_> {
     /// Looks at the operation at `i`, all those behind it being known: `class` is what [`class::of`] says of it. At its operands, [`Round::using`] has to.
     #[inline(always)]
     pub fn look(&mut self, i: usize, inst: &Inst, class: u16) {
-        let at = i as u16;
         self.seen |= class;
-        let own = &mut self.of[i % TABLE];
-        own.last = own.last.max(at);
         if class & (class::SHOWS | class::FLAGS | class::SLOT | class::FLAG_VALUE) == 0 {
-            own.home = self.home as u16;
-            if own.first_set != NEVER {
-                self.goes_early(i, inst);
-            }
-            return;
+            return self.pure(i, inst);
         }
-        if class & class::SLOT != 0 {
-            self.slot(i, inst);
-        } else {
-            if own.first_set != NEVER {
-                self.goes_early(i, inst);
-            }
-            let own = &mut self.of[i % TABLE];
-            if inst.op == Op::GetFl && own.uses > 0 {
-                self.home |= ARITH;
-            }
-            if class & class::FLAG_VALUE != 0 {
-                self.flag_ops.push(at);
-            }
-            if inst.op == Op::SetFl {
-                self.home &= !(inst.imm as u32);
-            }
-            if class & class::SHOWS != 0 {
-                self.home |= ARITH & !u32::from(own.home);
-                self.shown = at;
-            }
+        match inst.op {
+            Op::Get | Op::GetHi => self.read(i, inst),
+            Op::Set => self.write(i, inst),
+            Op::SetHi => self.write_part(i, inst),
+            _ if class & class::SHOWS != 0 => self.shows(i, inst, class),
+            _ => self.flags(i, inst, class),
         }
+    }
+
+    /// The same of an operation that computes a value and nothing else.
+    #[inline(always)]
+    pub fn pure(&mut self, i: usize, inst: &Inst) {
+        if self.own(i).first_set != NEVER {
+            self.goes_early(i, inst);
+        }
+    }
+
+    /// The same of a constant, and of whatever else needs no home.
+    #[inline(always)]
+    pub fn own(&mut self, i: usize) -> &mut Fact {
+        let own = &mut self.of[i % TABLE];
+        own.last = own.last.max(i as u16);
+        own.home = self.home as u16;
+        own
+    }
+
+    /// The same of the read of a slot.
+    #[inline(always)]
+    pub fn read(&mut self, i: usize, inst: &Inst) {
+        let busy = self.own(i).last;
+        self.slot(i, inst, busy);
+    }
+
+    /// The same of the write of a slot.
+    #[inline(always)]
+    pub fn write(&mut self, i: usize, inst: &Inst) {
+        self.own(i);
+        let value = &mut self.of[inst.args[0].index() % TABLE];
+        if replaces(inst.ty, Slot(inst.imm as u8)) {
+            value.first_set = i as u16;
+        }
+        let busy = value.last;
+        self.slot(i, inst, busy);
+    }
+
+    /// The same of the write of a part that no home is made for.
+    #[inline(always)]
+    fn write_part(&mut self, i: usize, inst: &Inst) {
+        self.own(i);
+        self.slot(i, inst, 0);
+    }
+
+    /// The same of an operation that may fault or leaves.
+    #[inline(always)]
+    pub fn shows(&mut self, i: usize, inst: &Inst, class: u16) {
+        let covered = u32::from(self.of[i % TABLE].home);
+        self.pure(i, inst);
+        if class & class::FLAG_VALUE != 0 {
+            self.flag_ops.push(i as u16);
+        }
+        self.home |= ARITH & !covered;
+        self.shown = i as u16;
         self.of[i % TABLE].home = self.home as u16;
     }
 
-    /// The operation at `i` reads or writes a slot.
+    /// The same of an operation that has to do with flags and cannot fault.
     #[inline(always)]
-    fn slot(&mut self, i: usize, inst: &Inst) {
-        let at = i as u16;
+    pub fn flags(&mut self, i: usize, inst: &Inst, class: u16) {
+        self.pure(i, inst);
+        if class & class::FLAG_VALUE != 0 {
+            self.flag_ops.push(i as u16);
+        }
+        let own = &mut self.of[i % TABLE];
+        match inst.op {
+            Op::GetFl if own.uses > 0 => self.home |= ARITH,
+            Op::SetFl => self.home &= !(inst.imm as u32),
+            _ => return,
+        }
+        own.home = self.home as u16;
+    }
+
+    /// The operation at `i` reads or writes a slot, whose home is where a value is up to the operation `busy`.
+    #[inline(always)]
+    fn slot(&mut self, i: usize, inst: &Inst, busy: u16) {
         let n = inst.imm as usize;
-        // How long the slot's home is where a value is.
-        let busy = match inst.op {
-            Op::Get | Op::GetHi => self.of[i % TABLE].last,
-            Op::Set => {
-                let value = &mut self.of[inst.args[0].index() % TABLE];
-                if replaces(inst.ty, Slot(inst.imm as u8)) {
-                    value.first_set = at;
-                }
-                value.last
-            }
-            _ => 0,
-        };
         if n >= REGISTERS {
             self.seen |= class::FAR_SLOT;
             return;
         }
-        self.touched[n] = at;
+        self.touched[n] = i as u16;
         while self.early[n] < busy {
             let fact = &mut self.of[usize::from(self.early[n]) % TABLE];
             fact.into = NOWHERE;

@@ -315,7 +315,8 @@ impl Insn {
 #[inline]
 pub(crate) fn decode(insn: &mut Insn, code: &[u8; BYTES_SEEN], long: bool) -> bool {
     let byte = |i: usize| code[i & (BYTES_SEEN - 1)];
-    let word = |i: usize| i32::from_le_bytes([byte(i), byte(i + 1), byte(i + 2), byte(i + 3)]);
+    // Everything ends before the bytes do: the bound is for the compiler.
+    let word = |i: usize| code[i.min(BYTES_SEEN - 4)..].first_chunk().map_or(0, |w| i32::from_le_bytes(*w));
     let mut at = 0;
     let mut opcode = byte(0);
     let mut segment = 0;

@@ -25,11 +25,11 @@ const TABLE: [u8; Op::TABLE.len()] = {
     let lists: [(u8, &[Op]); 6] = [
         (ALWAYS, &[Op::Const, Op::Cond]),
         (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
-        (OWN, &[Op::Sel, Op::Set, Op::ExitIf, Op::Not, Op::Zext]),
+        (OWN, &[Op::Sel, Op::ExitIf, Op::Not, Op::Zext]),
         (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
         (
             ADDRESS,
-            &[Op::Ld, Op::St, Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas],
+            &[Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas],
         ),
         (
             ANCHOR,

@@ -240,10 +240,15 @@ impl Emit<'_> {
     }
 
     /// Brings the home back to RFLAGS. Conditions that operations behind `end` need are kept.
+    #[inline(always)]
     pub(super) fn restore_flags(&mut self, end: usize) {
-        if self.rf.saved == 0 {
-            return;
+        if self.rf.saved != 0 {
+            self.restore_saved(end);
         }
+    }
+
+    #[cold]
+    fn restore_saved(&mut self, end: usize) {
         self.keep_conditions(ARITH, end);
         let newer = self.rf.home & !self.rf.saved & self.home_behind(end);
         if newer == 0 {

@@ -86,9 +86,26 @@ mod scratch {
 /// General registers of 64-bit guests with a host register of their own; RSP is elsewhere and the rest is in memory.
 const PINNED: usize = 13;
 
+/// The homes of all slots, of 32-bit and of 64-bit guests.
+static HOMES: [[Home; 128]; 2] = {
+    let mut t = [[Home::Mem(0); 128]; 2];
+    let mut slot = 0;
+    while slot < 128 {
+        t[0][slot as usize] = home_of(false, slot);
+        t[1][slot as usize] = home_of(true, slot);
+        slot += 1;
+    }
+    t
+};
+
 /// The home of a slot. Everything has one; [`demotic_ir::slot::Slot::MXCSR`] is special and not asked for here.
+#[inline(always)]
 fn home(long: bool, slot: u8) -> Home {
-    let n = usize::from(slot);
+    HOMES[long as usize][slot as usize % 128]
+}
+
+const fn home_of(long: bool, slot: u8) -> Home {
+    let n = slot as usize;
     match n {
         4 => Home::Gpr(Reg::R15),
         0..=15 if n < if long { PINNED } else { 8 } => Home::Gpr(Reg(slot)),

@@ -313,17 +313,48 @@ impl Shape {
         while let Some(inst) = i.checked_sub(1).and_then(|i| block.insts.get(i)) {
             i -= 1;
             let (all, class, arity) = class::of(inst.op);
-            round.look(i, inst, all);
+            // Nine of ten operations are one of these.
+            match inst.op {
+                Op::Const => {
+                    let fact = round.own(i);
+                    fact.bits = fact.bits & !bit::FIRM | bit::LAZY;
+                    continue;
+                }
+                Op::Get => {
+                    round.read(i, inst);
+                    round.of[i % TABLE].bits &= !bit::FIRM;
+                    continue;
+                }
+                Op::Set => {
+                    round.write(i, inst);
+                    let register = inst.imm < 16 && inst.ty >= Ty::I32;
+                    tell(&mut round, i, inst.args[0], bit::USED | if register { bit::ADDRESS } else { bit::BAD });
+                    continue;
+                }
+                Op::SetFl => {
+                    round.flags(i, inst, of_all::FLAG_VALUE);
+                    tell(&mut round, i, inst.args[0], bit::USED | bit::BAD);
+                    continue;
+                }
+                Op::Ld => {
+                    round.shows(i, inst, 0);
+                    round.of[i % TABLE].bits &= !bit::FIRM;
+                    deep.push((i as u16, 0));
+                    tell(&mut round, i, inst.args[0], bit::USED);
+                    continue;
+                }
+                Op::St => {
+                    round.shows(i, inst, 0);
+                    tell(&mut round, i, inst.args[0], bit::USED);
+                    tell(&mut round, i, inst.args[1], bit::USED | bit::BAD);
+                    continue;
+                }
+                _ => round.look(i, inst, all),
+            }
             let fact = &mut round.of[i % TABLE];
             let own = fact.bits;
-            let unused = class & class::PURE != 0 && own & bit::USED == 0;
-            if arity == 0 {
-                // Half of all operations: a constant, the read of a register.
-                let lazy = unused || class & (class::PURE | class::ALWAYS) == class::PURE | class::ALWAYS;
-                fact.bits = own & !bit::FIRM | u8::from(lazy) * bit::LAZY;
-                continue;
-            }
             fact.bits = own & !bit::FIRM;
+            let unused = class & class::PURE != 0 && own & bit::USED == 0;
             if class & class::ANCHOR != 0 {
                 candidates.push(i as u16);
             }
@@ -359,7 +390,6 @@ impl Shape {
                 others = otherwise;
                 if class & class::OWN != 0 {
                     match inst.op {
-                        Op::Set if inst.imm < 16 && inst.ty >= Ty::I32 => first = bit::USED | bit::ADDRESS,
                         Op::Zext if block.insts[inst.args[0].index()].result() == Ty::I1 => first = bit::USED,
                         Op::ExitIf => first = bit::USED,
                         Op::Not if inst.ty == Ty::I1 && lazy => first = bit::USED,
@@ -380,19 +410,17 @@ impl Shape {
             if lazy {
                 round.of[i % TABLE].bits |= bit::LAZY;
             }
-            if lazy || inst.op == Op::Ld {
+            if arity == 0 {
+                continue;
+            }
+            if lazy {
                 deep.push((i as u16, 0));
             }
-            let mut tell = |v: Val, what: u8| {
-                let fact = round.using(i, v);
-                fact.bits |= what;
-                fact.since = if what & bit::BAD != 0 { i as u16 } else { fact.since };
-            };
             // There is an entry for what is no operand.
-            tell(inst.args[0], first);
-            tell(inst.args[1], others);
+            tell(&mut round, i, inst.args[0], first);
+            tell(&mut round, i, inst.args[1], others);
             if arity > 2 {
-                inst.args[2..].iter().for_each(|v| tell(*v, others));
+                inst.args[2..].iter().for_each(|v| tell(&mut round, i, *v, others));
             }
         }
         plan.seen = round.seen();
@@ -809,6 +837,14 @@ impl Shape {
             }
         }
     }
+}
+
+/// The operation at `i` uses a value in that way.
+#[inline(always)]
+fn tell(round: &mut plan::Round, i: usize, v: Val, how: u8) {
+    let fact = round.using(i, v);
+    fact.bits |= how;
+    fact.since = if how & bit::BAD != 0 { i as u16 } else { fact.since };
 }
 
 /// Whether an operation is a part of an address: a sum, a scaled index, a cut.

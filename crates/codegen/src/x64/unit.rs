@@ -503,7 +503,7 @@ impl<'a> Emit<'a> {
     fn without_code(&mut self, i: usize, inst: &Inst) -> bool {
         match inst.op {
             Op::Const => self.at[i] = At::Const(inst.imm & inst.ty.mask()),
-            Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.define_home(Val(i as u16), inst.imm as u8),
+            Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.found_home(Val(i as u16), inst.imm as u8),
             _ if self.shape.lazy(i) => self.at[i] = At::Lazy,
             _ => return false,
         }
@@ -516,9 +516,11 @@ impl<'a> Emit<'a> {
             self.pending = self.pending.or(Some(i));
             return;
         }
-        if let Some(g) = self.x87_at(i) {
-            self.current = i;
-            return self.x87_group(i, g);
+        if !self.shape.x87.is_empty() {
+            if let Some(g) = self.x87_at(i) {
+                self.current = i;
+                return self.x87_group(i, g);
+            }
         }
         // A load that takes part in a group faults there.
         let group = self.shape.group(i);

@@ -291,8 +291,15 @@ impl Emit<'_> {
     }
 
     /// The value is in a slot from now on.
+    #[inline]
     pub(super) fn define_home(&mut self, v: Val, slot: u8) {
         self.forget(v);
+        self.found_home(v, slot);
+    }
+
+    /// The same of a value that has been nowhere so far.
+    #[inline(always)]
+    pub(super) fn found_home(&mut self, v: Val, slot: u8) {
         self.at[v.index()] = At::Home(slot);
         let node = self.alias_nodes.len() as u16;
         if node == NO_NODE {
@@ -307,6 +314,7 @@ impl Emit<'_> {
         list.1 = node;
     }
 
+    #[inline(always)]
     fn forget(&mut self, v: Val) {
         match self.at[v.index()] {
             At::Reg(r) if self.owner(r.0) == Some(v) => self.owned &= !(1 << r.0),
