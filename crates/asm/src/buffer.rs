@@ -111,18 +111,14 @@ impl CodeBuffer {
         self.len += n;
     }
 
-    /// Appends the lowest `n` bytes of one word, then the lowest `m` of another.
+    /// Appends the lowest `n` bytes of a long word, at most 16.
     #[inline(always)]
-    pub fn put_words(&mut self, first: u64, n: usize, second: u64, m: usize) {
-        debug_assert!(n <= 8 && m <= 8);
-        let to = self.room(16);
-        if let Some(low) = to.first_chunk_mut() {
-            *low = first.to_le_bytes();
+    pub fn put_long(&mut self, word: u128, n: usize) {
+        debug_assert!(n <= 16);
+        if let Some(to) = self.room(16).first_chunk_mut() {
+            *to = word.to_le_bytes();
         }
-        if let Some(high) = to.get_mut(n..).and_then(|to| to.first_chunk_mut()) {
-            *high = second.to_le_bytes();
-        }
-        self.len += n + m;
+        self.len += n;
     }
 
     /// Appends an instruction word (AArch64).

@@ -245,34 +245,32 @@ impl Asm {
     }
 
     fn legacy_reg(&mut self, e: Enc, reg: u8, r: u8) {
-        let mut head = Head::default();
-        if e.lock {
-            head.put(0xf0, 1);
-        }
-        if e.prefix != 0 {
-            head.put(e.prefix.into(), 1);
-        }
         let rex = (reg >> 3 & 1) << 2 | r >> 3 & 1;
         let byte_reg = e.reg8 && reg >= 4 || e.rm8 && r >= 4;
-        head.opcode(e, rex, byte_reg);
+        let mut head = Head::opcode(e, rex, byte_reg);
+        if e.prefix != 0 {
+            head.before(e.prefix);
+        }
+        if e.lock {
+            head.before(0xf0);
+        }
         self.put_instruction(head, modrm(reg, Rm::Reg(r)));
     }
 
     fn legacy_mem(&mut self, e: Enc, reg: u8, m: &Mem) {
-        let mut head = Head::default();
+        let (xb, tail) = memory(reg, m);
+        let mut head = Head::opcode(e, (reg >> 3 & 1) << 2 | xb, e.reg8 && reg >= 4);
         // One look for what most instructions have nothing of.
         if e.lock | m.gs | m.short | (e.prefix != 0) {
-            let prefixes = [(e.lock, 0xf0), (m.gs, 0x65), (m.short, 0x67), (e.prefix != 0, e.prefix.into())];
-            prefixes.into_iter().filter(|p| p.0).for_each(|p| head.put(p.1, 1));
+            let prefixes = [(e.prefix != 0, e.prefix), (m.short, 0x67), (m.gs, 0x65), (e.lock, 0xf0)];
+            prefixes.into_iter().filter(|p| p.0).for_each(|p| head.before(p.1));
         }
-        let (xb, tail) = memory(reg, m);
-        head.opcode(e, (reg >> 3 & 1) << 2 | xb, e.reg8 && reg >= 4);
         self.put_instruction(head, tail);
     }
 
     #[inline(always)]
     fn put_instruction(&mut self, head: Head, (tail, more): (u64, usize)) {
-        self.buf.put_words(head.bytes, (head.n / 8) as usize, tail, more);
+        self.buf.put_long(u128::from(head.bytes) | u128::from(tail) << (8 * head.n), head.n as usize + more);
     }
 
     /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
@@ -319,30 +317,31 @@ impl Asm {
     }
 }
 
-/// Prefixes and opcode, at most 8 bytes, the first one lowest, and how many bits they are.
-#[derive(Clone, Copy, Default)]
+/// Prefixes and opcode, at most 8 bytes, the first one lowest, and how many they are. Made from the end.
+#[derive(Clone, Copy)]
 struct Head {
     bytes: u64,
     n: u32,
 }
 
 impl Head {
+    /// The opcode, and REX when it says anything or has to be there.
     #[inline(always)]
-    fn put(&mut self, bytes: u64, count: u32) {
-        self.bytes |= bytes << (self.n & 63);
-        self.n += 8 * count;
-    }
-
-    /// REX, when it says anything or has to be there, and the opcode.
-    #[inline(always)]
-    fn opcode(&mut self, e: Enc, rex: u8, always: bool) {
-        let rex = u8::from(e.w) << 3 | rex;
-        if rex != 0 || always {
-            self.put((0x40 | rex).into(), 1);
-        }
+    fn opcode(e: Enc, rex: u8, always: bool) -> Head {
         // The map as bytes in front of the opcode, and how many: looked up, since one map is as likely as another.
         let (escape, n) = [(0, 0), (0x0f, 1), (0x380f, 2), (0x3a0f, 2)][e.map as usize];
-        self.put(u64::from(e.op) << (8 * n) | escape, n + 1);
+        let mut head = Head { bytes: u64::from(e.op) << (8 * n) | escape, n: n + 1 };
+        let rex = u8::from(e.w) << 3 | rex;
+        if rex != 0 || always {
+            head.before(0x40 | rex);
+        }
+        head
+    }
+
+    #[inline(always)]
+    fn before(&mut self, byte: u8) {
+        self.bytes = self.bytes << 8 | u64::from(byte);
+        self.n += 1;
     }
 }
 

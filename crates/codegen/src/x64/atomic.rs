@@ -105,7 +105,7 @@ impl Emit<'_> {
     }
 
     /// Emits such a group.
-    pub(super) fn locked(&mut self, i: usize, g: Group) {
+    pub(super) fn locked(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let Some((fl, op)) = g.fl.and_then(|f| Some((f, host(self.b, i, f)?))) else {
             return self.fail("locked operation");

@@ -165,7 +165,7 @@ impl Emit<'_> {
     }
 
     /// Where a result goes: the register that it is written to, or a temporary. `highs`: operands that have to stay until both halves are computed.
-    fn pair_target(&mut self, g: Group, highs: &[Val]) -> (Xmm, Option<(u8, Mem)>) {
+    fn pair_target(&mut self, g: &Group, highs: &[Val]) -> (Xmm, Option<(u8, Mem)>) {
         let slots = g.set.map(|k| self.b.insts[k].imm as u8);
         let slots = slots.filter(|s| highs.iter().all(|v| self.at(*v) != At::Home(*s)));
         if let Some(slot) = slots {
@@ -181,7 +181,7 @@ impl Emit<'_> {
 
     /// The result of the instruction just emitted is in `d`, both halves. The upper halves of host registers do not survive a stop, so until they are
     /// in their place, the high half counts as not computed: its operands are still there.
-    fn pair_done(&mut self, g: Group, d: Xmm, slots: Option<(u8, Mem)>) {
+    fn pair_done(&mut self, g: &Group, d: Xmm, slots: Option<(u8, Mem)>) {
         let Some((lo, hi)) = g.other else { return };
         if let Some((slot, m)) = slots {
             self.define_home(Val(lo as u16), slot);
@@ -197,7 +197,7 @@ impl Emit<'_> {
     }
 
     /// The results are in two registers. Writes that belong to the group are done.
-    fn halves_done(&mut self, g: Group, low: Xmm, high: Xmm) {
+    fn halves_done(&mut self, g: &Group, low: Xmm, high: Xmm) {
         let Some((lo, hi)) = g.other else { return };
         self.vdefine(Val(lo as u16), low);
         self.vdefine(Val(hi as u16), high);
@@ -205,7 +205,7 @@ impl Emit<'_> {
     }
 
     /// Emits a group of both halves.
-    pub(super) fn both_halves(&mut self, i: usize, g: Group) {
+    pub(super) fn both_halves(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let mut taken = [None; 3];
         if inst.op == Op::FFmaFl {
@@ -271,7 +271,7 @@ impl Emit<'_> {
         }
     }
 
-    fn fused_halves(&mut self, i: usize, g: Group) {
+    fn fused_halves(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let Some((lo, _)) = g.other else { return };
         let [a1, b1, c1, _] = inst.args;
@@ -300,12 +300,12 @@ impl Emit<'_> {
         self.a.insert_half(t, r, src);
         self.sync();
         self.a.avx3(op, true, t, x, y);
-        self.pair_done(Group { set: None, ..g }, t, None);
+        self.pair_done(&Group { set: None, ..*g }, t, None);
         self.pair_sets(g);
     }
 
     /// The writes that belong to a group whose results are in temporaries.
-    fn pair_sets(&mut self, g: Group) {
+    fn pair_sets(&mut self, g: &Group) {
         if let Some(k) = g.set {
             for k in [k, k + 1] {
                 self.index = k;

@@ -62,7 +62,7 @@ impl Emit<'_> {
     }
 
     /// Emits the group anchored at `i`.
-    pub(super) fn group(&mut self, i: usize, g: Group) {
+    pub(super) fn group(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         if matches!(inst.op, Op::DivU | Op::DivS) {
             return self.division(i, g);
@@ -97,7 +97,7 @@ impl Emit<'_> {
             self.emit_test(size);
             return self.flags_done(i, g, ARITH, set_mask);
         }
-        let carry = self.shape.carry(self.b, i, &g);
+        let carry = self.shape.carry(self.b, i, g);
         let (a, b) = match carry {
             Some([a, b, _]) => (a, b),
             None => (inst.args[0], inst.args[1]),
@@ -291,7 +291,7 @@ impl Emit<'_> {
     pub(super) fn finish_register(
         &mut self,
         i: usize,
-        g: Group,
+        g: &Group,
         r: Reg,
         slot: Option<u8>,
         clobbers: u32,
@@ -332,7 +332,7 @@ impl Emit<'_> {
     }
 
     /// Bookkeeping behind the host instruction.
-    pub(super) fn flags_done(&mut self, i: usize, g: Group, clobbers: u32, set_mask: u32) {
+    pub(super) fn flags_done(&mut self, i: usize, g: &Group, clobbers: u32, set_mask: u32) {
         let f = g.fl.map(|f| Val(f as u16));
         self.wrote_flags(clobbers, f);
         if let Some(s) = g.setfl {
@@ -351,7 +351,7 @@ impl Emit<'_> {
     }
 
     /// Memory operand of the group's load.
-    fn load_address(&mut self, g: Group) -> Mem {
+    fn load_address(&mut self, g: &Group) -> Mem {
         let Some(l) = g.load else { return Mem::default() };
         let inst = self.b.insts[l];
         self.address(inst.args[0], 1)
@@ -360,7 +360,7 @@ impl Emit<'_> {
     fn read_modify_write(
         &mut self,
         i: usize,
-        g: Group,
+        g: &Group,
         host: Host,
         clobbers: u32,
         set_mask: u32,
@@ -385,7 +385,7 @@ impl Emit<'_> {
     }
 
     /// A sum or difference, and the like, without touching flags, where they are needed. False: not possible cheaply.
-    fn without_flags(&mut self, i: usize, g: Group, a: Val, b: Val) -> bool {
+    fn without_flags(&mut self, i: usize, g: &Group, a: Val, b: Val) -> bool {
         let inst = self.b.insts[i];
         if g.load.is_some() || g.store.is_some() || !matches!(inst.ty, Ty::I32 | Ty::I64) {
             return false;
@@ -419,7 +419,7 @@ impl Emit<'_> {
     }
 
     /// Gets a carry into CF.
-    fn carry_in(&mut self, c: Val, g: Group) {
+    fn carry_in(&mut self, c: Val, g: &Group) {
         let inst = self.b.insts[c.index()];
         if self.at(c) == At::Lazy && inst.op == Op::Cond && inst.imm == 2 && self.flags_ready(inst.args[0], CF) {
             return;
@@ -447,7 +447,7 @@ impl Emit<'_> {
         self.wrote_flags(ARITH, None);
     }
 
-    fn compare_group(&mut self, i: usize, g: Group, size: Size, set_mask: u32) {
+    fn compare_group(&mut self, i: usize, g: &Group, size: Size, set_mask: u32) {
         let inst = self.b.insts[i];
         let loaded = g.load.map(|l| Val(l as u16));
         let (a, b) = (inst.args[0], inst.args[1]);
@@ -515,7 +515,7 @@ impl Emit<'_> {
     }
 
     /// Gathers the operands of a `test`.
-    fn test_operands(&mut self, _size: Size, a: Val, b: Val, g: Group) {
+    fn test_operands(&mut self, _size: Size, a: Val, b: Val, g: &Group) {
         let loaded = g.load.map(|l| Val(l as u16));
         let (x, y) = if loaded == Some(b) || matches!(self.at(a), At::Const(_)) { (b, a) } else { (a, b) };
         let first = x;
@@ -543,7 +543,7 @@ impl Emit<'_> {
     }
 
     /// Bits of the flags value that operations other than the group's own write of the home look at.
-    pub(super) fn reads_of(&self, f: usize, g: Group) -> u32 {
+    pub(super) fn reads_of(&self, f: usize, g: &Group) -> u32 {
         let mut bits = 0;
         for (k, x) in self.b.insts.iter().enumerate().skip(f + 1) {
             if Some(k) != g.setfl && x.operands().contains(&Val(f as u16)) {
@@ -554,7 +554,7 @@ impl Emit<'_> {
     }
 
     /// The host instruction of a shift, or `None` when it was emitted in another way.
-    fn shift(&mut self, i: usize, g: Group, clobbers: &mut u32) -> Option<Host> {
+    fn shift(&mut self, i: usize, g: &Group, clobbers: &mut u32) -> Option<Host> {
         let inst = self.b.insts[i];
         let rotate = matches!(inst.op, Op::Rol | Op::Ror);
         let op = match inst.op {
@@ -635,7 +635,7 @@ impl Emit<'_> {
     }
 
     /// The members of a group one by one in the interpreter.
-    pub(super) fn group_by_helper(&mut self, i: usize, g: Group) {
+    pub(super) fn group_by_helper(&mut self, i: usize, g: &Group) {
         if let Some(l) = g.load {
             self.load(l);
             self.pending = None;
@@ -666,7 +666,7 @@ impl Emit<'_> {
     }
 
     /// 8-bit products: in 32 bits.
-    fn narrow_product(&mut self, i: usize, g: Group) {
+    fn narrow_product(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let t = self.temp();
         self.load_into(inst.args[0], t);
@@ -687,7 +687,7 @@ impl Emit<'_> {
     }
 
     /// `lock cmpxchg` as itself.
-    fn compare_exchange(&mut self, i: usize, g: Group) {
+    fn compare_exchange(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let Some((sel, _)) = g.other else { return };
         let size = Size::of_bits(inst.ty.bits());
@@ -705,7 +705,7 @@ impl Emit<'_> {
 
     /// `mul`, one-operand `imul`. Flags other than carry and overflow are undefined behind it, and so are the guest's; a product that writes
     /// no flags (`mulx`) leaves those that somebody wants as they are.
-    fn wide_product(&mut self, i: usize, g: Group) {
+    fn wide_product(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let size = Size::of_bits(inst.ty.bits());
         let Some((hi, _)) = g.other else { return };
@@ -743,7 +743,7 @@ impl Emit<'_> {
         self.sync();
     }
 
-    fn division(&mut self, i: usize, g: Group) {
+    fn division(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let size = Size::of_bits(inst.ty.bits());
         let Some((r, _)) = g.other else { return };

@@ -461,7 +461,9 @@ impl Shape {
         for k in i + 1..block.insts.len().min(i + 16) {
             let x = &block.insts[k];
             match x.op {
-                _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
+                Op::Const | Op::Nop => {}
+                Op::Get if x.imm < 16 => read |= 1 << x.imm,
+                Op::Get => {}
                 Op::Set if x.args[0].index() == i && g.set.is_none() && g.store.is_none() && !compare => {
                     if x.imm >= 16 || read >> x.imm & 1 != 0 || x.ty != inst.ty {
                         break;
@@ -497,8 +499,7 @@ impl Shape {
                 }
                 // The old flags of a shift are read by the shift itself; whoever else wants them has to come first.
                 Op::GetFl if self.plan.of[k].uses > 1 || self.plan.of[k].uses == 1 && !shifts => break,
-                Op::Get if x.imm < 16 => read |= 1 << x.imm,
-                Op::Get => {}
+                _ if fl.is_none() && same_operands(block, i, x) => fl = Some(k),
                 _ if self.free(block, k) => {}
                 _ => break,
             }
@@ -565,9 +566,15 @@ impl Shape {
     }
 
     /// The load that computes `v`, when nobody else needs it and no code stands between.
+    #[inline(always)]
     fn memory_operand(&self, block: &Block, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
+        block.insts.get(v.index()).filter(|x| x.op == Op::Ld)?;
+        self.loaded_operand(block, i, fl, v)
+    }
+
+    fn loaded_operand(&self, block: &Block, i: usize, fl: Option<usize>, v: Val) -> Option<usize> {
         let l = v.index();
-        let load = block.insts.get(l).filter(|x| x.op == Op::Ld && x.imm & ATTR_ALIGN16 == 0)?;
+        let load = block.insts.get(l).filter(|x| x.imm & ATTR_ALIGN16 == 0)?;
         if load.ty == Ty::V128 || load.ty == Ty::F80 || l >= i || self.folded(l) {
             return None;
         }
@@ -853,9 +860,8 @@ pub(super) fn linear(block: &Block, inst: &Inst, long: bool) -> bool {
     let near = |c: Option<u64>| c.is_some_and(|c| inst.ty == Ty::I32 || i32::try_from(c as i64).is_ok());
     match inst.op {
         Op::Add => {
-            matches!(inst.ty, Ty::I32 | Ty::I64)
-                && (k(inst.args[1]).is_none() || near(k(inst.args[1])))
-                && k(inst.args[0]).is_none()
+            let by = k(inst.args[1]);
+            matches!(inst.ty, Ty::I32 | Ty::I64) && (by.is_none() || near(by)) && k(inst.args[0]).is_none()
         }
         Op::Sub => matches!(inst.ty, Ty::I32 | Ty::I64) && near(k(inst.args[1])),
         Op::Shl => matches!(inst.ty, Ty::I32 | Ty::I64) && matches!(k(inst.args[1]), Some(1..=3)),

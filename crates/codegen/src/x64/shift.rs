@@ -107,7 +107,7 @@ pub(super) fn find(shape: &mut Shape, block: &Block, i: usize) {
 
 impl Emit<'_> {
     /// Emits such a group.
-    pub(super) fn shift_more(&mut self, i: usize, g: Group) {
+    pub(super) fn shift_more(&mut self, i: usize, g: &Group) {
         let inst = self.b.insts[i];
         let double = matches!(inst.op, Op::ShlD | Op::ShrD);
         let (a, count) = (inst.args[0], if double { inst.args[2] } else { inst.args[1] });

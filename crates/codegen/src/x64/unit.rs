@@ -366,7 +366,7 @@ impl<'a> Emit<'a> {
         // The pre-entry is five bytes before the entry, in an instruction that does nothing when control falls through.
         let odd = (self.a.here() + 10) & 1;
         self.a.nops(odd);
-        self.a.buf.put(&[0x49, 0xbe, 0x90, 0x90, 0x90]);
+        self.a.buf.put_word(0x90_9090_be49, 5);
         self.sync();
         self.stub(Stub::Stale);
         self.a.buf.bind(self.entries[n as usize]);
@@ -534,9 +534,9 @@ impl<'a> Emit<'a> {
         let end = match group {
             Some(g) => {
                 if forced {
-                    self.group_by_helper(i, g);
+                    self.group_by_helper(i, &g);
                 } else {
-                    self.group(i, g);
+                    self.group(i, &g);
                 }
                 g.end
             }
@@ -566,9 +566,8 @@ impl<'a> Emit<'a> {
 
     /// `call stub`.
     pub(super) fn stub(&mut self, stub: Stub) {
-        self.a.byte(0xe8);
-        self.out.relocs.push(Reloc { at: self.a.here(), field: Field::Rel32, stub });
-        self.a.buf.put(&[0; 4]);
+        self.out.relocs.push(Reloc { at: self.a.here() + 1, field: Field::Rel32, stub });
+        self.a.buf.put_word(0xe8, 5);
     }
 
     /// A patchable branch out of the unit, within an aligned word.
