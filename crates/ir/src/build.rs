@@ -104,7 +104,13 @@ impl Builder {
         }
     }
 
+    /// The end of the block.
+    pub fn term_mut(&mut self) -> &mut Term {
+        &mut self.block.term
+    }
+
     /// Ends the block; `end` is the guest address behind it.
+    #[inline(always)]
     pub fn end(&mut self, term: Term, end: u64) {
         self.block.term = self.simplified_end(term);
         self.block.end = end;

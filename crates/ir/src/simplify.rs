@@ -242,11 +242,12 @@ impl Builder {
         if inst.arity() == 2 && self.def(a).op != Op::Const && self.def(b).op != Op::Const && a != b {
             return self.push(inst);
         }
-        self.pure(inst)
+        self.pure(inst.op, inst.ty, inst.args, inst.imm)
     }
 
-    /// Those that may be simpler than they are.
-    pub(crate) fn pure(&mut self, mut inst: Inst) -> Val {
+    /// Those that may be simpler than they are. By its parts, which come in registers.
+    fn pure(&mut self, op: Op, ty: Ty, args: [Val; 4], imm: u64) -> Val {
+        let mut inst = Inst { op, ty, args, imm };
         if self.known.is_none() {
             return self.push(inst);
         }
@@ -319,10 +320,9 @@ impl Builder {
         }
         let c = self.c(count, n);
         let args = [a, c, Val::NONE, Val::NONE];
-        // Of the rest only masks may still be nothing. Each way writes it down for itself: put together in memory for both it would be read back
-        // before the parts have arrived there.
+        // Of the rest only masks may still be nothing.
         if op == Op::And {
-            return self.pure(Inst { op, ty, args, imm: 0 });
+            return self.pure(op, ty, args, 0);
         }
         self.push(Inst { op, ty, args, imm: 0 })
     }
@@ -421,6 +421,7 @@ impl Builder {
     }
 
     /// A terminal with what is known of its condition.
+    #[inline(always)]
     pub(crate) fn simplified_end(&self, term: Term) -> Term {
         match term {
             Term::Branch { cond, taken, fall } if self.known.is_some() => match self.const_of(cond) {

@@ -476,10 +476,7 @@ fn place_rw(l: &mut Lifter, insn: &Insn) -> Place {
 pub(crate) fn lift(l: &mut Lifter, insn: &Insn) -> bool {
     match meaning(l, insn) {
         Flow::Next => true,
-        Flow::End(term) => {
-            l.b.end(term, l.next);
-            false
-        }
+        Flow::End => false,
         // None of the tables' instructions comes here; it would be one that is not known.
         Flow::Undefined | Flow::Unimplemented => {
             l.b.unmark();
@@ -562,7 +559,7 @@ fn meaning(l: &mut Lifter, insn: &Insn) -> Flow {
             let target = target();
             branch::conditional(l, insn.opcode & 15, target)
         }
-        Class::Jmp => Flow::End(branch::jump_to(target())),
+        Class::Jmp => l.end(branch::jump_to(target())),
         Class::Call => {
             let target = target();
             branch::call_to(l, target)
@@ -588,7 +585,7 @@ fn meaning(l: &mut Lifter, insn: &Insn) -> Flow {
             if insn.reg & 7 == 2 {
                 return branch::call_through(l, target);
             }
-            Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None })
+            l.end(Term::Indirect { target, kind: Indirect::Jump, ret: None })
         }
         Class::Shift => {
             let (op, fl) = match insn.reg & 7 {

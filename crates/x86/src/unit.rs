@@ -107,6 +107,8 @@ pub struct Reader {
     usual: quick::Insn,
     /// Whether the usual instructions take the quick way.
     quick: bool,
+    /// Whether an instruction of the unit has taken the general one.
+    general: bool,
     wanted: Vec<u64>,
     spare: Vec<Block>,
 }
@@ -120,6 +122,7 @@ impl Default for Reader {
             none: Instruction::default(),
             usual: quick::Insn::NONE,
             quick: true,
+            general: false,
             wanted: Vec::new(),
             spare: Vec::new(),
         }
@@ -148,6 +151,7 @@ impl Reader {
         self.window.have = 0;
         self.wanted.clear();
         self.wanted.push(pc);
+        self.general = false;
         let (mut next, mut count) = (0, 0);
         let mut inside = false;
         while next < self.wanted.len() && count < limits.blocks {
@@ -163,28 +167,33 @@ impl Reader {
             let (others, place) = unit.blocks.split_at_mut(count);
             self.builder.take(&mut place[0], at);
             self.build(at, mode, limits, fetch, others);
-            self.builder.give(&mut place[0]);
-            let block = &mut place[0];
+            // Looked at before it is copied: see [`Lifter::end`].
+            let (empty, term) = (self.builder.is_empty(), self.builder.term_mut());
             // A look ahead into unmapped memory is not the program's doing: leave it until it happens.
-            if next > 1 && matches!(block.term, Term::FetchFault { .. }) && block.insts.is_empty() {
-                continue;
-            }
-            // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are taken.
-            let forward = match block.term {
-                Term::Branch { taken, fall, .. } if taken.pc > at && taken.pc != fall.pc => Some(taken.pc),
-                Term::Call { target, .. } => Some(target.pc),
-                _ => None,
-            };
-            for edge in block.term.edges_mut() {
-                inside |= edge.pc == at;
-                if Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach && !self.wanted.contains(&edge.pc) {
-                    self.wanted.push(edge.pc);
+            let beyond = next > 1 && matches!(term, Term::FetchFault { .. }) && empty;
+            if !beyond {
+                // Of a branch's ways the one straight on and the one back into a loop are the likely ones; code for the others is made when they are
+                // taken.
+                let forward = match *term {
+                    Term::Branch { taken, fall, .. } if taken.pc > at && taken.pc != fall.pc => Some(taken.pc),
+                    Term::Call { target, .. } => Some(target.pc),
+                    _ => None,
+                };
+                for edge in term.edges_mut() {
+                    let near = Some(edge.pc) != forward && edge.pc.abs_diff(pc) <= limits.reach;
+                    inside |= edge.pc == at;
+                    if near && !self.wanted.contains(&edge.pc) {
+                        self.wanted.push(edge.pc);
+                    }
                 }
+                count += 1;
             }
-            count += 1;
+            self.builder.give(&mut place[0]);
         }
         self.spare.extend(unit.blocks.drain(count..));
-        if limits.pointers || unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr)) {
+        // The usual instructions have nothing to do with the x87 unit.
+        let told = || unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op == Op::XPtr));
+        if limits.pointers || self.general && told() {
             crate::lift::pointers::tell(unit);
         }
         // Edges lead outside until they are linked.
@@ -203,8 +212,9 @@ impl Reader {
 
     /// One block in the builder, which ends where one of `others` begins.
     fn build(&mut self, pc: u64, mode: Mode, limits: &Limits, fetch: Fetch, others: &[Block]) {
-        let Reader { builder: b, window, insn, none, usual, quick, .. } = self;
+        let Reader { builder: b, window, insn, none, usual, quick, general, .. } = self;
         let quick = *quick && mode != Mode::Compat16 && limits.segmented.is_none();
+        let mut l = Lifter::new(b, none, &[], mode, pc, pc, limits);
         let mut at = pc;
         let mut count = 0;
         // The nearest beginning of another block that is not passed yet.
@@ -214,25 +224,27 @@ impl Reader {
             if stop.is_some_and(|s| s < at) {
                 stop = nearest(at);
             }
-            if count > 0 && (count >= limits.instructions || stop == Some(at)) || b.len() > MAX_INSTS - 800 {
-                return b.end(Term::Jump(Edge::to(at)), at);
+            if count > 0 && (count >= limits.instructions || stop == Some(at)) || l.b.len() > MAX_INSTS - 800 {
+                return l.b.end(Term::Jump(Edge::to(at)), at);
             }
             let code = window.at(at, fetch);
-            let before = b.len();
+            let before = l.b.len();
             if code.first_chunk().is_some_and(|c| quick && quick::decode(usual, c, mode == Mode::Long)) {
                 let next = wrap(mode, at.wrapping_add(u64::from(usual.len)));
-                b.mark(at, usual.len);
-                if !quick::lift(&mut Lifter::new(b, none, code, mode, at, next, limits), usual) {
+                l.b.mark(at, usual.len);
+                (l.pc, l.next) = (at, next);
+                if !quick::lift(&mut l, usual) {
                     return;
                 }
                 at = next;
             } else {
+                *general = true;
                 let mut decoder = Decoder::with_ip(mode.bits(), code, at, DecoderOptions::NONE);
                 decoder.decode_out(insn);
                 if insn.is_invalid() {
                     let term = if decoder.last_error() == DecoderError::NoMoreBytes && code.len() < LONGEST {
                         if count > 0 {
-                            return b.end(Term::Jump(Edge::to(at)), at);
+                            return l.b.end(Term::Jump(Edge::to(at)), at);
                         }
                         Term::FetchFault { pc: at, addr: wrap(mode, at.wrapping_add(code.len() as u64)) }
                     } else {
@@ -240,32 +252,32 @@ impl Reader {
                         let vector = if decoder.last_error() == DecoderError::NoMoreBytes { 13 } else { 6 };
                         Term::Fault { vector, code: 0, pc: at }
                     };
-                    return b.end(term, at);
+                    return l.b.end(term, at);
                 }
                 // Code segments cannot be written; where segments are not flat, the memory says so.
                 let through_cs =
                     insn.segment_prefix() == Register::CS && mode != Mode::Long && limits.segmented.is_none();
                 if through_cs && writes_memory(insn) {
-                    return b.end(Term::Fault { vector: 13, code: 0, pc: at }, at);
+                    return l.b.end(Term::Fault { vector: 13, code: 0, pc: at }, at);
                 }
                 let next = wrap(mode, insn.next_ip());
-                b.mark(at, insn.len() as u8);
-                match crate::table::dispatch(&mut Lifter::new(b, insn, code, mode, at, next, limits)) {
+                l.b.mark(at, insn.len() as u8);
+                match crate::table::dispatch(&mut Lifter::new(l.b, insn, code, mode, at, next, limits)) {
                     Flow::Next => at = next,
-                    Flow::End(term) => return b.end(term, next),
+                    Flow::End => return,
                     Flow::Undefined => {
-                        b.unmark();
-                        return b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
+                        l.b.unmark();
+                        return l.b.end(Term::Fault { vector: 6, code: 0, pc: at }, at);
                     }
                     Flow::Unimplemented => {
-                        b.unmark();
-                        return b.end(Term::Unimplemented { pc: at }, at);
+                        l.b.unmark();
+                        return l.b.end(Term::Unimplemented { pc: at }, at);
                     }
                 }
             }
             count += 1;
-            if limits.end_at_stores && b.writes_since(before) {
-                return b.end(Term::Jump(Edge::to(at)), at);
+            if limits.end_at_stores && l.b.writes_since(before) {
+                return l.b.end(Term::Jump(Edge::to(at)), at);
             }
         }
     }

@@ -27,10 +27,7 @@ const TABLE: [u8; Op::TABLE.len()] = {
         (TRUTH, &[Op::Eq, Op::LtU, Op::LtS]),
         (OWN, &[Op::Sel, Op::ExitIf, Op::Not, Op::Zext]),
         (LINEAR, &[Op::Add, Op::Sub, Op::Shl, Op::Zext, Op::And]),
-        (
-            ADDRESS,
-            &[Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas],
-        ),
+        (ADDRESS, &[Op::StUnless, Op::ProbeW, Op::AXchg, Op::AAdd, Op::AAnd, Op::AOr, Op::AXor, Op::ACas]),
         (
             ANCHOR,
             &[

@@ -215,8 +215,9 @@ impl Emit<'_> {
         let size = Size::of_bits(inst.ty.bits());
         let whole = size == Size::Q || size == Size::D;
         if self.at(v) == At::Home(slot) {
-            let already =
-                self.shape.plan.goes_to(v.index()) == Some(Slot(slot)) || size == Size::Q || size == Size::D && !self.long;
+            let already = self.shape.plan.goes_to(v.index()) == Some(Slot(slot))
+                || size == Size::Q
+                || size == Size::D && !self.long;
             let computed = !self.is_a_view(v) || size == Size::Q || !self.long;
             if already && computed || size < Size::D {
                 return;

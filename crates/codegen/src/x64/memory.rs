@@ -205,7 +205,13 @@ impl Emit<'_> {
 
     /// Computes a lazy linear value into `into` or a temporary.
     pub(super) fn linear_into(&mut self, v: Val, size: Size, into: Option<Reg>) -> Reg {
-        let inst = self.b.insts[v.index()];
+        let inst = &self.b.insts[v.index()];
+        if inst.op == Op::Add && self.at(v) == At::Lazy {
+            if let Some((base, disp)) = self.near(v) {
+                let m = Mem::base(self.reg(base), disp);
+                return self.address_into(m, size, into);
+            }
+        }
         let mut l = Linear { short: size == Size::D, ..Linear::default() };
         // Zero-extension of a 32-bit sum.
         let mut size = size;
@@ -226,6 +232,12 @@ impl Emit<'_> {
             return d;
         }
         let m = Mem { short: false, ..self.operand(&l, 0) };
+        self.address_into(m, size, into)
+    }
+
+    /// What an operand in memory says is its address, into a register.
+    #[inline]
+    fn address_into(&mut self, m: Mem, size: Size, into: Option<Reg>) -> Reg {
         let d = match into {
             Some(d) => d,
             None => {

@@ -903,9 +903,7 @@ fn set_before(block: &Block, of: &Fact, i: usize) -> bool {
     if of.first_set >= near.end as u16 {
         return false;
     }
-    near.into_iter()
-        .find(|k| wrote(&block.insts[*k]))
-        .is_some_and(|set| usize::from(of.since) > set)
+    near.into_iter().find(|k| wrote(&block.insts[*k])).is_some_and(|set| usize::from(of.since) > set)
 }
 
 impl Shape {

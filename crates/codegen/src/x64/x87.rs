@@ -529,9 +529,7 @@ pub(super) fn find(block: &Block, shape: &mut Shape) {
         let (first, end) = found.range();
         let Found { host, addr, fl, result, .. } = found;
         let lone = |k: usize| {
-            usize::from(shape.last(k)) <= end
-                || [fl, result].contains(&Some(k))
-                || matches!(host, Host::StatusToAx)
+            usize::from(shape.last(k)) <= end || [fl, result].contains(&Some(k)) || matches!(host, Host::StatusToAx)
         };
         let members = || found.members();
         if !members().all(|k| block.insts[k].result() == Ty::None || lone(k)) || members().any(|k| shape.lazy(k)) {

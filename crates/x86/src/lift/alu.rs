@@ -348,7 +348,7 @@ pub fn into(l: &mut Lifter) -> Flow {
     let f = l.b.getfl();
     let no = l.b.cond(1, f);
     l.b.exitif(no, l.next);
-    Flow::End(Term::Interrupt { vector: 4, next: l.next })
+    l.end(Term::Interrupt { vector: 4, next: l.next })
 }
 
 /// bound: #BR when the index is outside the pair in memory.
@@ -365,5 +365,5 @@ pub fn bound(l: &mut Lifter) -> Flow {
     let out = l.b.or(under, over);
     let fine = l.b.not(out);
     l.b.exitif(fine, l.next);
-    Flow::End(Term::Fault { vector: 5, code: 0, pc: l.pc })
+    l.end(Term::Fault { vector: 5, code: 0, pc: l.pc })
 }

@@ -49,7 +49,7 @@ fn branch(l: &mut Lifter, cond: Val, target: u64, sets: impl FnOnce(&mut Lifter)
         l.b.op(Op::CheckGp, Ty::I64, &[taken]);
     }
     sets(l);
-    Flow::End(Term::Branch { cond, taken: Edge::to(target), fall: Edge::to(l.next) })
+    l.end(Term::Branch { cond, taken: Edge::to(target), fall: Edge::to(l.next) })
 }
 
 /// jcc.
@@ -71,13 +71,13 @@ pub fn jump_to(target: u64) -> Term {
 /// call of a known address.
 pub fn call_to(l: &mut Lifter, target: u64) -> Flow {
     push_return(l, l.word());
-    Flow::End(Term::Call { target: Edge::to(target), ret: Edge::to(l.next) })
+    l.end(Term::Call { target: Edge::to(target), ret: Edge::to(l.next) })
 }
 
 /// call of a computed address.
 pub fn call_through(l: &mut Lifter, target: Val) -> Flow {
     push_return(l, l.word());
-    Flow::End(Term::Indirect { target, kind: Indirect::Call, ret: Some(Edge::to(l.next)) })
+    l.end(Term::Indirect { target, kind: Indirect::Call, ret: Some(Edge::to(l.next)) })
 }
 
 /// jcxz jecxz jrcxz.
@@ -122,13 +122,13 @@ pub fn jmp(l: &mut Lifter) -> Flow {
     match l.insn.op_kind(0) {
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
             let target = target(l);
-            if is_inside(l, target) { Flow::End(jump_to(target)) } else { l.fault(13) }
+            if is_inside(l, target) { l.end(jump_to(target)) } else { l.fault(13) }
         }
         OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, Far::Jump),
         _ if l.insn.is_jmp_far_indirect() => far_indirect(l, Far::Jump),
         _ => {
             let target = address(l);
-            Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None })
+            l.end(Term::Indirect { target, kind: Indirect::Jump, ret: None })
         }
     }
 }
@@ -145,7 +145,7 @@ pub fn call(l: &mut Lifter) -> Flow {
                 return call_to(l, target);
             }
             push_return(l, size(l));
-            Flow::End(jump_to(target))
+            l.end(jump_to(target))
         }
         OpKind::FarBranch16 | OpKind::FarBranch32 => far_direct(l, Far::Call),
         _ if l.insn.is_call_far_indirect() => far_indirect(l, Far::Call),
@@ -155,7 +155,7 @@ pub fn call(l: &mut Lifter) -> Flow {
                 return call_through(l, target);
             }
             push_return(l, size(l));
-            Flow::End(Term::Indirect { target, kind: Indirect::Jump, ret: None })
+            l.end(Term::Indirect { target, kind: Indirect::Jump, ret: None })
         }
     }
 }
@@ -189,7 +189,7 @@ fn return_in(l: &mut Lifter, ty: Ty, extra: i64) -> Flow {
     check_inside(l, target);
     let (new, _) = stack::stack_at(l, i64::from(ty.bytes()) + extra);
     l.set_gpr(reg::RSP, new);
-    Flow::End(Term::Indirect { target, kind: Indirect::Ret, ret: None })
+    l.end(Term::Indirect { target, kind: Indirect::Ret, ret: None })
 }
 
 /// Kinds of far transfers, as [`Service::Far`] has them.
@@ -213,7 +213,7 @@ fn far(l: &mut Lifter, kind: Far, ty: Ty, extra: u64, to: Option<(Val, Val)>) ->
         }
         None => [form, l.b.c(Ty::I64, 0)],
     };
-    Flow::End(Term::Service { what: Service::Far, args, next: l.next })
+    l.end(Term::Service { what: Service::Far, args, next: l.next })
 }
 
 fn far_direct(l: &mut Lifter, kind: Far) -> Flow {
@@ -264,7 +264,7 @@ pub fn iret(l: &mut Lifter) -> Flow {
 /// int n, int3, int1. Only 3, 4 and 0x80 have gates that user code may use; others are #GP with the vector's selector.
 pub fn int(l: &mut Lifter, vector: u8) -> Flow {
     match vector {
-        1 | 3 | 4 | 0x80 => Flow::End(Term::Interrupt { vector, next: l.next }),
-        n => Flow::End(Term::Fault { vector: 13, code: u32::from(n) * 8 + 2, pc: l.pc }),
+        1 | 3 | 4 | 0x80 => l.end(Term::Interrupt { vector, next: l.next }),
+        n => l.end(Term::Fault { vector: 13, code: u32::from(n) * 8 + 2, pc: l.pc }),
     }
 }

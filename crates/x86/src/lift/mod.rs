@@ -39,8 +39,8 @@ use iced_x86::{Instruction, OpKind, Register};
 pub enum Flow {
     /// With the next instruction.
     Next,
-    /// Not: the block ends like this.
-    End(Term),
+    /// Not: the block is ended ([`Lifter::end`]).
+    End,
     /// The instruction raises #UD.
     Undefined,
     /// A valid instruction that has no handler for this form yet.
@@ -469,9 +469,17 @@ impl<'a> Lifter<'a> {
         }
     }
 
+    /// Ends the block behind this instruction. The terminal is written down where it stays: handed on and copied it would cost as much as an
+    /// instruction, because it consists of parts that are read back before they have arrived in memory.
+    #[inline(always)]
+    pub fn end(&mut self, term: Term) -> Flow {
+        self.b.end(term, self.next);
+        Flow::End
+    }
+
     /// Ends the block with a fault at this instruction.
-    pub fn fault(&self, vector: u8) -> Flow {
-        Flow::End(Term::Fault { vector, code: 0, pc: self.pc })
+    pub fn fault(&mut self, vector: u8) -> Flow {
+        self.end(Term::Fault { vector, code: 0, pc: self.pc })
     }
 }
 

@@ -65,7 +65,7 @@ pub fn segment(l: &mut Lifter, form: u64, selector: Val, value: Option<Val>) -> 
         Some(v) => l.b.zext(Ty::I64, v),
         None => l.b.c(Ty::I64, 0),
     };
-    Flow::End(Term::Service { what: Service::LoadSeg, args: [form, value], next: l.next })
+    l.end(Term::Service { what: Service::LoadSeg, args: [form, value], next: l.next })
 }
 
 /// movzx.

@@ -174,7 +174,7 @@ pub fn popf(l: &mut Lifter) -> Flow {
     l.set_gpr(reg::RSP, new);
     set_flags(l, v, ty);
     // The executor has to see TF before the next instruction.
-    Flow::End(Term::Service { what: Service::Trace, args: [Val::NONE; 2], next: l.next })
+    l.end(Term::Service { what: Service::Trace, args: [Val::NONE; 2], next: l.next })
 }
 
 /// Takes over what user code may change of an EFLAGS image; 16-bit forms leave the upper half.

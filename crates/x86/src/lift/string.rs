@@ -128,5 +128,5 @@ pub fn string(l: &mut Lifter, kind: Kind, ty: Ty) -> Flow {
         l.b.exitif(stop, l.next);
     }
     let cond = l.b.is_zero(left);
-    Flow::End(Term::Branch { cond, taken: Edge::to(l.next), fall: Edge::to(l.pc) })
+    l.end(Term::Branch { cond, taken: Edge::to(l.next), fall: Edge::to(l.pc) })
 }

@@ -33,17 +33,17 @@ pub fn syscall(l: &mut Lifter) -> Flow {
     let image = l.b.zext(Ty::I64, image);
     l.set_gpr(reg::RCX, next);
     l.set_gpr(11, image);
-    Flow::End(Term::Syscall { next: l.next })
+    l.end(Term::Syscall { next: l.next })
 }
 
 /// sysenter: not advertised; 32-bit code may use it through the vDSO only, which offers int 0x80.
 pub fn sysenter(l: &mut Lifter) -> Flow {
-    if l.long() { l.fault(6) } else { Flow::End(Term::Sysenter { next: l.next }) }
+    if l.long() { l.fault(6) } else { l.end(Term::Sysenter { next: l.next }) }
 }
 
 /// cpuid, rdtsc, rdtscp, xgetbv, rdpid: the environment answers.
 pub fn service(l: &mut Lifter, what: Service) -> Flow {
-    Flow::End(Term::Service { what, args: [Val::NONE; 2], next: l.next })
+    l.end(Term::Service { what, args: [Val::NONE; 2], next: l.next })
 }
 
 /// Whether the processor has the instruction; otherwise it is #UD.
@@ -55,7 +55,7 @@ pub fn advertised(l: &mut Lifter, f: impl FnOnce(&mut Lifter) -> Flow) -> Flow {
 pub fn xstate(l: &mut Lifter, form: Form, wide: bool) -> Flow {
     let addr = l.ea();
     let code = l.b.c(Ty::I64, Request::code(form, wide));
-    Flow::End(Term::Service { what: Service::Xstate, args: [addr, code], next: l.next })
+    l.end(Term::Service { what: Service::Xstate, args: [addr, code], next: l.next })
 }
 
 /// lar (0), lsl (1), verr (2), verw (3): the environment has the descriptors.
@@ -66,7 +66,7 @@ pub fn descriptor(l: &mut Lifter, which: u64) -> Flow {
     let r = l.insn.op_register(0);
     let code = if which < 2 { (r.number() as u64) << 8 | (8 * r.size() as u64) << 16 } else { 0 };
     let code = l.b.c(Ty::I64, which | code);
-    Flow::End(Term::Service { what: Service::Descriptor, args: [selector, code], next: l.next })
+    l.end(Term::Service { what: Service::Descriptor, args: [selector, code], next: l.next })
 }
 
 /// rdrand, rdseed, rdpid: the environment writes the register.
@@ -74,7 +74,7 @@ pub fn into_register(l: &mut Lifter, what: Service) -> Flow {
     let r = l.insn.op_register(0);
     let number = l.b.c(Ty::I64, r.number() as u64);
     let width = l.b.c(Ty::I64, 8 * r.size() as u64);
-    Flow::End(Term::Service { what, args: [number, width], next: l.next })
+    l.end(Term::Service { what, args: [number, width], next: l.next })
 }
 
 /// rdfsbase, rdgsbase.
