@@ -78,41 +78,119 @@ impl Size {
     }
 }
 
-/// A memory operand.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Mem {
-    /// Base register.
-    pub base: Option<Reg>,
-    /// Index register (not RSP) and the logarithm of its scale, 0..=3.
-    pub index: Option<(Reg, u8)>,
-    /// Displacement in bytes.
-    pub disp: i32,
-    /// Whether the GS base is added.
-    pub gs: bool,
-    /// Whether the address is computed in 32 bits (prefix 67).
-    pub short: bool,
+/// A memory operand, in one word: it is handed around much, and what is put together from parts in memory has to arrive there before it can be read as
+/// a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mem(u64);
+
+/// Where the parts of a [`Mem`] are. The displacement is in the lower half.
+mod part {
+    /// First bit of the base register.
+    pub const BASE: u32 = 32;
+    /// There is no base register.
+    pub const NO_BASE: u64 = 1 << 36;
+    /// First bit of the SIB byte without the base.
+    pub const SIB: u32 = 40;
+    /// Bit 3 of the index register.
+    pub const X: u32 = 48;
+    /// There is an index register.
+    pub const INDEX: u64 = 1 << 49;
+    /// The GS base is added.
+    pub const GS: u64 = 1 << 50;
+    /// The address is computed in 32 bits (prefix 67).
+    pub const SHORT: u64 = 1 << 51;
 }
 
 impl Mem {
+    /// `[disp]`.
+    #[inline]
+    pub const fn absolute(disp: i32) -> Mem {
+        // Index 4 is none.
+        Mem(disp as u32 as u64 | part::NO_BASE | 0x20 << part::SIB)
+    }
     /// `[base + disp]`.
+    #[inline]
     pub fn base(base: Reg, disp: i32) -> Mem {
-        Mem { base: Some(base), disp, ..Mem::default() }
+        Mem(u64::from(disp as u32) | u64::from(base.0 & 15) << part::BASE | 0x20 << part::SIB)
     }
     /// `gs:[disp]`.
-    pub fn gs(disp: i32) -> Mem {
-        Mem { disp, gs: true, ..Mem::default() }
+    #[inline]
+    pub const fn gs(disp: i32) -> Mem {
+        Mem(Mem::absolute(disp).0 | part::GS)
     }
     /// `[base + index << scale + disp]`.
+    #[inline]
     pub fn index(base: Reg, index: Reg, scale: u8, disp: i32) -> Mem {
-        Mem { base: Some(base), index: Some((index, scale)), disp, gs: false, short: false }
+        Mem::base(base, disp).indexed(index, scale)
+    }
+    /// The same operand with an index register (not RSP) and the logarithm of its scale, 0..=3.
+    #[inline]
+    pub fn indexed(self, index: Reg, scale: u8) -> Mem {
+        let rest = self.0 & !(0xff << part::SIB | 1 << part::X);
+        let sib = u64::from((scale & 3) << 6 | (index.0 & 7) << 3);
+        Mem(rest | sib << part::SIB | u64::from(index.0 >> 3 & 1) << part::X | part::INDEX)
+    }
+    /// The same operand with the address computed in 32 bits, or in 64.
+    #[inline]
+    pub fn short(self, short: bool) -> Mem {
+        Mem(self.0 & !part::SHORT | if short { part::SHORT } else { 0 })
     }
     /// The same operand so many bytes further.
+    #[inline]
     pub fn offset(self, by: i32) -> Mem {
-        Mem { disp: self.disp.wrapping_add(by), ..self }
+        Mem(self.0 & !0xffff_ffff | u64::from(self.disp().wrapping_add(by) as u32))
+    }
+    /// Displacement in bytes.
+    #[inline]
+    pub fn disp(self) -> i32 {
+        self.0 as i32
+    }
+    /// Base register.
+    #[inline]
+    pub fn base_register(self) -> Option<Reg> {
+        (self.0 & part::NO_BASE == 0).then_some(Reg((self.0 >> part::BASE) as u8 & 15))
+    }
+    /// Index register.
+    #[inline]
+    pub fn index_register(self) -> Option<Reg> {
+        let low = (self.0 >> part::SIB) as u8 >> 3 & 7;
+        (self.0 & part::INDEX != 0).then_some(Reg(((self.0 >> part::X) as u8 & 1) << 3 | low))
+    }
+    /// The registers that take part.
+    #[inline]
+    pub fn registers(self) -> impl Iterator<Item = Reg> {
+        [self.base_register(), self.index_register()].into_iter().flatten()
     }
     /// Whether a register takes part.
-    pub fn uses(&self, r: Reg) -> bool {
-        self.base == Some(r) || self.index.is_some_and(|(i, _)| i == r)
+    pub fn uses(self, r: Reg) -> bool {
+        self.registers().any(|x| x == r)
+    }
+    #[inline]
+    fn is_gs(self) -> bool {
+        self.0 & part::GS != 0
+    }
+    #[inline]
+    fn is_short(self) -> bool {
+        self.0 & part::SHORT != 0
+    }
+}
+
+impl Default for Mem {
+    fn default() -> Mem {
+        Mem::absolute(0)
+    }
+}
+
+impl std::fmt::Debug for Mem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scale = (self.0 >> part::SIB) as u8 >> 6;
+        f.debug_struct("Mem")
+            .field("base", &self.base_register())
+            .field("index", &self.index_register().map(|r| (r, scale)))
+            .field("disp", &self.disp())
+            .field("gs", &self.is_gs())
+            .field("short", &self.is_short())
+            .finish()
     }
 }
 
@@ -240,7 +318,7 @@ impl Asm {
     pub fn emit(&mut self, e: Enc, reg: u8, rm: impl Into<Rm>) {
         match rm.into() {
             Rm::Reg(r) => self.legacy_reg(e, reg, r),
-            Rm::Mem(m) => self.legacy_mem(e, reg, &m),
+            Rm::Mem(m) => self.legacy_mem(e, reg, m),
         }
     }
 
@@ -257,12 +335,12 @@ impl Asm {
         self.put_instruction(head, modrm(reg, Rm::Reg(r)));
     }
 
-    fn legacy_mem(&mut self, e: Enc, reg: u8, m: &Mem) {
+    fn legacy_mem(&mut self, e: Enc, reg: u8, m: Mem) {
         let (xb, tail) = memory(reg, m);
         let mut head = Head::opcode(e, (reg >> 3 & 1) << 2 | xb, e.reg8 && reg >= 4);
         // One look for what most instructions have nothing of.
-        if e.lock | m.gs | m.short | (e.prefix != 0) {
-            let prefixes = [(e.prefix != 0, e.prefix), (m.short, 0x67), (m.gs, 0x65), (e.lock, 0xf0)];
+        if e.lock | (m.0 & (part::GS | part::SHORT) != 0) | (e.prefix != 0) {
+            let prefixes = [(e.prefix != 0, e.prefix), (m.is_short(), 0x67), (m.is_gs(), 0x65), (e.lock, 0xf0)];
             prefixes.into_iter().filter(|p| p.0).for_each(|p| head.before(p.1));
         }
         self.put_instruction(head, tail);
@@ -282,10 +360,10 @@ impl Asm {
     pub fn vex_l(&mut self, e: Enc, long: bool, reg: u8, v: u8, rm: impl Into<Rm>) {
         let rm = rm.into();
         if let Rm::Mem(m) = rm {
-            if m.gs {
+            if m.is_gs() {
                 self.byte(0x65);
             }
-            if m.short {
+            if m.is_short() {
                 self.byte(0x67);
             }
         }
@@ -350,32 +428,31 @@ impl Head {
 fn modrm(reg: u8, rm: Rm) -> (u64, usize) {
     match rm {
         Rm::Reg(r) => ((0xc0 | (reg & 7) << 3 | r & 7).into(), 1),
-        Rm::Mem(m) => memory(reg, &m).1,
+        Rm::Mem(m) => memory(reg, m).1,
     }
 }
 
 /// [`extension`] as two bits and [`modrm`] of an operand in memory.
 #[inline(always)]
-fn memory(reg: u8, m: &Mem) -> (u8, (u64, usize)) {
-    let reg = (reg & 7) << 3;
-    let disp = u64::from(m.disp as u32);
-    // Index and scale where SIB has them; 4 is no index.
-    let (sib, x) = m.index.map_or((0x20, 0), |(i, s)| ((s & 3) << 6 | (i.0 & 7) << 3, i.0 >> 3 & 1));
-    let Some(base) = m.base else {
+fn memory(reg: u8, m: Mem) -> (u8, (u64, usize)) {
+    let reg = u64::from(reg & 7) << 3;
+    let disp = m.0 & 0xffff_ffff;
+    let (sib, x) = (m.0 >> part::SIB & 0xff, (m.0 >> part::X) as u8 & 1);
+    if m.0 & part::NO_BASE != 0 {
         // No base: SIB with base 5 and mod 0 means a bare 32-bit displacement.
-        return (x << 1, (u64::from(reg | 4) | u64::from(sib | 5) << 8 | disp << 16, 6));
-    };
-    let (low, b) = (base.0 & 7, base.0 >> 3 & 1);
+        return (x << 1, (reg | 4 | (sib | 5) << 8 | disp << 16, 6));
+    }
+    let (low, b) = (m.0 >> part::BASE & 7, (m.0 >> part::BASE) as u8 >> 3 & 1);
     // RBP and R13 as base have no form without a displacement.
-    let (mode, wide) = match m.disp {
+    let (mode, wide) = match m.disp() {
         0 if low != 5 => (0x00, 0),
         -128..=127 => (0x40, 1),
         _ => (0x80, 4),
     };
-    let tail = if m.index.is_none() && low != 4 {
-        (u64::from(mode | reg | low) | disp << 8, 1 + wide)
+    let tail = if m.0 & part::INDEX == 0 && low != 4 {
+        (mode | reg | low | disp << 8, 1 + wide)
     } else {
-        (u64::from(mode | reg | 4) | u64::from(sib | low) << 8 | disp << 16, 2 + wide)
+        (mode | reg | 4 | (sib | low) << 8 | disp << 16, 2 + wide)
     };
     (x << 1 | b, tail)
 }
@@ -384,6 +461,9 @@ fn memory(reg: u8, m: &Mem) -> (u8, (u64, usize)) {
 fn extension(rm: Rm) -> (u8, u8) {
     match rm {
         Rm::Reg(r) => (0, r >> 3 & 1),
-        Rm::Mem(m) => (m.index.map_or(0, |(i, _)| i.0 >> 3 & 1), m.base.map_or(0, |b| b.0 >> 3 & 1)),
+        Rm::Mem(m) => {
+            let b = if m.0 & part::NO_BASE == 0 { (m.0 >> part::BASE) as u8 >> 3 & 1 } else { 0 };
+            ((m.0 >> part::X) as u8 & 1, b)
+        }
     }
 }

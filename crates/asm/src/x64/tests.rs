@@ -117,12 +117,12 @@ fn memory_operands() {
     }
     assert_eq!(strip(&one(|a| a.mov(Size::Q, Reg::RAX, Mem::gs(0x40)))), "mov rax, gs:[0x40]");
     assert_eq!(strip(&one(|a| a.sse_store(Sse::MOVUPS, Mem::gs(0x40), Xmm(9)))), "movups gs:[0x40], xmm9");
-    let m = Mem { index: Some((Reg::R10, 3)), disp: 8, ..Mem::default() };
+    let m = Mem::absolute(8).indexed(Reg::R10, 3);
     assert_eq!(strip(&one(|a| a.mov(Size::D, Reg::RAX, m))), "mov eax, [r10*8+0x8]");
-    let m = Mem { short: true, ..Mem::index(Reg::RBX, Reg::R9, 2, 4) };
+    let m = Mem::index(Reg::RBX, Reg::R9, 2, 4).short(true);
     assert_eq!(strip(&one(|a| a.mov(Size::D, Reg::RAX, m))), "mov eax, [ebx+r9d*4+0x4]");
     assert_eq!(strip(&one(|a| a.vex(Sse::PADDD.enc(), 9, 10, m))), "vpaddd xmm9, xmm10, [ebx+r9d*4+0x4]");
-    let m = Mem { disp: -1, ..Mem::default() };
+    let m = Mem::absolute(-1);
     assert_eq!(strip(&one(|a| a.mov(Size::D, Reg::RAX, m))), "mov eax, [0xffffffffffffffff]");
 }
 

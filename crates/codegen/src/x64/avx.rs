@@ -413,7 +413,7 @@ impl Emit<'_> {
             Op::LdLane if features.avx && matches!(inst.ty, Ty::I32 | Ty::I64) => {
                 let n = (inst.imm >> 8) as u8;
                 let m = self.address(a, 0);
-                let Some(disp) = m.disp.checked_sub(i32::from(n) * inst.ty.bytes() as i32) else { return false };
+                let Some(disp) = m.disp().checked_sub(i32::from(n) * inst.ty.bytes() as i32) else { return false };
                 let (mask, old) = (self.vreg(b), self.vreg(c));
                 let (lane, t) = (self.vtemp(), self.vtemp());
                 let wide = inst.ty == Ty::I64;
@@ -423,7 +423,7 @@ impl Emit<'_> {
                 self.sync();
                 let (load, blend) =
                     if wide { (Avx::VMASKMOVPD, Sse::VBLENDVPD) } else { (Avx::VMASKMOVPS, Sse::VBLENDVPS) };
-                self.a.avx3(load, false, t, lane, Mem { disp, ..m });
+                self.a.avx3(load, false, t, lane, m.offset(disp.wrapping_sub(m.disp())));
                 self.a.avx_imm(blend, t, old, t, lane.0 << 4);
                 self.vdefine(Val(i as u16), t);
             }

@@ -86,7 +86,7 @@ impl Emit<'_> {
         self.load_into(v, t);
         self.a.movd_to(Size::Q, x, t);
         self.a.movmsk(true, t, x);
-        let m = Mem { index: Some((t, 0)), ..Mem::gs(super::at!(state) + 15) };
+        let m = Mem::gs(super::at!(state) + 15).indexed(t, 0);
         self.sync();
         if self.request.target.features.avx {
             self.a.load_aligned(false, x, m);
@@ -383,7 +383,7 @@ impl Emit<'_> {
             let t = self.temp();
             self.a.mov(Size::Q, t, Mem::gs(super::scratch::STEP));
             if size > 0 {
-                let m = Mem { index: Some((t, size)), ..Mem::default() };
+                let m = Mem::default().indexed(t, size);
                 self.a.lea(Size::of_bits(inst.ty.bits()), t, m);
             }
             return self.define(Val(i as u16), t);

@@ -24,6 +24,12 @@ struct Linear {
     short: bool,
 }
 
+/// The operand of an address that is made of these.
+fn sum(base: Option<Reg>, index: Option<(Reg, u8)>, disp: i32) -> Mem {
+    let m = base.map_or(Mem::absolute(disp), |base| Mem::base(base, disp));
+    index.map_or(m, |(index, scale)| m.indexed(index, scale))
+}
+
 impl Emit<'_> {
     /// Most addresses: a value that is somewhere, and a constant.
     fn near(&self, v: Val) -> Option<(Val, i32)> {
@@ -114,7 +120,7 @@ impl Emit<'_> {
         };
         if l.terms.is_empty() && !short && small < 0 {
             // An absolute address is sign-extended as it should be.
-            return Mem { disp: small, ..Mem::default() };
+            return Mem::absolute(small);
         }
         self.operand_with(&l.terms, None, small, short, size, more)
     }
@@ -138,7 +144,7 @@ impl Emit<'_> {
             let two = base.is_some_and(|b| self.is_temp(b)) && self.is_temp(r);
             if index.is_some() || two && self.available() <= more && terms.len() > 2 {
                 // Too many: fold what there is into one register.
-                let m = Mem { base, index, disp: 0, gs: false, short: false };
+                let m = sum(base, index, 0);
                 // What is to be added next may be in one of them, too.
                 let own = [base, index.map(|(r, _)| r)].into_iter().flatten().find(|&x| x != r && self.expendable(x));
                 let t = self.reused_or_temp(own);
@@ -147,11 +153,11 @@ impl Emit<'_> {
             }
             index = Some((r, scale));
         }
-        let m = Mem { base, index, disp, gs: false, short };
+        let m = sum(base, index, disp).short(short);
         let scratch = [base, index.map(|(r, _)| r)].into_iter().flatten().filter(|r| self.is_temp(*r)).count();
         if scratch == 2 && self.available() < more {
             let t = self.reuse_or_temp(base, index);
-            self.a.lea(size, t, Mem { short: false, ..m });
+            self.a.lea(size, t, m.short(false));
             for r in [base, index.map(|(r, _)| r)].into_iter().flatten() {
                 if r != t && self.is_temp(r) {
                     self.unlock(r);
@@ -196,7 +202,7 @@ impl Emit<'_> {
     /// The memory operand of a guest address; `more` registers will be wanted besides.
     pub(super) fn address(&mut self, v: Val, more: u32) -> Mem {
         if let Some((base, disp)) = self.near(v) {
-            return Mem { short: !self.long, ..Mem::base(self.reg(base), disp) };
+            return Mem::base(self.reg(base), disp).short(!self.long);
         }
         let mut l = Linear { short: !self.long, ..Linear::default() };
         self.collect(v, 0, &mut l, true);
@@ -231,7 +237,7 @@ impl Emit<'_> {
             self.a.mov_imm(d, value);
             return d;
         }
-        let m = Mem { short: false, ..self.operand(&l, 0) };
+        let m = self.operand(&l, 0).short(false);
         self.address_into(m, size, into)
     }
 
@@ -241,14 +247,15 @@ impl Emit<'_> {
         let d = match into {
             Some(d) => d,
             None => {
-                let scratch = self.reuse_or_temp(m.base, m.index);
+                let own = m.registers().find(|r| self.expendable(*r));
+                let scratch = self.reused_or_temp(own);
                 self.lock(scratch);
                 scratch
             }
         };
-        match m {
-            Mem { base: Some(b), index: None, disp: 0, .. } => self.a.mov(size, d, b),
-            _ => self.a.lea(size, d, m),
+        match m.base_register().filter(|_| m.index_register().is_none() && m.disp() == 0) {
+            Some(b) => self.a.mov(size, d, b),
+            None => self.a.lea(size, d, m),
         }
         d
     }
@@ -305,7 +312,7 @@ impl Emit<'_> {
 
     /// A register for what is loaded from `m`: one of its own scratch registers will do.
     pub(super) fn result_register(&mut self, m: Mem) -> Reg {
-        let own = [m.base, m.index.map(|(r, _)| r)].into_iter().flatten().find(|r| self.expendable(*r));
+        let own = m.registers().find(|r| self.expendable(*r));
         match own {
             // The map is told when the value is there: a fault finds it where it was.
             Some(r) => {

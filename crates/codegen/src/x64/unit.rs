@@ -510,56 +510,78 @@ impl<'a> Emit<'a> {
         true
     }
 
+    #[inline(always)]
     fn operation(&mut self, i: usize) {
-        let inst = self.b.insts[i];
-        if self.shape.folded(i) {
-            self.pending = self.pending.or(Some(i));
-            return;
-        }
         if !self.shape.x87.is_empty() {
             if let Some(g) = self.x87_at(i) {
+                if self.shape.folded(i) {
+                    self.pending = self.pending.or(Some(i));
+                    return;
+                }
                 self.current = i;
                 return self.x87_group(i, g);
             }
         }
-        // A load that takes part in a group faults there.
-        let group = self.shape.group(i);
-        let loads = group.is_some_and(|g| g.load.is_some() || g.store.is_some());
-        if plan::shows_state(&inst) || loads || inst.op == Op::GetFl {
+        if self.shape.grouped(i) {
+            return self.grouped(i);
+        }
+        let inst = &self.b.insts[i];
+        if plan::shows_state(inst) || inst.op == Op::GetFl {
             self.restore_flags(i.saturating_sub(1));
         }
         self.sync();
         self.current = i;
-        let forced = !self.forced.is_empty() && self.forced.contains(&(self.number, i));
-        let end = match group {
-            Some(g) => {
-                if forced {
-                    self.group_by_helper(i, &g);
-                } else {
-                    self.group(i, &g);
-                }
-                g.end
-            }
-            None => {
-                if forced {
-                    self.helper(i);
-                } else {
-                    self.single(i);
-                }
-                i
-            }
+        if self.is_forced(i) {
+            self.helper(i);
+        } else {
+            self.single(i);
+        }
+        self.done(i);
+        if inst.op != Op::Get {
+            self.sync();
+        }
+    }
+
+    /// A load that is part of a group, or where a group is anchored.
+    fn grouped(&mut self, i: usize) {
+        let Some(g) = self.shape.group(i).filter(|_| !self.shape.folded(i)) else {
+            self.pending = self.pending.or(Some(i));
+            return;
         };
-        if group.is_some_and(|g| g.load.is_some()) {
+        // A load that takes part in a group faults there.
+        if g.load.is_some() || g.store.is_some() || plan::shows_state(&self.b.insts[i]) {
+            self.restore_flags(i.saturating_sub(1));
+        }
+        self.sync();
+        self.current = i;
+        if self.is_forced(i) {
+            self.group_by_helper(i, &g);
+        } else {
+            self.group(i, &g);
+        }
+        if g.load.is_some() {
             self.pending = None;
         }
+        self.done(g.end);
+        if !self.shape.lazy(i) {
+            self.sync();
+        }
+    }
+
+    /// Whether the interpreter has to do the operation.
+    #[inline(always)]
+    fn is_forced(&self, i: usize) -> bool {
+        !self.forced.is_empty() && self.forced.contains(&(self.number, i))
+    }
+
+    /// Everything up to the operation `end` has been emitted.
+    #[inline(always)]
+    fn done(&mut self, end: usize) {
         self.carried = false;
         if self.pending.is_none() {
             self.index = end + 1;
         }
         self.release(end);
-        if !self.shape.lazy(i) && !matches!(inst.op, Op::Get) {
-            self.sync();
-        }
     }
 
     // ---- leaving ----------------------------------------------------------------------------------------------------
