@@ -111,14 +111,19 @@ impl CodeBuffer {
         self.len += n;
     }
 
-    /// Appends the lowest `n` bytes of a long word, at most 16.
+    /// Appends the lowest `n` bytes of a word, 1 to 7 and nothing above them, then the lowest `m` of another.
     #[inline(always)]
-    pub fn put_long(&mut self, word: u128, n: usize) {
-        debug_assert!(n <= 16);
-        if let Some(to) = self.room(16).first_chunk_mut() {
-            *to = word.to_le_bytes();
+    pub fn put_words(&mut self, first: u64, n: u32, second: u64, m: usize) {
+        debug_assert!((1..8).contains(&n) && m <= 8 && first >> (8 * n) == 0);
+        let shift = 8 * n & 63;
+        let (low, high) = (first | second << shift, second >> 1 >> (63 - shift));
+        if let Some((to, more)) = self.room(16).split_first_chunk_mut() {
+            *to = low.to_le_bytes();
+            if let Some(to) = more.first_chunk_mut() {
+                *to = high.to_le_bytes();
+            }
         }
-        self.len += n;
+        self.len += n as usize + m;
     }
 
     /// Appends an instruction word (AArch64).

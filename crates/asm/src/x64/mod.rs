@@ -348,7 +348,7 @@ impl Asm {
 
     #[inline(always)]
     fn put_instruction(&mut self, head: Head, (tail, more): (u64, usize)) {
-        self.buf.put_long(u128::from(head.bytes) | u128::from(tail) << (8 * head.n), head.n as usize + more);
+        self.buf.put_words(head.bytes, head.n, tail, more);
     }
 
     /// Encodes a VEX instruction (SDM vol. 2, section 2.3.5); `v` is the extra source.
@@ -408,7 +408,7 @@ impl Head {
     fn opcode(e: Enc, rex: u8, always: bool) -> Head {
         // The map as bytes in front of the opcode, and how many: looked up, since one map is as likely as another.
         let (escape, n) = [(0, 0), (0x0f, 1), (0x380f, 2), (0x3a0f, 2)][e.map as usize];
-        let mut head = Head { bytes: u64::from(e.op) << (8 * n) | escape, n: n + 1 };
+        let mut head = Head { bytes: u64::from(e.op) << (8 * n & 63) | escape, n: n + 1 };
         let rex = u8::from(e.w) << 3 | rex;
         if rex != 0 || always {
             head.before(0x40 | rex);

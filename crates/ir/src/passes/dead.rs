@@ -44,7 +44,8 @@ pub struct Dead {
 
 impl Default for Dead {
     fn default() -> Dead {
-        Dead { want: Want(Box::new([0; TABLE])), number: Box::new([0; TABLE]) }
+        let want = Want { of: Box::new([0; TABLE]), gone: [0; SLOTS], stretch: 0 };
+        Dead { want, number: Box::new([0; TABLE]) }
     }
 }
 
@@ -57,7 +58,7 @@ impl Dead {
             return;
         }
         let want = &mut self.want;
-        want.0[..n].fill(0);
+        want.of[..n].fill(0);
         want.mark(&block.term.operands(), USED | READ);
         for d in &block.deferred {
             want.mark(&d.def.args, USED);
@@ -70,7 +71,7 @@ impl Dead {
 
     /// Moves what is wanted together; `first` is the first operation that is not.
     fn close(&mut self, block: &mut Block, first: usize) {
-        let Dead { want: Want(want), number } = self;
+        let Dead { want: Want { of: want, .. }, number } = self;
         let n = block.insts.len();
         // New number of every position from there on (of a removed one: of what follows it), and what is no operand.
         number[NOBODY] = Val::NONE.0;
@@ -113,25 +114,35 @@ impl Dead {
     }
 }
 
+/// A power of two above the number of slots.
+const SLOTS: usize = 128;
+
 /// What is wanted of every operation.
 #[derive(Debug)]
-struct Want(Box<[u16; TABLE]>);
+struct Want {
+    of: Box<[u16; TABLE]>,
+    /// The slots that are overwritten as a whole before anybody looks: each has the number of the stretch of operations in which nobody looks at all of
+    /// them at once.
+    gone: [u64; SLOTS],
+    /// The last number of a stretch. Numbers go on from block to block, so that nothing has to be cleared.
+    stretch: u64,
+}
 
 impl Want {
     #[inline(always)]
     fn of(&self, i: usize) -> u16 {
-        self.0[i % TABLE]
+        self.of[i % TABLE]
     }
 
     #[inline(always)]
     fn set(&mut self, i: usize, want: u16) {
-        self.0[i % TABLE] = want;
+        self.of[i % TABLE] = want;
     }
 
     #[inline(always)]
     fn mark(&mut self, args: &[Val], how: u16) {
         for v in args {
-            self.0[v.index() % TABLE] |= how;
+            self.of[v.index() % TABLE] |= how;
         }
     }
 
@@ -158,8 +169,7 @@ impl Want {
         // The nearest later operation that may fault: ranges without one need no entry.
         let mut fault = if hands_on { n as u16 } else { u16::MAX };
         let defers = precision.is_exact() || hands_on;
-        // Slots that are overwritten as a whole before anybody looks.
-        let mut gone = 0u128;
+        let mut stretch = self.stretch + 1;
         let mut first = n;
         let given = block.deferred.len();
         let Block { insts, deferred, .. } = block;
@@ -175,25 +185,28 @@ impl Want {
                 continue;
             }
             if is & traits::SLOT != 0 {
-                let bit = 1u128 << (inst.imm & 127);
-                let widest = Slot(inst.imm as u8).ty();
+                let slot = inst.imm as usize % SLOTS;
                 let writes = is & traits::STAYS != 0;
                 if !writes {
-                    first = if self.of(i) == 0 { i } else { first };
-                    gone &= !(bit & u128::from(self.of(i) != 0).wrapping_neg());
+                    if self.of(i) == 0 {
+                        first = i;
+                    } else {
+                        self.gone[slot] = 0;
+                    }
                     continue;
                 }
                 let value = inst.args[0];
                 // A value that is read meanwhile is best where it was to go.
-                if gone & bit != 0 && self.of(value.index()) & READ == 0 {
+                if self.gone[slot] == stretch && self.of(value.index()) & READ == 0 {
                     first = i;
                     continue;
                 }
+                let widest = Slot(inst.imm as u8).ty();
                 self.set(i, USED);
                 self.mark(&[value], USED | READ);
                 // A narrow write keeps the rest.
                 let whole = inst.op == Op::Set && (inst.ty == widest || inst.ty == Ty::I32 && widest == Ty::I64);
-                gone = if whole { gone | bit } else { gone & !bit };
+                self.gone[slot] = if whole { stretch } else { 0 };
                 continue;
             }
             if inst.op == Op::SetFl {
@@ -234,7 +247,7 @@ impl Want {
                     fault = i as u16;
                 }
                 if is & traits::SHOWS != 0 {
-                    gone = 0;
+                    stretch += 1;
                 }
             }
             if self.of(i) == 0 {
@@ -252,6 +265,7 @@ impl Want {
             }
             self.used(inst, is);
         }
+        self.stretch = stretch;
         // Entries are applied in order, so the oldest write comes first.
         if deferred.len() > given {
             deferred[given..].reverse();
