@@ -250,6 +250,13 @@ impl Builder {
         self.op_imm(Op::St, ty, &[addr, v], attr);
     }
 
+    /// The same where the type of the value is known.
+    #[inline]
+    pub fn st_as(&mut self, ty: Ty, addr: Val, v: Val, attr: u64) {
+        debug_assert_eq!(ty, self.ty(v));
+        self.op_imm(Op::St, ty, &[addr, v], attr);
+    }
+
     /// Condition code `cc` of flags.
     pub fn cond(&mut self, cc: u8, fl: Val) -> Val {
         self.op_imm(Op::Cond, Ty::Fl, &[fl], u64::from(cc))
@@ -273,6 +280,13 @@ impl Builder {
     pub fn addi(&mut self, a: Val, n: i64) -> Val {
         if n == 0 {
             return a;
+        }
+        // Mostly it is a register with nothing done to it yet.
+        if let Some(&Inst { op: Op::Get, ty, .. }) = self.inst(a) {
+            if n as u64 & ty.mask() != 0 {
+                let c = self.c(ty, n as u64);
+                return self.push(Inst { op: Op::Add, ty, args: [a, c, Val::NONE, Val::NONE], imm: 0 });
+            }
         }
         self.by_constant(Op::Add, a, n as u64)
     }

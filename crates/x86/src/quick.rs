@@ -421,8 +421,8 @@ fn read(l: &mut Lifter, insn: &Insn, ty: Ty) -> Val {
     if !insn.memory {
         return get(l, insn, insn.rm, ty);
     }
-    let p = place(l, insn, ty);
-    l.load(p)
+    let (addr, attr) = address(l, insn, ty);
+    l.b.ld(ty, addr, attr)
 }
 
 /// Writes a register.
@@ -450,17 +450,23 @@ fn memory(l: &Lifter, insn: &Insn) -> Memory {
     }
 }
 
+/// Computes the address of the operand in memory; with its attributes.
+fn address(l: &mut Lifter, insn: &Insn, ty: Ty) -> (Val, u64) {
+    let m = memory(l, insn);
+    let offset = l.offset(m);
+    let addr = l.based(usize::from(insn.segment), offset, ty.bytes());
+    let stack = insn.segment == 0 && matches!(usize::from(insn.base), reg::RSP | reg::RBP);
+    (addr, if stack { demotic_ir::interp::ATTR_STACK } else { 0 })
+}
+
 /// The place of the operand that may be in memory. Computes its address.
 #[inline]
 fn place(l: &mut Lifter, insn: &Insn, ty: Ty) -> Place {
     if !insn.memory {
         return register(insn, insn.rm, ty);
     }
-    let m = memory(l, insn);
-    let offset = l.offset(m);
-    let addr = l.based(usize::from(insn.segment), offset, ty.bytes());
-    let stack = insn.segment == 0 && matches!(usize::from(insn.base), reg::RSP | reg::RBP);
-    Place::Mem(addr, ty, if stack { demotic_ir::interp::ATTR_STACK } else { 0 })
+    let (addr, attr) = address(l, insn, ty);
+    Place::Mem(addr, ty, attr)
 }
 
 /// The same, read and then written.
@@ -519,9 +525,9 @@ fn meaning(l: &mut Lifter, insn: &Insn) -> Flow {
                 let v = get(l, insn, insn.reg, ty);
                 return put(l, insn, insn.rm, v);
             }
-            let dst = place(l, insn, ty);
+            let (addr, attr) = address(l, insn, ty);
             let v = get(l, insn, insn.reg, ty);
-            l.store(dst, v);
+            l.b.st_as(ty, addr, v, attr);
             Flow::Next
         }
         Class::MovLoad => {

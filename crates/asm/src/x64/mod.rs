@@ -309,8 +309,7 @@ impl Asm {
 
     /// Appends an immediate of an integer instruction: 1, 2 or 4 bytes.
     pub fn imm(&mut self, size: Size, imm: i32) {
-        let n = [1, 2, 4, 4][size as usize];
-        self.buf.put_word(u64::from(imm as u32), n);
+        self.buf.put_word(u64::from(imm as u32), IMMEDIATES[size as usize].into());
     }
 
     /// Encodes a legacy instruction with ModRM; immediates follow by the caller.
@@ -340,8 +339,7 @@ impl Asm {
         let mut head = Head::opcode(e, (reg >> 3 & 1) << 2 | xb, e.reg8 && reg >= 4);
         // One look for what most instructions have nothing of.
         if e.lock | (m.0 & (part::GS | part::SHORT) != 0) | (e.prefix != 0) {
-            let prefixes = [(e.prefix != 0, e.prefix), (m.is_short(), 0x67), (m.is_gs(), 0x65), (e.lock, 0xf0)];
-            prefixes.into_iter().filter(|p| p.0).for_each(|p| head.before(p.1));
+            head.prefixes(e, m);
         }
         self.put_instruction(head, tail);
     }
@@ -395,6 +393,12 @@ impl Asm {
     }
 }
 
+/// The bytes in front of the opcode, by map, and how many they are, from bit 24 on.
+static ESCAPES: [u32; 4] = [0, 0x0100_000f, 0x0200_380f, 0x0200_3a0f];
+
+/// The length of an immediate, by operand size.
+static IMMEDIATES: [u8; 4] = [1, 2, 4, 4];
+
 /// Prefixes and opcode, at most 8 bytes, the first one lowest, and how many they are. Made from the end.
 #[derive(Clone, Copy)]
 struct Head {
@@ -406,14 +410,22 @@ impl Head {
     /// The opcode, and REX when it says anything or has to be there.
     #[inline(always)]
     fn opcode(e: Enc, rex: u8, always: bool) -> Head {
-        // The map as bytes in front of the opcode, and how many: looked up, since one map is as likely as another.
-        let (escape, n) = [(0, 0), (0x0f, 1), (0x380f, 2), (0x3a0f, 2)][e.map as usize];
-        let mut head = Head { bytes: u64::from(e.op) << (8 * n & 63) | escape, n: n + 1 };
+        // Looked up, since one map is as likely as another.
+        let escape = ESCAPES[e.map as usize];
+        let n = escape >> 24;
+        let mut head = Head { bytes: u64::from(e.op) << (8 * n) | u64::from(escape & 0xffff), n: n + 1 };
         let rex = u8::from(e.w) << 3 | rex;
         if rex != 0 || always {
             head.before(0x40 | rex);
         }
         head
+    }
+
+    /// What stands before an instruction that accesses memory.
+    #[inline(never)]
+    fn prefixes(&mut self, e: Enc, m: Mem) {
+        let prefixes = [(e.prefix != 0, e.prefix), (m.is_short(), 0x67), (m.is_gs(), 0x65), (e.lock, 0xf0)];
+        prefixes.into_iter().filter(|p| p.0).for_each(|p| self.before(p.1));
     }
 
     #[inline(always)]
