@@ -115,7 +115,7 @@ impl CodeBuffer {
     #[inline(always)]
     pub fn put_words(&mut self, first: u64, n: u32, second: u64, m: usize) {
         debug_assert!((1..8).contains(&n) && m <= 8 && first >> (8 * n) == 0);
-        let shift = 8 * n & 63;
+        let shift = (8 * n) & 63;
         let (low, high) = (first | second << shift, second >> 1 >> (63 - shift));
         if let Some((to, more)) = self.room(16).split_first_chunk_mut() {
             *to = low.to_le_bytes();
