@@ -365,12 +365,10 @@ impl Shape {
             let mut lazy = own & bit::FORCED != 0;
             // What the first operand and the others are told: nothing, when the operation has no code.
             let (mut first, mut others) = (0, 0);
-            if unused {
-                lazy = true;
-            } else if !lazy
-                // What an instruction with carry computes on the way is not computed apart, and it is nothing that an address has room for.
-                && !(matches!(inst.op, Op::Add | Op::Sub) && carries(block, round.of, i))
-            {
+            // What an instruction with carry computes on the way is not computed apart, and it is nothing that an address has room for.
+            let silent = unused || lazy || matches!(inst.op, Op::Add | Op::Sub) && carries(block, round.of, i);
+            lazy |= unused;
+            if !silent {
                 let mut linears = false;
                 if class & class::PURE != 0 {
                     if class & class::ALWAYS != 0 {
