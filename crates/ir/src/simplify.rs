@@ -245,31 +245,32 @@ impl Builder {
         self.pure(inst.op, inst.ty, inst.args, inst.imm)
     }
 
-    /// Those that may be simpler than they are. By its parts, which come in registers.
-    fn pure(&mut self, op: Op, ty: Ty, args: [Val; 4], imm: u64) -> Val {
-        let mut inst = Inst { op, ty, args, imm };
+    /// Those that may be simpler than they are. By its parts, which come in registers: put together in memory they would be read back before they have
+    /// arrived there.
+    fn pure(&mut self, op: Op, ty: Ty, mut args: [Val; 4], imm: u64) -> Val {
         if self.known.is_none() {
-            return self.push(inst);
+            return self.push(Inst { op, ty, args, imm });
         }
-        if inst.arity() == 2 {
-            let [a, b, ..] = inst.args;
+        if op.arity() == 2 {
+            let [a, b, ..] = args;
             let (mut x, mut y) = (self.def(a), self.def(b));
             // Constants stand second.
-            if x.op == Op::Const && y.op != Op::Const && commutes(inst.op) {
-                inst.args.swap(0, 1);
+            if x.op == Op::Const && y.op != Op::Const && commutes(op) {
+                (args[0], args[1]) = (b, a);
                 (x, y) = (y, x);
             }
             // Nearly always there is nothing to gain.
-            let plain = match inst.op {
+            let plain = match op {
                 Op::And => !matches!(x.op, Op::Zext | Op::And),
                 Op::Mul => false,
                 _ => true,
             };
-            let number = y.op != Op::Const || y.imm != 0 && y.imm != inst.ty.mask();
+            let number = y.op != Op::Const || y.imm != 0 && y.imm != ty.mask();
             if plain && number && x.op != Op::Const && a != b {
-                return self.push(inst);
+                return self.push(Inst { op, ty, args, imm });
             }
         }
+        let mut inst = Inst { op, ty, args, imm };
         // Every step looks one operation deeper.
         for _ in 0..4 {
             if let Some(v) = self.identity(&inst) {
