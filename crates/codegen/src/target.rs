@@ -44,6 +44,8 @@ pub struct Features {
     pub aes: bool,
     /// SHA-1 and SHA-256 (FEAT_SHA1 and FEAT_SHA256).
     pub sha: bool,
+    /// x86-64: of several NaNs DPPS and DPPD give the one that the interpreter gives (AMD's processors).
+    pub dot: bool,
     /// AArch64: CRC-32 (FEAT_CRC32).
     pub crc: bool,
 }

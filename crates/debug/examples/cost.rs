@@ -59,6 +59,7 @@ fn digests(program: &Program) {
         popcnt: true,
         aes: true,
         sha: true,
+        dot: true,
         crc: true,
     };
     let request = |arch, features, order, precision| Request {

@@ -28,12 +28,20 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         popcnt: std::arch::is_x86_feature_detected!("popcnt"),
         aes: std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq"),
         sha: std::arch::is_x86_feature_detected!("sha"),
+        dot: !is_intel(),
         ..Features::default()
     };
     // The instructions that the emitter takes for granted.
     let enough = std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("ssse3");
     static X64: demotic_codegen::x64::X64 = demotic_codegen::x64::X64;
     enough.then_some((&X64 as &dyn Emitter, Target { arch: Arch::X64, features, order: Order::Single }))
+}
+
+/// Whether the processor is Intel's: it says so.
+#[cfg(target_arch = "x86_64")]
+fn is_intel() -> bool {
+    let cpuid = std::arch::x86_64::__cpuid(0);
+    [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
 }
 
 /// This host's emitter and target (asm/hwcap.h of arm64 for the bits).

@@ -116,20 +116,20 @@ pub(crate) fn digest(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// Where the variant stands in the byte of a key.
-const ARITHMETIC: u8 = 6;
+/// The bits of a key's byte that are the variant: those that are clear in all modes.
+const ARITHMETIC: u8 = 15;
 
 /// Mode and variant of a key in one byte.
 fn kind_of(key: Key) -> u8 {
-    key.mode as u8 | (key.arithmetic as u8) << ARITHMETIC
+    key.mode as u8 | key.arithmetic as u8
 }
 
 fn mode_of(kind: u8) -> Option<Mode> {
-    [Mode::Long, Mode::Compat32, Mode::Compat16].into_iter().find(|m| *m as u8 == kind & ((1 << ARITHMETIC) - 1))
+    [Mode::Long, Mode::Compat32, Mode::Compat16].into_iter().find(|m| *m as u8 == kind & !ARITHMETIC)
 }
 
 fn arithmetic_of(kind: u8) -> Option<Arithmetic> {
-    Arithmetic::ALL.get(usize::from(kind >> ARITHMETIC)).copied()
+    Arithmetic::ALL.get(usize::from(kind & ARITHMETIC)).copied()
 }
 
 /// Where the search for an entry begins among as many slots as a power of two, which have numbers of entries, counted from 1, and 0 where there is none.

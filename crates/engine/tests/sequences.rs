@@ -104,6 +104,9 @@ fn has_top_byte(s: &Sequence, model: &Outcome) -> bool {
     })
 }
 
+/// The number of the register on top of the stack in the x87 status word.
+const TOP: u16 = 7 << 11;
+
 #[test]
 fn sequences_run_the_same_translated() {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
@@ -113,7 +116,11 @@ fn sequences_run_the_same_translated() {
         if cfg!(target_arch = "aarch64") && matches!(model.fault, Some((12 | 13, ..))) && has_top_byte(s, &model) {
             return None;
         }
-        let ours = translated.run(s, true);
+        let mut ours = translated.run(s, true);
+        // A store of an MMX register that faults has reset the x87 stack on Intel's processors (docs/undefined.md), and so in code that they run.
+        if demotic_oracle::undefined::on_intel() && model.fault.is_some() && ours.state.x87.sw & TOP == 0 {
+            ours.state.x87.sw |= model.state.x87.sw & TOP;
+        }
         let exact = differences(&model, &ours, !0);
         if cfg!(not(target_arch = "aarch64")) || !exact.is_empty() {
             return Some(exact);

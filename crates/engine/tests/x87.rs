@@ -279,12 +279,14 @@ fn random_code_runs_the_same_translated() {
             Exit::Exception(e) => format!("exception {}", e.vector),
             other => format!("{other:?}"),
         };
-        *ends.entry(kind).or_insert(0) += 1;
+        *ends.entry(kind.clone()).or_insert(0) += 1;
         let bytes: String = code.iter().map(|b| format!("{b:02x} ")).collect();
         let what = format!("program {n}, {} bits: {bytes}\nfrom {}", if long { 64 } else { 32 }, image(&start));
         assert_eq!(format!("{e1:?}"), format!("{e2:?}"), "{what}");
         assert_eq!(image(&s1), image(&s2), "{what}");
-        let differing: Vec<usize> = (0..d1.len()).filter(|&k| d1[k] != d2[k]).collect();
+        // What an 80-bit store has written when it faults at a page's end (docs/undefined.md).
+        let begun = |k: usize| demotic_oracle::undefined::on_intel() && kind == "exception 14" && k % 4096 >= 4096 - 10;
+        let differing: Vec<usize> = (0..d1.len()).filter(|&k| d1[k] != d2[k] && !begun(k)).collect();
         assert!(differing.is_empty(), "memory differs at {differing:x?}: {what}");
     }
     println!("{ends:?}");

@@ -189,6 +189,17 @@ impl Report {
 
 const CASES: usize = 300_000;
 
+/// Whether the processor is Intel's, which do some things otherwise (docs/undefined.md).
+fn on_intel() -> bool {
+    let cpuid = std::arch::x86_64::__cpuid(0);
+    [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+}
+
+/// An unmasked underflow of a denormal operand that is the result as it is, too: no exception on Intel's processors.
+fn unchanged_denormal(a: F80, want: &Saved, env: &Env) -> bool {
+    a.exp_field() == 0 && want.st(0) == a && want.flags() & UE == 0 && env.flags & !env.masks & UE != 0 && on_intel()
+}
+
 /// A two-operand instruction with its result in ST(0).
 fn binary(seed: u64, hw: fn(F80, F80, u16, &mut [u8; 16]) -> Saved, sw: fn(F80, F80, &mut Env) -> F80) {
     let (mut rng, mut report) = (Rng(seed), Report::default());
@@ -201,7 +212,8 @@ fn binary(seed: u64, hw: fn(F80, F80, u16, &mut [u8; 16]) -> Saved, sw: fn(F80, 
         // An unmasked invalid, zero-divide or denormal leaves the destination alone.
         let kept = env.flags & !env.masks & (IE | DE | ZE) != 0;
         let got = if kept { a } else { got };
-        report.check((got, env.flags, env.c1) == (want.st(0), want.flags(), want.c1()), || {
+        let same = (got, env.flags, env.c1) == (want.st(0), want.flags(), want.c1());
+        report.check(same || unchanged_denormal(a, &want, &env), || {
             format!(
                 "{a:x?} op {b:x?} cw {cw:#x}: processor {:x?} {:#x} {}, here {got:x?} {:#x} {}",
                 want.st(0),
@@ -267,7 +279,8 @@ fn remainder(seed: u64, hw: fn(F80, F80, u16, &mut [u8; 16]) -> Saved, sw: fn(F8
         report.check(
             (got, env.flags) == (want.st(0), want.flags())
                 && (!defined || q == want_q)
-                && (kept || incomplete == (bit(10) != 0)),
+                && (kept || incomplete == (bit(10) != 0))
+                || unchanged_denormal(a, &want, &env),
             || {
                 format!(
                     "{a:x?} rem {b:x?} cw {cw:#x}: processor {:x?} {:#x} q {want_q} c2 {}, here {got:x?} {:#x} q {q} c2 {incomplete}",
@@ -555,6 +568,10 @@ fn transcendental_specials_agree() {
                 let want = hw(a, b, 0x37F, &mut [0; 16]);
                 let mut env = Env::from_cw(0x37F);
                 let got = sw(a, b, &mut env);
+                // cos 1/4: Intel's is not the nearest number.
+                if name.ends_with("cos") && a.exp_field() == 0x3ffd && on_intel() {
+                    continue;
+                }
                 report.check((got, env.flags & !PE) == (want.st(0), want.flags() & !PE), || {
                     format!(
                         "{name} {a:x?} {b:x?}: {:x?} {:#x}, here {got:x?} {:#x}",

@@ -152,13 +152,13 @@ pub fn whole(insn: &Instruction, case: &Case, real: &Outcome, ours: &Outcome) ->
 
 /// Whether this machine's processor is Intel's.
 #[cfg(not(target_arch = "x86_64"))]
-fn on_intel() -> bool {
+pub fn on_intel() -> bool {
     false
 }
 
 /// Whether this machine's processor is Intel's.
 #[cfg(target_arch = "x86_64")]
-fn on_intel() -> bool {
+pub fn on_intel() -> bool {
     static INTEL: LazyLock<bool> = LazyLock::new(|| {
         let cpuid = std::arch::x86_64::__cpuid(0);
         [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"

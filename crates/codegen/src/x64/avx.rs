@@ -44,7 +44,7 @@ fn wide(ty: Ty, imm: u64, up: bool) -> Option<Shape256> {
     Some(match op {
         Op::FCmpX => Shape256::Binary(if double { Sse::CMPPD } else { Sse::CMPPS }, Some(imm as u8 & 31)),
         Op::FRound => Shape256::Unary(if double { Sse::ROUNDPD } else { Sse::ROUNDPS }, Some(imm as u8)),
-        Op::FDot if !double => Shape256::Binary(Sse::DPPS, Some(imm as u8)),
+        // Which of several NaNs it gives depends on the processor.
         Op::FDot => return None,
         Op::FSqrt => Shape256::Unary(if double { Sse::SQRTPD } else { Sse::SQRTPS }, None),
         Op::FCvtP => match PackedCvt::from_imm(imm & 0xff)? {

@@ -42,6 +42,9 @@ impl Emit<'_> {
         let inst = self.b.insts[i];
         let [a, b, ..] = inst.args;
         let double = inst.ty == Ty::F64;
+        if inst.op == Op::FDot && !self.request.target.features.dot {
+            return false;
+        }
         if let Some(op) = arithmetic(inst.op, double, inst.imm & 0x100 != 0) {
             if inst.op == Op::FSqrt && inst.imm & 0x100 != 0 {
                 let y = self.vreg(b);
