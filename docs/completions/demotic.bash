@@ -21,7 +21,7 @@ _demotic() {
     done
     if [ $i -ge $COMP_CWORD ]; then
         case $cur in
-        -*) COMPREPLY=($(compgen -W "--argv0 -E --env -U --unset-env -L --root --strace --log --log-file --engine --exact-sse --cpu --keep --uname --stack -g --gdb --launcher -h --help -V --version" -- "$cur")) ;;
+        -*) COMPREPLY=($(compgen -W "--argv0 -E --env -U --unset-env -L --root --strace --log --log-file --engine --fast-sse --cpu --keep --uname --stack -g --gdb --launcher -h --help -V --version" -- "$cur")) ;;
         *) COMPREPLY=($(compgen -W "binfmt cache config doctor root shell" -c -- "$cur") $(compgen -f -- "$cur")) ;;
         esac
         return

@@ -7,7 +7,7 @@ complete -c demotic -n __fish_use_subcommand -l strace -d 'print every system ca
 complete -c demotic -n __fish_use_subcommand -l log -d 'print what is not supported on standard error, each time, and at the end what was translated'
 complete -c demotic -n __fish_use_subcommand -l log-file -r -d 'what --strace and --log print goes to FILE, which is emptied first, instead of standard error; %d in it is the process id'
 complete -c demotic -n __fish_use_subcommand -l engine -x -a 'jit eager interp' -d 'translate the programs code once it repeats (the default), or always, or interpret it'
-complete -c demotic -n __fish_use_subcommand -l exact-sse -d 'keep MXCSRs denormal and underflow flags exactly from the first instruction on, not only from when the program clears status flags (aarch64)'
+complete -c demotic -n __fish_use_subcommand -l fast-sse -d 'keep MXCSRs denormal and underflow flags exactly only from when the program clears status flags on; makes SSE arithmetic faster (aarch64)'
 complete -c demotic -n __fish_use_subcommand -l cpu -r -d 'the processor that the program sees - default, x86-64, x86-64-v2, x86-64-v3 or max, with features added or taken away (+sse4a, +3dnow, -avx2)'
 complete -c demotic -n __fish_use_subcommand -l keep -x -a 'off' -d 'keep translations for the next run there instead of in ~/.cache/demotic/code, or nowhere'
 complete -c demotic -n __fish_use_subcommand -l uname -r -d 'the kernel release that the program sees'

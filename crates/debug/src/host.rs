@@ -14,8 +14,8 @@ pub enum Host {
     Arm64,
     /// ARMv8.4: LSE, LSE2, RCPC2, FlagM.
     Arm64v84,
-    /// ARMv8.0, with all status flags of SSE arithmetic.
-    Arm64Exact,
+    /// ARMv8.0, with the status flags of SSE arithmetic that it has itself (`--fast-sse`).
+    Arm64Fast,
     /// x86-64 with AVX and BMI.
     X64,
 }
@@ -26,14 +26,14 @@ impl Host {
         match self {
             Host::Arm64 => "arm64",
             Host::Arm64v84 => "arm64 v8.4",
-            Host::Arm64Exact => "arm64 exact",
+            Host::Arm64Fast => "arm64 fast",
             Host::X64 => "x64",
         }
     }
 
     fn target(self, order: Order) -> Target {
         let features = match self {
-            Host::Arm64 | Host::Arm64Exact => Features::default(),
+            Host::Arm64 | Host::Arm64Fast => Features::default(),
             Host::Arm64v84 => Features {
                 lse: true,
                 lse2: true,
@@ -76,7 +76,7 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
     let request = Request {
         target: host.target(order),
         unaligned: false,
-        arithmetic: if host == Host::Arm64Exact { Arithmetic::Exact } else { Arithmetic::Fast },
+        arithmetic: if matches!(host, Host::Arm64 | Host::Arm64v84) { Arithmetic::Exact } else { Arithmetic::Fast },
         nans: false,
         precision: Precision::Exact,
     };

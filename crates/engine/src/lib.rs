@@ -115,7 +115,7 @@ pub struct Config {
     /// What the guest's processor can do.
     pub features: Features,
     /// Whether all status flags of SSE arithmetic are exact from the first instruction on, on hosts whose own arithmetic does not have them; else they
-    /// are from when a thread clears some on ([`GuestState::exact_sse`]).
+    /// are from when a thread clears some on ([`GuestState::exact_sse`]). True unless said otherwise.
     pub exact_sse: bool,
 }
 
@@ -128,7 +128,7 @@ impl Default for Config {
             patience: PATIENCE,
             faults_shown: true,
             features: Features::DEFAULT,
-            exact_sse: false,
+            exact_sse: true,
         }
     }
 }

@@ -384,7 +384,7 @@ fn encode(
     ];
     let fds: String = named.into_iter().flat_map(|(name, fd)| Some(format!(",{name}={}", fd?))).collect();
     let (strace, log, way) = (u8::from(options.strace), u8::from(options.log), options.way.name());
-    let sse = u8::from(options.exact_sse);
+    let sse = u8::from(options.fast_sse);
     let keep = u8::from(options.keep != Keep::Off);
     let (cpu, launch) = (options.cpu.bits(), options.launcher.len());
     let uname = options.uname.as_ref().map_or(String::new(), |u| format!(",uname={u}"));
@@ -445,7 +445,7 @@ pub fn decode(text: &str) -> Continuation {
             Some(("strace", v)) => options.strace = v == "1",
             Some(("log", v)) => options.log = v == "1",
             Some(("way", v)) => options.way = Way::parse(v).unwrap_or_default(),
-            Some(("sse", v)) => options.exact_sse = v == "1",
+            Some(("sse", v)) => options.fast_sse = v == "1",
             Some(("cpu", v)) => options.cpu = u64::from_str_radix(v, 16).map_or(options.cpu, Features::from_bits),
             Some(("keep", v)) => keep = v == "1",
             Some(("uname", v)) => options.uname = Some(v.to_owned()),

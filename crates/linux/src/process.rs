@@ -58,8 +58,8 @@ pub struct Options {
     pub log: bool,
     /// How the guest's code is executed.
     pub way: Way,
-    /// Keep all status flags of SSE arithmetic exactly, whatever it costs on this host.
-    pub exact_sse: bool,
+    /// Keep all status flags of SSE arithmetic exactly only from when the program clears some on, where that costs something on this host.
+    pub fast_sse: bool,
     /// What the guest's processor can do.
     pub cpu: Features,
     /// Where translations are kept for later processes.
@@ -233,7 +233,7 @@ fn prepare(start: &Start) -> Result<Task, StartError> {
         guard_32bit();
     }
     let features = start.options.cpu;
-    let exact_sse = start.options.exact_sse;
+    let exact_sse = !start.options.fast_sse;
     let usual = Config { faults_shown: false, features, exact_sse, ..Config::default() };
     let config = match start.options.way {
         Way::Jit => usual,

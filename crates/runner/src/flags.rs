@@ -80,7 +80,7 @@ impl Flags {
             Effect::Log => self.options.log = true,
             Effect::LogFile => self.log_file = Some(value.to_owned()),
             Effect::Engine => self.options.way = Way::parse(text()?).ok_or("expected jit, eager or interp")?,
-            Effect::ExactSse => self.options.exact_sse = true,
+            Effect::FastSse => self.options.fast_sse = true,
             Effect::Root => self.root = Some(value.to_owned()),
             Effect::Cpu => self.options.cpu = Features::parse(text()?)?,
             Effect::Keep => {
