@@ -15,7 +15,7 @@
 
 use crate::abi::Abi;
 use crate::errno::{Errno, SysResult};
-use crate::syscall::args::{input, int, own, own_mut};
+use crate::syscall::args::{int, own, own_mut};
 use crate::task::Task;
 
 /// Flags of SECCOMP_SET_MODE_FILTER that concern listeners (linux/seccomp.h).
@@ -175,12 +175,14 @@ pub fn ioctl(task: &Task, a: &[u64; 6]) -> Option<SysResult> {
         },
         request::SET_FLAGS => call(at as usize),
         _ if what & !0xffff_0000 == request::ADDFD && what >> 30 == 1 => {
-            let source = at.checked_add(12).map_or(Err(Errno::EFAULT), |at| task.mem.read::<u32>(at));
-            match (source, input(task, at, (what >> 16 & 0x3fff) as usize)) {
+            let mut structure = vec![0; (what >> 16 & 0x3fff) as usize];
+            match task.mem.read_bytes(at, &mut structure) {
                 // Demotic's own descriptors are none of the guest's.
-                (Ok(source), _) if crate::syscall::is_hidden_fd(task, source as i32) => Err(Errno::EBADF),
-                (_, Ok(pointer)) => call(pointer),
-                (_, Err(_)) => call(NOWHERE),
+                Ok(()) if structure.len() >= 16 && crate::syscall::is_hidden_fd(task, word(&structure, 12) as i32) => {
+                    Err(Errno::EBADF)
+                }
+                Ok(()) => call(structure.as_ptr() as usize),
+                Err(_) => call(NOWHERE),
             }
         }
         _ => return None,
