@@ -28,7 +28,7 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
         popcnt: std::arch::is_x86_feature_detected!("popcnt"),
         aes: std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq"),
         sha: std::arch::is_x86_feature_detected!("sha"),
-        dot: !is_intel(),
+        dot: is_amd(),
         ..Features::default()
     };
     // The instructions that the emitter takes for granted.
@@ -37,11 +37,11 @@ pub(crate) fn emitter() -> Option<(&'static dyn Emitter, Target)> {
     enough.then_some((&X64 as &dyn Emitter, Target { arch: Arch::X64, features, order: Order::Single }))
 }
 
-/// Whether the processor is Intel's: it says so.
+/// Whether the processor is one of AMD's: it says so.
 #[cfg(target_arch = "x86_64")]
-fn is_intel() -> bool {
+fn is_amd() -> bool {
     let cpuid = std::arch::x86_64::__cpuid(0);
-    [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    [cpuid.ebx, cpuid.edx, cpuid.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
 }
 
 /// This host's emitter and target (asm/hwcap.h of arm64 for the bits).
