@@ -175,6 +175,20 @@ impl Memory for GuestMemory {
     }
 }
 
+/// Loads and stores of the memory below, where `check` says the address of there or the exception.
+macro_rules! checked {
+    ($($load:ident $store:ident $ty:ty, $bytes:literal;)*) => {$(
+        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
+            let below = self.check(addr, $bytes, false)?;
+            self.memory.$load(below)
+        }
+        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
+            let below = self.check(addr, $bytes, true)?;
+            self.memory.$store(below, v)
+        }
+    )*};
+}
+
 /// The same with alignment checks: #AC for what is not a multiple of its size, before the page is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aligned {
@@ -187,9 +201,10 @@ pub(crate) struct Aligned {
 const AC: u8 = 17;
 
 impl Aligned {
-    fn check(&self, addr: u64, bytes: u64, write: bool) -> Result<(), Trap> {
+    /// The same address, if it is aligned.
+    fn check(&self, addr: u64, bytes: u64, write: bool) -> Result<u64, Trap> {
         if addr & (bytes - 1) == 0 || self.image && bytes == 8 {
-            return Ok(());
+            return Ok(addr);
         }
         match self.memory.host(addr, bytes, write) {
             Err(t) if t.vector != 14 => Err(t),
@@ -198,21 +213,8 @@ impl Aligned {
     }
 }
 
-macro_rules! aligned {
-    ($($load:ident $store:ident $ty:ty, $bytes:literal;)*) => {$(
-        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
-            self.check(addr, $bytes, false)?;
-            self.memory.$load(addr)
-        }
-        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
-            self.check(addr, $bytes, true)?;
-            self.memory.$store(addr, v)
-        }
-    )*};
-}
-
 impl Memory for Aligned {
-    aligned! {
+    checked! {
         load8 store8 u8, 1;
         load16 store16 u16, 2;
         load32 store32 u32, 4;
@@ -266,21 +268,8 @@ impl<M> Segmented<M> {
     }
 }
 
-macro_rules! segmented {
-    ($($load:ident $store:ident $ty:ty, $bytes:literal;)*) => {$(
-        fn $load(&mut self, addr: u64) -> Result<$ty, Trap> {
-            let linear = self.check(addr, $bytes, false)?;
-            self.memory.$load(linear)
-        }
-        fn $store(&mut self, addr: u64, v: $ty) -> Result<(), Trap> {
-            let linear = self.check(addr, $bytes, true)?;
-            self.memory.$store(linear, v)
-        }
-    )*};
-}
-
 impl<M: Memory> Memory for Segmented<M> {
-    segmented! {
+    checked! {
         load8 store8 u8, 1;
         load16 store16 u16, 2;
         load32 store32 u32, 4;
