@@ -196,6 +196,11 @@ pub fn sequences(arguments: &[&str]) -> Result<()> {
     random("sequences", arguments)
 }
 
+/// Random x87 and MMX code, as much as wanted.
+pub fn x87_fuzz(arguments: &[&str]) -> Result<()> {
+    random("x87", arguments)
+}
+
 /// One of the engine's random tests.
 fn random(test: &str, arguments: &[&str]) -> Result<()> {
     let (mut count, mut seed, mut host) = ("100000", "1", std::env::consts::ARCH);

@@ -32,6 +32,7 @@ cargo xtask TASK
   bless           write the golden files of host code, and the guest programs' expected output from native runs (x86-64 machine)
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
   ir-fuzz [...]   random IR programs, translated and interpreted (--count N, --seed N, --host x86_64|aarch64)
+  x87-fuzz [...]  random x87 and MMX code, the same way
   sequences [...] sequences of random guest instructions, translated and in the model (the same options)
   tables          tables of instructions, all lines, natively and translated (an x86-64 machine)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
@@ -62,6 +63,7 @@ fn main() -> Result<()> {
         Some("bless") => ci::bless(),
         Some("oracle") => ci::tool(&["run", "--release", "-p", "demotic-oracle", "--"], &rest),
         Some("ir-fuzz") => ci::ir_fuzz(&rest),
+        Some("x87-fuzz") => ci::x87_fuzz(&rest),
         Some("sequences") => ci::sequences(&rest),
         Some("disas") => ci::tool(&["run", "-p", "demotic-debug", "--example", "disas", "--"], &rest),
         Some("bench") => bench::bench(&rest),

@@ -36,6 +36,9 @@ pub struct Target {
     pub host: u64,
 }
 
+/// Offset of the x87 control word.
+pub const FRAME_CONTROL: usize = core::mem::offset_of!(Frame, state.x87.cw);
+
 /// Offset of the x87 status word.
 pub const FRAME_STATUS: usize = core::mem::offset_of!(Frame, state.x87.sw);
 

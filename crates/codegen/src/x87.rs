@@ -8,7 +8,8 @@
 //! is there and every one that it pushes to is free. The registers are in memory in physical order; the stack never wraps while it is live (an empty
 //! stack with TOP = 0 counts as TOP = 8).
 //!
-//! Live means: all exceptions masked and none pending, rounding to nearest, 64 bits of precision. The precision flag and C1 are kept as what they
+//! Live means: all exceptions masked and none pending, rounding to nearest, 64 bits of precision. Inside a block rounding may be any for a while: between the
+//! control words that casts to integers are wrapped in. The precision flag and C1 are kept as what they
 //! are computed from. Everything else of the state stays where it is, in the guest state.
 //!
 //! Invariant: [`Live::enter`] followed by [`Live::leave`] changes no bit of the architectural state.
@@ -151,6 +152,8 @@ pub enum Insn {
     Exchange(u8),
     /// One that changes ST(0) or pushes a constant.
     Function(X87Fn),
+    /// fldcw.
+    LoadControl,
 }
 
 impl Insn {
@@ -177,6 +180,7 @@ impl Insn {
                 (0xda, _) => arith(code, 0, From::Int(Ty::I32), false, false),
                 (0xde, _) => arith(code, 0, From::Int(Ty::I16), false, false),
                 (0xd9, 0) => Insn::Load(From::Real(Ty::I32)),
+                (0xd9, 5) => Insn::LoadControl,
                 (0xdd, 0) => Insn::Load(From::Real(Ty::I64)),
                 (0xdb, 5) => Insn::Load(From::Real(Ty::F80)),
                 (0xdf, 0) => Insn::Load(From::Int(Ty::I16)),
@@ -225,6 +229,18 @@ impl Insn {
             }),
             _ => return None,
         })
+    }
+
+    /// Whether what code does for it on live state is right whatever the rounding control is.
+    pub fn takes_any_rounding(self) -> bool {
+        match self {
+            Insn::Arith { .. } | Insn::LoadControl | Insn::Store { ty: Ty::I32 | Ty::I64, .. } => false,
+            Insn::Function(f) => matches!(
+                f,
+                X87Fn::Fchs | X87Fn::Fabs | X87Fn::Ftst | X87Fn::Fxam | X87Fn::Fld1 | X87Fn::Fldz | X87Fn::Frndint
+            ),
+            _ => true,
+        }
     }
 }
 

@@ -67,7 +67,8 @@ impl Ops<'_> {
         }
         self.op(Op::XChk, Ty::None, 0, &[]);
         match insn {
-            Insn::Wait => {}
+            // Code gives up where a control word is not such that the state stays live.
+            Insn::Wait | Insn::LoadControl => {}
             Insn::Load(from) => {
                 if !matches!(from, From::St(_)) {
                     self.function(X87Fn::WillPush);

@@ -1,7 +1,7 @@
 //! Random x87 and MMX code: translated, it leaves the state that the interpreter leaves, status word, tags and pending exceptions included.
 //!
 //! Machine code and not IR, because emitters know instructions by the operations that the lifter makes of them. Registers hold all kinds of
-//! numbers, some registers are empty, some exceptions unmasked. `DEMOTIC_X87_FIRST`, `DEMOTIC_X87_COUNT` and `DEMOTIC_X87_SEED` ask for other programs than the fixed ones.
+//! numbers, some registers are empty, some exceptions unmasked. `DEMOTIC_FIRST`, `DEMOTIC_COUNT` and `DEMOTIC_SEED` ask for other programs than the fixed ones.
 
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
@@ -73,9 +73,10 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
         3 => code.extend([0x11, 0xda]),                             // adc edx, ebx
         4 => code.extend([0x80, 0xe4, 0x45]),                       // and ah, 0x45
         5 => code.extend([0x8b, 0x47, rng.below(128) as u8]),       // mov eax, [rdi + disp8]
-        6 if rng.one_in(2) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
-        6 if rng.one_in(3) => code.extend([0x9b]),                  // wait
-        6 => code.extend([0xdf, 0xe0]),                             // fnstsw ax
+        6 if rng.one_in(3) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
+        6 if rng.one_in(2) => wrapped(rng, code),
+        6 if rng.one_in(3) => code.extend([0x9b]), // wait
+        6 => code.extend([0xdf, 0xe0]),            // fnstsw ax
         _ => {
             let op = 0xd8 | rng.below(8) as u8;
             let mut modrm = rng.bits() as u8;
@@ -96,6 +97,33 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// What compilers and libraries do between two control words.
+fn wrapped(rng: &mut Rng, code: &mut Vec<u8>) {
+    let control = |rng: &mut Rng, usual: bool| {
+        let n = if rng.one_in(8) {
+            0
+        } else if usual {
+            1
+        } else {
+            2 + rng.below(3) as u8
+        };
+        [0xd9, 0x6f, 2 * n] // fldcw [rdi + 2 n]
+    };
+    code.extend(control(rng, false));
+    for _ in 0..rng.below(4) {
+        match rng.below(8) {
+            0 | 1 => code.extend([0xd9, 0xfc]),                      // frndint
+            2 => code.extend([0xdb, 0x57, rng.below(16) as u8 * 8]), // fist m32
+            3 => code.extend([0xdf, 0x7f, rng.below(16) as u8 * 8]), // fistp m64
+            4 => code.extend([0xdf, 0x57, rng.below(16) as u8 * 8]), // fist m16
+            5 => code.extend([0xdd, 0x47, rng.below(16) as u8 * 8]), // fld m64
+            6 => code.extend([0xd9, 0xc0 | rng.below(4) as u8]),     // fld st(i)
+            _ => code.extend([0xd9, [0xe0, 0xe1, 0xe8, 0xeb, 0xfa][rng.below(5) as usize]]),
+        }
+    }
+    code.extend(control(rng, true));
 }
 
 /// Bytes of a random MMX instruction, register or memory form.
@@ -197,10 +225,10 @@ fn random_code_runs_the_same_translated() {
     let space = Space::new();
     let engines = [Executor::Interp, Executor::Jit]
         .map(|executor| Engine::with(space.clone(), &Config { executor, patience: 0, ..Config::default() }));
-    let seed = count("DEMOTIC_X87_SEED", 1);
+    let seed = count("DEMOTIC_SEED", 1);
     let mut ends = std::collections::BTreeMap::new();
     let mut at = space.code;
-    for n in count("DEMOTIC_X87_FIRST", 0)..count("DEMOTIC_X87_COUNT", 3000) {
+    for n in count("DEMOTIC_FIRST", 0)..count("DEMOTIC_COUNT", 3000) {
         let mut rng = Rng::new(seed.wrapping_mul(1 << 32) + n);
         let long = cfg!(target_arch = "aarch64") || rng.one_in(2);
         let mut code = Vec::new();
@@ -250,8 +278,9 @@ fn random_code_runs_the_same_translated() {
                 if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
             word.copy_from_slice(&v.to_le_bytes());
         }
-        // A control word.
-        data[..2].copy_from_slice(&(0x7f | rng.bits() as u16 & 0xf00).to_le_bytes());
+        // Control words: any rounding and precision; the usual one; rounding down, up and towards zero.
+        let words = [0x7f | rng.bits() as u16 & 0xf00, 0x37f, 0x77f, 0xb7f, 0xf7f];
+        words.iter().zip(data.chunks_mut(2)).for_each(|(w, to)| to.copy_from_slice(&w.to_le_bytes()));
         let outcome = |engine: &Arc<Engine>| {
             space.bytes(space.data, DATA).copy_from_slice(&data);
             let mut cpu = Cpu::new(engine, start.clone());

@@ -48,6 +48,8 @@ pub(super) struct Group {
     pub addr: Option<Val>,
     /// The comparison whose result goes to the flags.
     pub fl: Option<usize>,
+    /// For `fldcw`: rounding may be any up to the next one.
+    pub any_rounding: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +127,7 @@ impl Stack {
             _ => Some(()),
         };
         match insn {
-            Insn::Wait => {}
+            Insn::Wait | Insn::LoadControl => {}
             Insn::Load(from) => {
                 operand(self, from)?;
                 self.push()?;
@@ -200,6 +202,8 @@ pub(super) struct State {
     pub c1: C1,
     /// Temporaries that hold registers: which, significand, word.
     cache: Vec<(i8, u8, u8)>,
+    /// Rounding may be any at the moment; else it is to nearest.
+    pub any_rounding: bool,
     /// A register that is in temporaries and not in memory for the moment.
     pub held: Option<(i8, Reg, Reg)>,
     /// The group being worked on: its first operation, and the first one that has not been done.
@@ -253,7 +257,7 @@ impl Usage {
                     stack.step(insn)?;
                 }
                 found.members().for_each(|k| usage.member[k] = true);
-                Some(Group { first, end, what, code, addr: found.addr, fl: found.fl })
+                Some(Group { first, end, what, code, addr: found.addr, fl: found.fl, any_rounding: false })
             });
             match group {
                 Some(g) => usage.groups.push(g),
@@ -264,8 +268,23 @@ impl Usage {
                 }
             }
         }
+        usage.find_any_rounding();
         (usage.need, usage.expect) = (stack.need, stack.expect);
         (usage.need != 0).then_some((usage, stack))
+    }
+}
+
+impl Usage {
+    /// Marks the control words that need not ask for rounding to nearest, because the next one comes before anything that depends on it.
+    fn find_any_rounding(&mut self) {
+        let mut fits = false;
+        for g in self.groups.iter_mut().rev() {
+            match g.what {
+                What::Insn(Insn::LoadControl) => (g.any_rounding, fits) = (fits, true),
+                What::Insn(insn) => fits &= insn.takes_any_rounding(),
+                What::StatusToAx => {}
+            }
+        }
     }
 }
 
@@ -329,6 +348,7 @@ impl Emit<'_> {
             stack: Stack::default(),
             c1: C1::Memory,
             cache: Vec::new(),
+            any_rounding: false,
             held: None,
             pending: None,
             inner,

@@ -7,14 +7,15 @@
 //! S0, S1, S2 and temporaries of the operation are all that is written before the last instruction, which is the store of the result.
 
 mod arith;
+mod control;
 
 use super::analysis::IN_NZCV;
 use super::mem::Mode;
-use super::regs::{S0, S1, S2};
+use super::regs::{FRAME, S0, S1, S2};
 use super::x87::{C1, Group, What, live};
 use super::{Cold, Emit};
 use crate::Place;
-use crate::frame::{FRAME_STATUS, Frame, X87_INSN};
+use crate::frame::{FRAME_CONTROL, FRAME_STATUS, Frame, X87_INSN};
 use crate::x87::{BOXED, BOXED_REST, BOXED_SIGN, EXPONENTS, From, Insn, Live};
 use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
@@ -28,6 +29,8 @@ use demotic_ir::ty::Ty;
 
 const X: Sz = Sz::X;
 const SIGN: u64 = 1 << 63;
+/// The rounding control in the control word: 0 to nearest, 1 down, 2 up, 3 towards zero.
+const ROUNDING: u64 = 3 << 10;
 
 /// An instruction to come, or a label to be bound.
 #[derive(Clone, Copy, Debug)]
@@ -523,6 +526,7 @@ impl Emit<'_> {
             Insn::Compare { with, flags, pops, .. } => self.x87_compare(g, insn, Some(with), flags, pops),
             Insn::Exchange(i) => self.x87_exchange(g, insn, i),
             Insn::Function(f) => self.x87_function(g, insn, f),
+            Insn::LoadControl => self.x87_control(g, insn),
         }
     }
 
@@ -625,7 +629,7 @@ impl Emit<'_> {
         let inexact = self.x87_inexact();
         self.w(int::logic(Logic::Orr, X, inexact, inexact, S2, Shift::Lsl, 0));
         let c1 = live(offset_of!(Live, c1)) as i64;
-        self.wo(memory::pair(false, Pair::X, S1, S0, super::regs::FRAME, c1, memory::Mode::Offset));
+        self.wo(memory::pair(false, Pair::X, S1, S0, FRAME, c1, memory::Mode::Offset));
         let popped = [top];
         self.x87_finish(work, C1::Memory, &[], &popped[..usize::from(pops)], None);
     }
@@ -691,13 +695,19 @@ impl Emit<'_> {
         p.neg(S2, S1);
         p.shift(Two::Lslv, S2, m, S2);
         p.shift(Two::Lsrv, S1, m, S1);
+        let any = self.x87_any_rounding() && !truncates;
         if truncates {
             p.mov(S0, S1);
         } else {
+            let truncated = self.buf.label();
+            if any {
+                self.x87_directed(&mut work, &mut p, s, t, back, truncated);
+            }
             p.round(S0, S1, S2, fix);
             p.bind(back);
             // The least integer, or one too many.
             p.if_bit(true, S0, bits - 1, work.slow);
+            p.bind(truncated);
             work.pieces.push(Piece::fix(S0, S2, fix, back));
         }
         p.cmp_imm(s, 0);
@@ -708,8 +718,15 @@ impl Emit<'_> {
         let boxed = self.buf.label();
         out.if_bit(true, s, BOXED, boxed);
         // Less than a half gives 0; less than one, truncated.
-        out.cmp_imm(S1, if truncates { 64 } else { 65 });
+        out.cmp_imm(S1, if truncates || any { 64 } else { 65 });
         out.b_if(Cond::Lt, work.slow);
+        if any {
+            // Two ones are truncation.
+            out.w(memory::offset(Access::Ldrh, S0, FRAME, FRAME_CONTROL as i64).unwrap_or(branch::brk(10)));
+            out.mvn(S0, S0);
+            out.and_imm(S0, S0, ROUNDING);
+            out.if_zero(false, S0, work.slow);
+        }
         out.mov(S2, m);
         let clear = self.buf.label();
         out.b(clear);
@@ -887,6 +904,7 @@ impl Emit<'_> {
                 self.x87_finish(work, C1::Zero, &[(top, m, s)], &[], None);
             }
             X87Fn::Ftst => self.x87_compare(g, insn, None, false, 0),
+            X87Fn::Frndint => self.x87_round_to_int(g, insn),
             _ => self.x87_by_helper(g, insn),
         }
     }
@@ -906,7 +924,7 @@ impl Emit<'_> {
             p.logic(Logic::Orr, d, S2, n);
             p.lsr(d, d, 63);
         };
-        p.w(memory::pair(true, Pair::X, S0, S1, super::regs::FRAME, c1, memory::Mode::Offset).unwrap_or(branch::brk(8)));
+        p.w(memory::pair(true, Pair::X, S0, S1, FRAME, c1, memory::Mode::Offset).unwrap_or(branch::brk(8)));
         p.logic(Logic::Eor, S0, S0, S1);
         some(&mut p, S0, S0);
         self.put(&p);
@@ -916,7 +934,7 @@ impl Emit<'_> {
         some(&mut p, S0, inexact);
         p.w(int::logic(Logic::Orr, Sz::W, t, t, S0, Shift::Lsl, 5));
         self.put(&p);
-        self.add_const(X, S0, super::regs::FRAME, live(offset_of!(Live, regs)) as u64);
+        self.add_const(X, S0, FRAME, live(offset_of!(Live, regs)) as u64);
         let mut p = Piece::default();
         p.sub(S0, base, S0);
         p.lsr(S0, S0, 4);
