@@ -44,6 +44,8 @@ pub struct Request {
     pub nans: bool,
     /// How the unit's flags were optimised.
     pub precision: Precision,
+    /// What x87 arithmetic is expected to be rounded to (AArch64): under other control words the interpreter does it.
+    pub significand: x87::Significand,
 }
 
 /// How SSE arithmetic is done on hosts whose own is not quite x86's (AArch64).

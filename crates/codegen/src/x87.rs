@@ -8,8 +8,9 @@
 //! is there and every one that it pushes to is free. The registers are in memory in physical order; the stack never wraps while it is live (an empty
 //! stack with TOP = 0 counts as TOP = 8).
 //!
-//! Live means: all exceptions masked and none pending, rounding to nearest, 64 bits of precision. Inside a block rounding may be any for a while: between the
-//! control words that casts to integers are wrapped in. The precision flag and C1 are kept as what they
+//! Live means: all exceptions masked and none pending, rounding to nearest. Inside a block rounding may be any for a while: between the
+//! control words that casts to integers are wrapped in. Code is for one [`Significand`] that results are rounded to; there is a word of tags for each, of which
+//! those of the other precisions say that nothing is there. The precision flag and C1 are kept as what they
 //! are computed from. Everything else of the state stays where it is, in the guest state.
 //!
 //! Invariant: [`Live::enter`] followed by [`Live::leave`] changes no bit of the architectural state.
@@ -28,12 +29,51 @@ pub const BOXED: u32 = 40;
 pub const BOXED_SIGN: u32 = 17;
 /// A boxed word without its mark and sign; zero, with a significand of zero, for the numbers +0 and -0.
 pub const BOXED_REST: u64 = (1 << BOXED_SIGN) - 1;
-/// [`Live::mask`] while the state is not live: nothing there to read, nothing free to push to.
+/// [`Live::masks`] while the state is not live: nothing there to read, nothing free to push to.
 pub const NOT_LIVE: u64 = 0xff;
-/// Bit of [`Live::mask`] that is the tag of ST(0).
+/// Bit of [`Live::masks`] that is the tag of ST(0).
 pub const TOP_TAG: u32 = 8;
-/// Bits of the control word that decide whether the state can be live, and what they have to be.
-pub const CONTROL: (u16, u16) = (0xf3f, 0x33f);
+/// Bits of the control word that decide whether the state can be live: masks, precision, rounding.
+pub const CONTROL: u16 = 0xf3f;
+/// The rounding control in the control word: 0 to nearest, 1 down, 2 up, 3 towards zero.
+pub const ROUNDING: u16 = 3 << 10;
+
+/// What precision control rounds the significands of sums, products and quotients to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Significand {
+    /// 64 bits: what Linux programs start with.
+    #[default]
+    Extended,
+    /// 53 bits: what Windows programs start with.
+    Double,
+    /// 24 bits: what some graphics libraries ask for.
+    Single,
+}
+
+impl Significand {
+    /// All of them, by number.
+    pub const ALL: [Significand; 3] = [Significand::Extended, Significand::Double, Significand::Single];
+
+    /// The one that a control word asks for.
+    pub fn of(cw: u16) -> Significand {
+        match cw >> 8 & 3 {
+            2 => Significand::Double,
+            0 => Significand::Single,
+            _ => Significand::Extended,
+        }
+    }
+
+    /// Bits of a significand.
+    pub fn bits(self) -> u32 {
+        [64, 53, 24][self as usize]
+    }
+
+    /// What the bits [`CONTROL`] of the control word have to be for code of this precision.
+    pub fn control(self) -> u16 {
+        0x3f | [3, 2, 0][self as usize] << 8
+    }
+}
 
 const PE: u16 = 0x20;
 const ES: u16 = 0x80;
@@ -47,19 +87,21 @@ pub struct Live {
     pub c1: [u64; 2],
     /// Address of ST(0) in `regs`.
     pub base: u64,
-    /// Bit 8 + i is set when ST(i) is not empty, for i from -8 to 7. Bits of registers below R0 are set, above R7 clear.
-    pub mask: u64,
+    /// For code of each [`Significand`]: bit 8 + i is set when ST(i) is not empty, for i from -8 to 7. Bits of registers below R0 are set, above R7 clear.
+    pub masks: [u64; 3],
     /// Not zero when a result was inexact.
     pub inexact: u64,
     /// 1 while the state is here.
     pub live: u64,
+    /// The [`Significand`] meanwhile.
+    pub precision: u64,
     /// R0 to R7: significand and word.
     pub regs: [[u64; 2]; 8],
 }
 
 impl Default for Live {
     fn default() -> Live {
-        Live { c1: [0; 2], base: 0, mask: NOT_LIVE, inexact: 0, live: 0, regs: [[0; 2]; 8] }
+        Live { c1: [0; 2], base: 0, masks: [NOT_LIVE; 3], inexact: 0, live: 0, precision: 0, regs: [[0; 2]; 8] }
     }
 }
 
@@ -254,9 +296,14 @@ impl Live {
         (self.base.wrapping_sub(self.first()) / 16) as u32
     }
 
+    /// The tags that count.
+    fn mask(&mut self) -> &mut u64 {
+        &mut self.masks[self.precision as usize % 3]
+    }
+
     fn place(&mut self, top: u32, valid: u8) {
         self.base = self.first() + 16 * u64::from(top);
-        self.mask = (u64::from(valid) << TOP_TAG | NOT_LIVE) >> top;
+        *self.mask() = (u64::from(valid) << TOP_TAG | NOT_LIVE) >> top;
     }
 
     /// Takes over the state, when it is such that it can be live. This structure must not move while it is.
@@ -264,9 +311,11 @@ impl Live {
         if self.live != 0 {
             return true;
         }
-        if x.cw & CONTROL.0 != CONTROL.1 || x.sw & ES != 0 {
+        let precision = Significand::of(x.cw);
+        if x.cw & CONTROL != precision.control() || x.sw & ES != 0 {
             return false;
         }
+        self.precision = precision as u64;
         let top = if x.top() == 0 && x.valid & 1 == 0 { 8 } else { x.top() as u32 };
         self.regs = x.st.map(|v| pack(v.mant, v.se));
         self.place(top, x.valid);
@@ -282,8 +331,9 @@ impl Live {
             (r.mant, r.se) = unpack(v);
         }
         let top = self.top();
+        let mask = self.masks[self.precision as usize % 3];
         x.set_top(top as usize & 7);
-        x.valid = (0..8).filter(|n| self.mask >> (TOP_TAG + n - top) & 1 != 0).fold(0, |v, n| v | 1 << n);
+        x.valid = (0..8).filter(|n| mask >> (TOP_TAG + n - top) & 1 != 0).fold(0, |v, n| v | 1 << n);
         x.sw = x.sw & !C1 | if self.c1[0] == self.c1[1] { 0 } else { C1 } | if self.inexact == 0 { 0 } else { PE };
     }
 
@@ -291,7 +341,7 @@ impl Live {
     pub fn leave(&mut self, x: &mut X87) {
         if self.live != 0 {
             self.show(x);
-            (self.live, self.mask) = (0, NOT_LIVE);
+            (self.live, self.masks) = (0, [NOT_LIVE; 3]);
         }
     }
 
@@ -303,7 +353,7 @@ impl Live {
         now.show(x);
     }
 
-    /// Takes the result back; `base` and `mask` stay as they are, for the code knows what becomes of them.
+    /// Takes the result back; `base` and tags stay as they are, for the code knows what becomes of them.
     pub fn close(&mut self, x: &X87) {
         self.regs = x.st.map(|v| pack(v.mant, v.se));
         self.c1 = [u64::from(x.sw & C1), 0];
@@ -312,10 +362,10 @@ impl Live {
 
     fn change_stack(&mut self, change: u64) {
         let [_, set, clear, by] = fields(change);
-        let tags = self.mask & !u64::from(clear) | u64::from(set);
+        let tags = *self.mask() & !u64::from(clear) | u64::from(set);
         let by = by as u8 as i8;
         self.base = self.base.wrapping_add_signed(16 * i64::from(by));
-        self.mask = if by < 0 { !(!tags << -by) } else { tags >> by };
+        *self.mask() = if by < 0 { !(!tags << -by) } else { tags >> by };
     }
 
     /// Does what a place says is still to be done ([`crate::X87`]); `gpr` are the host's registers.
@@ -348,7 +398,7 @@ fn fields(change: u64) -> [u32; 4] {
     [(change >> 56) as u32, (change >> 8) as u32 & 0xff_ffff, (change >> 32) as u32 & 0xff_ffff, change as u32 & 0xff]
 }
 
-/// TOP moves up by `by`; tags as in [`Live::mask`] are set and cleared before.
+/// TOP moves up by `by`; tags as in [`Live::masks`] are set and cleared before.
 pub const fn stack(by: i8, set: u32, clear: u32) -> u64 {
     (STACK as u64) << 56 | (clear as u64 & 0xff_ffff) << 32 | (set as u64 & 0xff_ffff) << 8 | by as u8 as u64
 }
@@ -403,7 +453,7 @@ mod tests {
                 assert!(live.enter(&x));
                 let mut y = X87 { cw: x.cw, sw: x.sw, ..X87::default() };
                 live.leave(&mut y);
-                assert_eq!((y.sw, y.valid, y.st, live.mask), (x.sw, x.valid, x.st, NOT_LIVE), "{top} {valid:#x}");
+                assert_eq!((y.sw, y.valid, y.st, live.masks[0]), (x.sw, x.valid, x.st, NOT_LIVE), "{top} {valid:#x}");
             }
         }
     }
@@ -414,7 +464,7 @@ mod tests {
         x.set_top(5);
         let mut live = Live::default();
         assert!(live.enter(&x));
-        assert_eq!(live.mask >> 3, 0b111_00000);
+        assert_eq!(live.masks[0] >> 3, 0b111_00000);
         // A push, then two pops.
         live.change_stack(stack(-1, 1 << 7, 0));
         let mut y = x;

@@ -28,7 +28,14 @@ fn main() {
         [("x86-64", Arch::X64, &X64, Precision::Kept), ("aarch64", Arch::Arm64, &Arm64, Precision::Exact)];
     for (name, arch, emitter, precision) in hosts.into_iter().filter(|h| only.as_deref().is_none_or(|o| o == h.0)) {
         let target = Target { arch, features: Features::default(), order: Order::Single };
-        let request = Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision };
+        let request = Request {
+            target,
+            unaligned: false,
+            arithmetic: Arithmetic::Fast,
+            nans: false,
+            precision,
+            significand: Default::default(),
+        };
         // Other programs run as well: the quickest of some runs, stage by stage.
         if let Some(limit) = limit {
             println!("{}", cost::measure(&program, precision, Some((emitter, &request)), limit, true));
@@ -68,6 +75,7 @@ fn digests(program: &Program) {
         arithmetic: Arithmetic::Fast,
         nans: false,
         precision,
+        significand: Default::default(),
     };
     let arm = |features, order, precision| request(Arch::Arm64, features, order, precision);
     let variants: [(&str, &dyn Emitter, Request); 6] = [

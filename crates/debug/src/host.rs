@@ -79,6 +79,7 @@ pub fn text(unit: &Unit, host: Host, order: Order) -> Result<Text, String> {
         arithmetic: if matches!(host, Host::Arm64 | Host::Arm64v84) { Arithmetic::Exact } else { Arithmetic::Fast },
         nans: false,
         precision: Precision::Exact,
+        significand: Default::default(),
     };
     let compiled = host.emitter().emit(unit, &request).map_err(|e| format!("{e:?}"))?;
     let code = if host == Host::X64 { x64(&compiled) } else { arm64(&compiled) };

@@ -42,7 +42,14 @@ impl Cpu {
         };
         let arithmetic = engine.arithmetic(&self.state);
         let precision = hosts::PRECISION;
-        let request = Request { target: store.target(), unaligned: false, arithmetic, nans: false, precision };
+        let request = Request {
+            target: store.target(),
+            unaligned: false,
+            arithmetic,
+            nans: false,
+            precision,
+            significand: hosts::significand(&self.state),
+        };
         let mut compiled = store.emitter.emit(unit, &request).map_err(|e| format!("{e:?}"))?;
         if !store.insert_given(unit, &mut compiled, request) {
             return Err("no code memory".to_owned());

@@ -1,14 +1,21 @@
 //! The emitter for the host that Demotic runs on, and what the processor can do.
 
 use demotic_codegen::target::{Arch, Features, Order, Target};
+use demotic_codegen::x87::Significand;
 use demotic_codegen::{Arithmetic, Emitter};
 use demotic_ir::passes::Precision;
+use demotic_ir::state::GuestState;
 
 /// How translated code keeps the flags for faults: an x86 host computes most of them along with the values.
 pub(crate) const PRECISION: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Exact };
 
 /// The same while nobody looks at the flags at faults; an x86 host gains nothing.
 pub(crate) const UNSEEN: Precision = if cfg!(target_arch = "x86_64") { Precision::Kept } else { Precision::Relaxed };
+
+/// The precision of x87 arithmetic that code translated now should expect; x86 hosts do as their control word says.
+pub(crate) fn significand(state: &GuestState) -> Significand {
+    if cfg!(target_arch = "x86_64") { Significand::Extended } else { Significand::of(state.x87.cw) }
+}
 
 /// Whether calls come in elsewhere than jumps: see [`demotic_codegen::Compiled::calls`].
 pub(crate) const CALLS_ELSEWHERE: bool = cfg!(target_arch = "aarch64");

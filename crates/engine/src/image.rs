@@ -20,6 +20,7 @@ use crate::cache::PAGE;
 use crate::meta::{self, Meta, Variant};
 use crate::store::Key;
 use demotic_codegen::target::{Order, Target};
+use demotic_codegen::x87::Significand;
 use demotic_codegen::{Arithmetic, Precision, Request, Runtime};
 use demotic_host::map::Room;
 use demotic_ir::state::Mode;
@@ -42,7 +43,7 @@ pub trait Shelf: Send + Sync {
     fn save(&self, variant: u64, image: &[u8]);
 }
 
-const MAGIC: [u8; 8] = *b"dmtcimg7";
+const MAGIC: [u8; 8] = *b"dmtcimg8";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -533,7 +534,7 @@ pub(crate) fn page_digest(space: &dyn GuestSpace, page: u64, bytes: &mut Vec<u8>
 
 // ---- records -----------------------------------------------------------------------------------------------------------
 
-/// Bits of a record's second byte.
+/// Bits of a record's second byte. The third one is the precision of x87 arithmetic.
 mod bit {
     pub const UNALIGNED: u8 = 1;
     pub const ALONE: u8 = 2;
@@ -565,7 +566,7 @@ fn encode(meta: &Meta, out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
         Some(())
     };
-    word(usize::from(*mode as u8) | usize::from(flags) << 8)?;
+    word(usize::from(*mode as u8) | usize::from(flags) << 8 | (request.significand as usize) << 16)?;
     word(meta.pre_entries as usize)?;
     word(limits.blocks)?;
     word(limits.instructions)?;
@@ -597,6 +598,7 @@ fn decode(record: &[u8], host: usize, len: u32, target: Target, variants: &mut V
         arithmetic: *Arithmetic::ALL.get(usize::from(flags >> bit::ARITHMETIC))?,
         nans: flags & bit::NANS != 0,
         precision: *PRECISIONS.get(usize::from(flags >> bit::PRECISION & 3))?,
+        significand: *Significand::ALL.get((first >> 16) as usize)?,
     };
     let variant =
         meta::shared(variants, Variant { mode, request, limits, alone: flags & bit::ALONE != 0, given: None });

@@ -40,6 +40,7 @@ pub use store::Footprint;
 
 use cache::{Cache, Entry, PAGE};
 use demotic_codegen::target::Order;
+use demotic_codegen::x87::Significand;
 use demotic_codegen::{Arithmetic, Compiled, Request};
 use demotic_host::code::Mapping;
 use demotic_ir::block::{Block, Unit};
@@ -296,8 +297,8 @@ impl Engine {
         }
     }
 
-    /// Translates the region at a guest address to host code. False when it is for the interpreter (this time).
-    fn emit(&self, store: &Store, key: Key, shop: &mut Workshop) -> bool {
+    /// Translates the region at a guest address to host code, expecting that precision of x87 arithmetic. False when it is for the interpreter (this time).
+    fn emit(&self, store: &Store, key: Key, significand: Significand, shop: &mut Workshop) -> bool {
         let mut wanted = self.limits;
         let Workshop { pages, reader, unit, optimiser, compiled, seen, .. } = shop;
         loop {
@@ -308,6 +309,7 @@ impl Engine {
                 arithmetic: key.arithmetic,
                 nans: store.has_nans(key.pc),
                 precision: store.precision(),
+                significand,
             };
             let checked = store.is_checked(key.pc);
             let limits = if checked {
@@ -553,7 +555,7 @@ impl Cpu {
                     None
                 } else if store.is_early(key, engine.patience) {
                     self.early(&engine, store, key)
-                } else if engine.emit(store, key, &mut self.shop) {
+                } else if engine.emit(store, key, hosts::significand(&self.state), &mut self.shop) {
                     None
                 } else {
                     self.single()

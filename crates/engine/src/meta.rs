@@ -414,7 +414,14 @@ mod tests {
     fn meta(table: &Table) -> Meta {
         let target = Target { arch: Arch::X64, features: Features::default(), order: Order::Single };
         let precision = Precision::Kept;
-        let request = Request { target, unaligned: false, arithmetic: Arithmetic::Fast, nans: false, precision };
+        let request = Request {
+            target,
+            unaligned: false,
+            arithmetic: Arithmetic::Fast,
+            nans: false,
+            precision,
+            significand: Default::default(),
+        };
         let variant = Variant { mode: Mode::Long, request, limits: Limits::default(), alone: false, given: None };
         Meta { host: 0, len: 0, pre_entries: 0, variant: Arc::new(variant), table: table.bytes().into() }
     }

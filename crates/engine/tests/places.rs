@@ -50,6 +50,7 @@ fn every_instruction_has_a_place() {
                     arithmetic: Arithmetic::ALL[n % 3],
                     nans: false,
                     precision: Precision::Exact,
+                    significand: Default::default(),
                 };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 // Before a block's entry stands its pre-entry, which only calls.
@@ -147,6 +148,7 @@ fn whatever_may_fault_has_a_place() {
                     arithmetic: Arithmetic::Fast,
                     nans: false,
                     precision: Precision::Exact,
+                    significand: Default::default(),
                 };
                 let Ok(compiled) = emitter.emit(&unit, &request) else { continue };
                 let first = compiled.entries.iter().min().copied().unwrap_or(0);

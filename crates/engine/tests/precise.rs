@@ -42,6 +42,12 @@ const X87_PROGRAM: &str = "4983c701c70703000000c74704db0f494048b89a9999999999b9b
     e1dde1dfe080e445ded9dee9dd4718d8e0d95740dec1d9fadd5f4831c9d9e8d94704dcc1dcc983c10183f90375f4ddd9db7f504939ef0f85\
     54ffffff0f05";
 
+/// Control words around casts to integers and `frndint`, in all directions; 53 bits, in a block of its own; and the same end.
+#[cfg(target_arch = "aarch64")]
+const CONTROL_WORDS: &str = "4983c701c70703000000c74704db0f4940c747607f037f0fc747647f077f0bc747687f027f06d9470439d1d96f62db5710d96f600f92c1d96f64\
+    d9c0d9e0d9fcdb5f14d9eed9fcdf5f18d96f60d96f66d9c0d9fcdf7f20d96f60d9e8da37d9fcdec1d9fcdb5f28d96f68eb00db07d94704dcc1d8\
+    c9d8f1dce9da37d9eedec1d9c0dee9d96f6ad9c1d9fcdb5f2cd96f68dd5f30db7f40d96f604939ef0f855effffff0f05";
+
 /// Repeated string instructions of few elements and downwards, comparisons of strings, AES, SHA, checksums, and the same end.
 #[cfg(target_arch = "aarch64")]
 const STRINGS: &str = "49ffc757488db7000100004c893f4969c7674523014889470848898700010000488dbf03020000b905000000fdf3a4b903000000f3a5b904000000\
@@ -269,7 +275,7 @@ fn before_every_host_instruction() {
         demotic_engine::leave_translated(context);
     }
     demotic_host::guarded::install().expect("handlers");
-    let programs = [PROGRAM, X87_PROGRAM, STRINGS, AVX_PROGRAM];
+    let programs = [PROGRAM, X87_PROGRAM, CONTROL_WORDS, STRINGS, AVX_PROGRAM];
     let fast = programs.into_iter().flat_map(|p| [(p, true, false), (p, false, false)]);
     for (program, faults_shown, exact) in fast.chain([(PROGRAM, false, true), (AVX_PROGRAM, true, true)]) {
         let mut pair = Pair::new(program, 40, faults_shown, exact);

@@ -186,9 +186,9 @@ fn mmx(rng: &mut Rng, long: bool, code: &mut Vec<u8>) {
     }
 }
 
-/// What programs mostly have: everything masked, 64 bits, to nearest, numbers that reach each other, zeros, and significands with long runs.
+/// What programs mostly have: everything masked, 64 bits (or fewer), to nearest, numbers that reach each other, zeros, and significands with long runs.
 fn usual(rng: &mut Rng, x: &mut X87) {
-    x.cw = 0x37f;
+    x.cw = [0x37f, 0x37f, 0x27f, 0x7f][rng.below(4) as usize];
     x.sw = (rng.bits() as u16 & 0x7f20) & !0x80;
     let top = x.top();
     let depth = rng.below(8) as usize;
@@ -278,8 +278,9 @@ fn random_code_runs_the_same_translated() {
                 if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
             word.copy_from_slice(&v.to_le_bytes());
         }
-        // Control words: any rounding and precision; the usual one; rounding down, up and towards zero.
-        let words = [0x7f | rng.bits() as u16 & 0xf00, 0x37f, 0x77f, 0xb7f, 0xf7f];
+        // Control words: any rounding and precision; the one of before; rounding down, up and towards zero.
+        let before = start.x87.cw & 0x37f;
+        let words = [0x7f | rng.bits() as u16 & 0xf00, before, before | 0x400, before | 0x800, before | 0xc00];
         words.iter().zip(data.chunks_mut(2)).for_each(|(w, to)| to.copy_from_slice(&w.to_le_bytes()));
         let outcome = |engine: &Arc<Engine>| {
             space.bytes(space.data, DATA).copy_from_slice(&data);

@@ -11,6 +11,7 @@ fn request(order: Order) -> Request {
         arithmetic: Arithmetic::Fast,
         nans: false,
         precision: crate::Precision::Exact,
+        significand: Default::default(),
     }
 }
 

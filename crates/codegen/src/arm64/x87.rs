@@ -18,7 +18,7 @@ use super::{Cold, Emit};
 use crate::class;
 use crate::frame::{Frame, X87_ENTER, X87_LEAVE};
 use crate::x64::x87::{Host, is_x87, recognise};
-use crate::x87::{self, From, Insn, Live, TOP_TAG};
+use crate::x87::{self, From, Insn, Live, Significand, TOP_TAG};
 use crate::{Loc, Place};
 use core::mem::offset_of;
 use demotic_asm::arm64::branch;
@@ -316,7 +316,7 @@ impl Emit<'_> {
     pub(super) fn x87_enter(&mut self, usage: &Usage, other: Label) {
         let (again, cold) = (self.buf.label(), self.buf.label());
         self.buf.bind(again);
-        self.frame_access(Access::LdrX, S0, live(offset_of!(Live, mask)));
+        self.frame_access(Access::LdrX, S0, self.x87_mask());
         let low = usage.need.trailing_zeros();
         let width = 32 - usage.need.leading_zeros() - low;
         if usage.need >> low == (1 << width) - 1 {
@@ -354,6 +354,11 @@ impl Emit<'_> {
             inner,
         });
         self.end_op(0);
+    }
+
+    /// Offset in the frame of the tags that code of this precision looks at.
+    fn x87_mask(&self) -> usize {
+        live(offset_of!(Live, masks)) + 8 * self.request.significand as usize
     }
 
     /// What stands behind the code for a check that failed.
@@ -641,7 +646,7 @@ impl Emit<'_> {
         if stack.top == 0 && changed == 0 {
             return;
         }
-        self.frame_access(Access::LdrX, S0, live(offset_of!(Live, mask)));
+        self.frame_access(Access::LdrX, S0, self.x87_mask());
         for (bits, op) in [(changed & !stack.valid, Logic::Bic), (changed & stack.valid, Logic::Orr)] {
             if bits == 0 {
                 continue;
@@ -668,7 +673,13 @@ impl Emit<'_> {
         let op = if stack.top < 0 { Arith::Sub } else { Arith::Add };
         self.wo(Imm12::new(bytes).map(|imm| int::arith_imm(op, Sz::X, S1, base, imm)));
         let at = live(offset_of!(Live, base));
-        self.wo(mem::pair(false, Pair::X, S1, S0, FRAME, at as i64, Mode::Offset));
+        if self.request.significand == Significand::Extended {
+            // The first word of tags is behind it.
+            self.wo(mem::pair(false, Pair::X, S1, S0, FRAME, at as i64, Mode::Offset));
+        } else {
+            self.frame_access(Access::StrX, S1, at);
+            self.frame_access(Access::StrX, S0, self.x87_mask());
+        }
         if let Some(s) = &mut self.x87 {
             s.stack = Stack::default();
         }

@@ -29,8 +29,7 @@ use demotic_ir::ty::Ty;
 
 const X: Sz = Sz::X;
 const SIGN: u64 = 1 << 63;
-/// The rounding control in the control word: 0 to nearest, 1 down, 2 up, 3 towards zero.
-const ROUNDING: u64 = 3 << 10;
+const ROUNDING: u64 = crate::x87::ROUNDING as u64;
 
 /// An instruction to come, or a label to be bound.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +136,24 @@ impl Piece {
         self.w(int::arith(Arith::Adds, X, ZR, low, low, Shift::Lsl, 0));
         self.w(int::carry(Arith::Add, X, m, h, ZR));
         self.b_if(Cond::Eq, fix);
+    }
+    /// Rounds `h` with `low` below it to fewer bits than 64, to `m`, which is another register; what was there before rounding stays in `h`, and whether something
+    /// fell off goes to `inexact`. Ends with the top bit clear when there was a carry out of it. `t` is destroyed.
+    fn round_to(&mut self, bits: u32, m: Reg, h: Reg, low: Reg, t: Reg, inexact: Reg) {
+        let below = u64::MAX >> bits;
+        // That there is something further below is enough to know.
+        self.cmp_imm(low, 0);
+        self.w(int::cset(t, Cond::Ne));
+        self.logic(Logic::Orr, h, h, t);
+        self.and_imm(t, h, below);
+        self.logic(Logic::Orr, inexact, inexact, t);
+        // Half a unit, or a little less where that leads from a tie to an even number.
+        self.w(int::ubfx(X, t, h, 64 - bits, 1));
+        self.orr_imm(m, ZR, below >> 1);
+        self.add(t, t, m);
+        self.add(m, h, t);
+        self.and_imm(m, m, !below);
+        self.and_imm(h, h, !below);
     }
     /// What stands out of line for that.
     fn fix(m: Reg, low: Reg, fix: Label, back: Label) -> Piece {

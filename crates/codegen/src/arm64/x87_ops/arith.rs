@@ -7,7 +7,7 @@ use super::super::Emit;
 use super::super::regs::{S0, S1, S2};
 use super::super::x87::{C1, Group};
 use super::{Piece, SIGN, Work, X, logic_imm};
-use crate::x87::{BOXED, BOXED_SIGN, EXPONENTS, From, Insn};
+use crate::x87::{BOXED, BOXED_SIGN, EXPONENTS, From, Insn, Significand};
 use demotic_asm::arm64::branch;
 use demotic_asm::arm64::int::{self, Arith, Logic, One, Three, Two};
 use demotic_asm::arm64::mem::{self as memory, Access, Pair};
@@ -91,8 +91,7 @@ impl Emit<'_> {
     /// Product of a and b to a.
     fn x87_mul(&mut self, work: &mut Work, p: &mut Piece, r: Regs, slot: i8, commit: Label) {
         let Regs { ma, sa, mb, sb, h } = r;
-        let inexact = self.x87_inexact();
-        let [shift, fix, fix2, back, back2, zero] = [(); 6].map(|()| self.buf.label());
+        let [shift, zero] = [(); 2].map(|()| self.buf.label());
         p.w(int::three(Three::Umulh, X, h, ma, mb, ZR));
         p.w(int::three(Three::Madd, X, S1, ma, mb, ZR));
         p.add(sa, sa, sb);
@@ -101,9 +100,7 @@ impl Emit<'_> {
         p.sub_imm(sa, sa, 0xffe);
         p.w(logic_imm(Logic::Ands, ZR, sa, EXPONENTS));
         p.b_if(Cond::Ne, zero);
-        p.round(ma, h, S1, fix);
-        p.bind(back);
-        p.logic(Logic::Orr, inexact, inexact, S1);
+        self.x87_round(work, p, (ma, h, S1, S0), false);
 
         let mut out = Piece::at(shift);
         out.w(int::extr(X, h, h, S1, 63));
@@ -111,14 +108,9 @@ impl Emit<'_> {
         out.sub_imm(sa, sa, 0xfff);
         out.w(logic_imm(Logic::Ands, ZR, sa, EXPONENTS));
         out.b_if(Cond::Ne, zero);
-        out.round(ma, h, S1, fix2);
-        out.bind(back2);
-        out.if_bit(false, ma, 63, work.slow);
-        out.logic(Logic::Orr, inexact, inexact, S1);
+        self.x87_round(work, &mut out, (ma, h, S1, S0), true);
         out.b(commit);
         work.pieces.push(out);
-        work.pieces.push(Piece::fix(ma, S1, fix, back));
-        work.pieces.push(Piece::fix(ma, S1, fix2, back2));
 
         // Zero times a usual number or zero.
         let [b_zero, fast, make] = [(); 3].map(|()| self.buf.label());
@@ -147,6 +139,25 @@ impl Emit<'_> {
         out.mov(h, ZR);
         out.b(commit);
         work.pieces.push(out);
+    }
+
+    /// Rounds a significand `h` with the bits `low` below it to `m`, and remembers whether that was exact. `t` may be destroyed. `carries`: the 64 bits may
+    /// be too few.
+    fn x87_round(&mut self, work: &mut Work, p: &mut Piece, (m, h, low, t): (Reg, Reg, Reg, Reg), carries: bool) {
+        let inexact = self.x87_inexact();
+        if self.request.significand == Significand::Extended {
+            let [fix, back] = [(); 2].map(|()| self.buf.label());
+            p.round(m, h, low, fix);
+            p.bind(back);
+            if carries {
+                p.if_bit(false, m, 63, work.slow);
+            }
+            p.logic(Logic::Orr, inexact, inexact, low);
+            work.pieces.push(Piece::fix(m, low, fix, back));
+        } else {
+            p.round_to(self.request.significand.bits(), m, h, low, t, inexact);
+            p.if_bit(false, m, 63, work.slow);
+        }
     }
 
     /// The flags where they were before [`Emit::x87_begin`].
@@ -205,12 +216,16 @@ impl Emit<'_> {
         p.bind(fixed2);
         p.sub(n, n, t);
         p.w(int::arith(Arith::Add, X, h, u, h, Shift::Lsl, 32));
-        // More than half of the divisor is left, or less: exactly half never is.
-        p.sub(t, v, n);
-        p.w(int::logic(Logic::Orr, X, inexact, inexact, n, Shift::Lsl, 0));
-        p.cmp(n, t);
-        p.w(int::carry(Arith::Add, X, ma, h, ZR));
-        p.if_bit(false, ma, 63, work.slow);
+        if self.request.significand == Significand::Extended {
+            // More than half of the divisor is left, or less: exactly half never is.
+            p.sub(t, v, n);
+            p.logic(Logic::Orr, inexact, inexact, n);
+            p.cmp(n, t);
+            p.w(int::carry(Arith::Add, X, ma, h, ZR));
+            p.if_bit(false, ma, 63, work.slow);
+        } else {
+            self.x87_round(work, p, (ma, h, n, t), true);
+        }
 
         let mut out = Piece::at(less);
         out.add_imm(sa, sa, 0xffe);
@@ -255,9 +270,9 @@ impl Emit<'_> {
     /// Sum of a and b to a; `negate`: the difference, of b and a when true.
     fn x87_add(&mut self, work: &mut Work, p: &mut Piece, r: Regs, negate: Option<bool>, commit: Label) {
         let Regs { ma, sa, mb, mut sb, h } = r;
-        let inexact = self.x87_inexact();
         let slow = work.slow;
-        let [turned, rest, carry, round, fix, back, fix2, back2] = [(); 8].map(|()| self.buf.label());
+        let all_bits = self.request.significand == Significand::Extended;
+        let [turned, rest, carry, round] = [(); 4].map(|()| self.buf.label());
         match negate {
             Some(true) => p.eor_imm(sa, sa, SIGN),
             Some(false) => {
@@ -274,11 +289,7 @@ impl Emit<'_> {
         p.w(int::arith(Arith::Adds, X, h, ma, S2, Shift::Lsl, 0));
         p.b_if(Cond::Cs, carry);
         p.bind(round);
-        p.round(ma, h, S0, fix);
-        p.bind(back);
-        p.if_bit(false, ma, 63, slow);
-        p.logic(Logic::Orr, inexact, inexact, S0);
-        work.pieces.push(Piece::fix(ma, S0, fix, back));
+        self.x87_round(work, p, (ma, h, S0, S1), true);
 
         let mut out = Piece::at(carry);
         out.w(int::extr(X, S0, h, S0, 1));
@@ -286,13 +297,9 @@ impl Emit<'_> {
         out.orr_imm(h, h, SIGN);
         out.add_imm(sa, sa, 1);
         out.if_bit(true, sa, 13, slow);
-        // No further carry.
-        out.round(ma, h, S0, fix2);
-        out.bind(back2);
-        out.logic(Logic::Orr, inexact, inexact, S0);
+        self.x87_round(work, &mut out, (ma, h, S0, S1), false);
         out.b(commit);
         work.pieces.push(out);
-        work.pieces.push(Piece::fix(ma, S0, fix2, back2));
 
         // b is the greater one.
         let mut out = Piece::at(turned);
@@ -356,19 +363,26 @@ impl Emit<'_> {
         // Of the same sign, and one does not reach the other: only what is more than 64 below is less than half of the last place.
         out.bind(far);
         out.b(slow);
-        // Zero and a usual number.
+        // Zero and a usual number, which may have more bits than the result.
+        let done = |out: &mut Piece, m: Reg| {
+            out.mov(h, m);
+            if all_bits {
+                out.mov(ma, m);
+                out.b(commit);
+            } else {
+                out.mov(S0, ZR);
+                out.b(round);
+            }
+        };
         out.bind(zeros);
         out.unless_zero(mb, sb, S1, a_zero);
         out.if_bit(true, sa, BOXED, slow);
-        out.mov(h, ma);
-        out.b(commit);
+        done(&mut out, ma);
         out.bind(a_zero);
         out.unless_zero(ma, sa, S1, slow);
         out.if_bit(true, sb, BOXED, slow);
-        out.mov(ma, mb);
         out.mov(sa, sb);
-        out.mov(h, ma);
-        out.b(commit);
+        done(&mut out, mb);
         work.pieces.push(out);
     }
 }

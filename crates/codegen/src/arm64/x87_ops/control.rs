@@ -38,13 +38,11 @@ impl Emit<'_> {
         if self.tso() {
             p.w(branch::DMB_ISHLD);
         }
-        // What has to be set, and rounding's bits clear.
-        p.w(int::movz(X, S2, CONTROL.1, 0));
-        p.logic(Logic::Bic, S1, S2, S0);
-        if !g.any_rounding {
-            p.and_imm(S2, S0, ROUNDING);
-            p.logic(Logic::Orr, S1, S1, S2);
-        }
+        let looked_at = if g.any_rounding { CONTROL & !(ROUNDING as u16) } else { CONTROL };
+        p.w(int::movz(X, S1, self.request.significand.control(), 0));
+        p.logic(Logic::Eor, S1, S1, S0);
+        p.w(int::movz(X, S2, looked_at, 0));
+        p.logic(Logic::And, S1, S1, S2);
         p.if_zero(false, S1, give_up);
         // As the lifter keeps it (`x86::lift::x87::control_word`).
         p.and_imm(S0, S0, 0x1fff);
