@@ -75,8 +75,9 @@ fn instruction(rng: &mut Rng, code: &mut Vec<u8>) {
         5 => code.extend([0x8b, 0x47, rng.below(128) as u8]),       // mov eax, [rdi + disp8]
         6 if rng.one_in(3) => code.extend([0xd9, 0x2f]),            // fldcw [rdi]
         6 if rng.one_in(2) => wrapped(rng, code),
-        6 if rng.one_in(3) => code.extend([0x9b]), // wait
-        6 => code.extend([0xdf, 0xe0]),            // fnstsw ax
+        6 if rng.one_in(3) => code.extend([0x9b]),                   // wait
+        6 if rng.one_in(2) => code.extend([0xd9, 0xe1, 0xd9, 0xfa]), // fabs; fsqrt
+        6 => code.extend([0xdf, 0xe0]),                              // fnstsw ax
         _ => {
             let op = 0xd8 | rng.below(8) as u8;
             let mut modrm = rng.bits() as u8;
@@ -321,4 +322,59 @@ fn random_code_runs_the_same_translated() {
     }
     println!("{ends:?}");
     assert!(ends.len() >= 4, "{ends:?}");
+}
+
+/// Significands near squares, near powers of two and with long runs, both parities of the exponent, in all precisions.
+#[test]
+fn square_roots_are_exact() {
+    let space = Space::new();
+    let engines = [Executor::Interp, Executor::Jit]
+        .map(|executor| Engine::with(space.clone(), &Config { executor, patience: 0, ..Config::default() }));
+    // top: fld m80 [rsi]; fsqrt; fstp m80 [rsi]; fnstsw ax; mov [rsi + 10], ax; add rsi, 16; sub ebp, 1; jne top; the end.
+    let long = cfg!(target_arch = "aarch64");
+    let mut code = vec![0xdb, 0x2e, 0xd9, 0xfa, 0xdb, 0x3e, 0xdf, 0xe0, 0x66, 0x89, 0x46, 0x0a];
+    code.extend_from_slice(if long { &[0x48] } else { &[] });
+    code.extend([0x83, 0xc6, 0x10, 0x83, 0xed, 0x01, 0x75]);
+    code.push((code.len() as u8 + 1).wrapping_neg());
+    code.extend(if long { [0x0f, 0x05] } else { [0xcd, 0x80] });
+    let mut rng = Rng::new(count("DEMOTIC_SEED", 1) ^ 0x7007);
+    for round in 0..60 {
+        // Code for each precision has a place of its own: units are for the one that they were made in.
+        let (at, cw) = (space.code + 4096 * (round % 3), [0x37f, 0x27f, 0x7f][round % 3]);
+        space.bytes(at, code.len()).copy_from_slice(&code);
+        let mut data = vec![0; DATA];
+        for number in data.chunks_mut(16) {
+            let root = 1 << 63
+                | [rng.bits(), !0 << rng.below(64), rng.bits() & !0 << 32, rng.below(9).wrapping_neg()]
+                    [rng.below(4) as usize];
+            let square = u128::from(root) * u128::from(root);
+            let near = [
+                (square >> 64) as u64,
+                (square >> 63) as u64,
+                root,
+                (1 << 63) + rng.below(9),
+                rng.below(9).wrapping_neg(),
+            ][rng.below(5) as usize];
+            let mant = 1 << 63 | near.wrapping_add(rng.below(5)).wrapping_sub(2);
+            number[..8].copy_from_slice(&mant.to_le_bytes());
+            number[8..10].copy_from_slice(&(0x3ff0 + rng.below(32) as u16).to_le_bytes());
+        }
+        let mut start = GuestState {
+            rip: at as u64,
+            mode: if long { Mode::Long } else { Mode::Compat32 },
+            ..GuestState::default()
+        };
+        start.x87.cw = cw;
+        start.gpr[reg::RSI] = space.data as u64;
+        start.gpr[reg::RBP] = (DATA / 16) as u64;
+        let [a, b] = [0, 1].map(|k: usize| {
+            space.bytes(space.data, DATA).copy_from_slice(&data);
+            let mut cpu = Cpu::new(&engines[k], start.clone());
+            assert!(matches!(cpu.run(), Exit::Syscall(_)));
+            space.bytes(space.data, DATA).to_vec()
+        });
+        for ((x, y), of) in a.chunks(16).zip(b.chunks(16)).zip(data.chunks(16)) {
+            assert_eq!(x, y, "{cw:x}: root of {of:x?}");
+        }
+    }
 }

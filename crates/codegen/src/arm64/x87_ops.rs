@@ -8,6 +8,7 @@
 
 mod arith;
 mod control;
+mod root;
 
 use super::analysis::IN_NZCV;
 use super::mem::Mode;
@@ -922,6 +923,7 @@ impl Emit<'_> {
             }
             X87Fn::Ftst => self.x87_compare(g, insn, None, false, 0),
             X87Fn::Frndint => self.x87_round_to_int(g, insn),
+            X87Fn::Fsqrt => self.x87_root(g, insn),
             _ => self.x87_by_helper(g, insn),
         }
     }

@@ -143,7 +143,13 @@ impl Emit<'_> {
 
     /// Rounds a significand `h` with the bits `low` below it to `m`, and remembers whether that was exact. `t` may be destroyed. `carries`: the 64 bits may
     /// be too few.
-    fn x87_round(&mut self, work: &mut Work, p: &mut Piece, (m, h, low, t): (Reg, Reg, Reg, Reg), carries: bool) {
+    pub(super) fn x87_round(
+        &mut self,
+        work: &mut Work,
+        p: &mut Piece,
+        (m, h, low, t): (Reg, Reg, Reg, Reg),
+        carries: bool,
+    ) {
         let inexact = self.x87_inexact();
         if self.request.significand == Significand::Extended {
             let [fix, back] = [(); 2].map(|()| self.buf.label());
@@ -161,7 +167,7 @@ impl Emit<'_> {
     }
 
     /// The flags where they were before [`Emit::x87_begin`].
-    fn put_flags(&mut self, work: &mut Work) {
+    pub(super) fn put_flags(&mut self, work: &mut Work) {
         if work.flags.take().is_some() {
             // Nothing has destroyed them yet.
             self.saved_flags = None;
