@@ -10,6 +10,7 @@ pub mod capture;
 pub mod code;
 pub mod guarded;
 pub mod heap;
+pub mod lend;
 pub mod log;
 pub mod map;
 pub mod signal;

@@ -261,6 +261,22 @@ pub fn install_altstack() -> io::Result<()> {
     })
 }
 
+/// Tells the kernel of the alternate stack that comes with this thread's storage: a process that has got the storage of an earlier
+/// thread (see [`crate::lend`]) begins without.
+///
+/// # Errors
+/// What mmap(2) and sigaltstack(2) say.
+pub fn renew_altstack() -> io::Result<()> {
+    install_altstack()?;
+    ALT.with_borrow(|alt| {
+        let Some(AltStack(at)) = alt else { return Ok(()) };
+        let stack = libc::stack_t { ss_sp: *at as *mut libc::c_void, ss_flags: 0, ss_size: ALTSTACK };
+        // SAFETY: the thread's own stack, on which no handler is running.
+        let done = unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) } == 0;
+        if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    })
+}
+
 /// Gives a signal its default action, with SA_NOCLDSTOP or SA_NOCLDWAIT where they matter.
 pub fn set_default_with(signo: i32, flags: i32) {
     let _ = set_action(signo, KernelAction { flags: flags as libc::c_ulong, ..KernelAction::default() });

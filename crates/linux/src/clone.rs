@@ -7,7 +7,7 @@
 //!   storage; the parent blocks signals around it and takes the storage back.
 //!
 //! - A process that shares memory without CLONE_VFORK (CLONE_VM alone) runs beside its parent and so needs thread-local
-//!   storage of its own: a host thread of ours is started, makes the child by vfork as above, and sleeps in the parent's place.
+//!   storage of its own: see [`demotic_host::lend`].
 
 use crate::abi::Abi;
 use crate::errno::{Errno, SysResult};
@@ -21,10 +21,11 @@ use crate::task::Task;
 use crate::uaccess::Access;
 use demotic_engine::segments;
 use demotic_engine::{Cpu, GuestState};
+use demotic_host::lend::Storage;
 use demotic_host::{capture, guarded, signal as host, sys};
 use demotic_x86::state::{reg, seg};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// CLONE_ flags (linux/sched.h) that are looked at here.
@@ -393,26 +394,47 @@ fn fork(task: &mut Task, request: &Request) -> SysResult {
 /// What the vfork child's entry gets.
 struct VforkStart {
     task: Task,
+    steady: Steady,
+}
+
+/// What child and parent both look at.
+struct Steady {
     request: Request,
-    /// Gets the child's process id before it runs, when somebody else than its maker waits for that.
-    tell: Option<mpsc::Sender<i32>>,
+    /// Whether the child runs beside its parent, on storage of its own.
+    beside: bool,
+    /// What a child beside its parent has got to.
+    stage: AtomicI32,
+    /// Not 0 while such a child has not ended or executed something else: the kernel clears it.
+    alive: AtomicI32,
+}
+
+/// Values of [`Steady::stage`].
+mod stage {
+    pub const MADE: i32 = 0;
+    pub const RUNS: i32 = 1;
+    pub const ENDED: i32 = 2;
 }
 
 extern "C" fn vfork_child(argument: *mut libc::c_void) -> i32 {
-    // SAFETY: the parent's; it sleeps until this process is done with the memory, and then frees it.
-    let start = unsafe { &mut *argument.cast::<VforkStart>() };
-    let task = &mut start.task;
+    // SAFETY: the parent's, who frees it when this process is done with the memory, and until then looks at `steady` alone.
+    let (task, start) = unsafe {
+        let start = argument.cast::<VforkStart>();
+        (&mut (*start).task, &(*start).steady)
+    };
     task.tid = sys::gettid();
     task.process.filtered.enter(task.tid, &task.seccomp);
     write_tids(task, &start.request, true);
-    if let Some(tell) = start.tell.take() {
-        let _ = tell.send(task.tid);
+    if start.beside {
+        // Faults are caught on the alternate stack, which the kernel takes from such a child. Without one they end it.
+        let _ = host::renew_altstack();
+        start.stage.store(stage::RUNS, Ordering::Release);
     }
     // SAFETY: left before the task is dropped; the parent sets its own back.
     unsafe { capture::enter(Arc::as_ptr(&task.signal.captured)) };
     task.signal.sync_host_mask();
     let status = run::run(task);
     run::leave_thread(task);
+    start.stage.store(stage::ENDED, Ordering::Release);
     exit::thread_exit(status)
 }
 
@@ -426,35 +448,22 @@ fn vfork(task: &mut Task, request: &Request) -> SysResult {
     let blocked = host::Blocked::with_requests();
     let pid = if request.flags & flag::VFORK != 0 {
         let mine = Arc::as_ptr(&task.signal.captured);
-        let pid = spawn_sharing(child, *request, None);
+        let pid = spawn_waiting(child, *request);
         // The child has gone by exec or exit: the thread-local storage is ours again.
         // SAFETY: the task's own, as `adopt_thread` set it.
         unsafe { capture::enter(mine) };
         pid?
     } else {
-        let (tell, told) = mpsc::channel();
-        let request = *request;
-        let maker = move || {
-            // Faults of the child are caught on this thread's alternate stack.
-            if guarded::install().is_ok() {
-                let _ = spawn_sharing(child, request, Some(tell));
-                capture::leave();
-            }
-        };
-        std::thread::Builder::new().stack_size(STACK).spawn(maker).map_err(|_| Errno::EAGAIN)?;
-        task.process.signals.reclaim();
-        told.recv().map_err(|_| Errno::EAGAIN)?
+        spawn_beside(child, *request)?
     };
     drop(blocked);
     store_pidfd(task, request, pid as u64)?;
     Ok(pid as u64)
 }
 
-/// Makes a process that shares this one's memory and, until it is done with it, this thread's thread-local storage. Returns
-/// its id then. All signals must be blocked.
-fn spawn_sharing(child: Task, request: Request, tell: Option<mpsc::Sender<i32>>) -> Result<i32, Errno> {
-    let stack = demotic_host::map::Stack::new(STACK).map_err(Errno::from)?;
-    let start = Box::into_raw(Box::new(VforkStart { task: child, request, tell }));
+/// The host's flags for a process that shares memory: CLONE_FS and CLONE_FILES are the host's; never CLONE_SIGHAND, the child's actions
+/// are its own here.
+fn sharing_flags(request: &Request) -> u64 {
     let own = flag::PARENT_SETTID
         | flag::CHILD_SETTID
         | flag::CHILD_CLEARTID
@@ -462,14 +471,94 @@ fn spawn_sharing(child: Task, request: Request, tell: Option<mpsc::Sender<i32>>)
         | flag::PIDFD
         | flag::CLEAR_SIGHAND
         | flag::DETACHED;
-    // Never CLONE_SIGHAND: the child's actions are its own here. CLONE_FS and CLONE_FILES are the host's.
-    let flags = (request.flags & !own & !flag::SIGHAND | flag::VFORK | request.exit_signal) as libc::c_int;
+    request.flags & !own & !flag::SIGHAND | request.exit_signal
+}
+
+fn vfork_start(task: Task, request: Request, beside: bool) -> VforkStart {
+    let (stage, alive) = (AtomicI32::new(stage::MADE), AtomicI32::new(1));
+    VforkStart { task, steady: Steady { request, beside, stage, alive } }
+}
+
+/// Makes a process that shares this one's memory and, until it is done with it, this thread's thread-local storage. Returns
+/// its id then. All signals must be blocked.
+fn spawn_waiting(child: Task, request: Request) -> Result<i32, Errno> {
+    let stack = demotic_host::map::Stack::new(STACK).map_err(Errno::from)?;
+    let start = Box::into_raw(Box::new(vfork_start(child, request, false)));
+    let flags = (sharing_flags(&request) | flag::VFORK) as libc::c_int;
     // SAFETY: the stack is large enough and stays until the child is done with it; CLONE_VFORK makes this thread wait.
     let pid = unsafe { libc::clone(vfork_child, stack.top(), flags, start.cast()) };
     let errno = Errno::last();
     // SAFETY: made above; the child, if there was one, has ended or executed something else.
     drop(unsafe { Box::from_raw(start) });
     if pid < 0 { Err(errno) } else { Ok(pid) }
+}
+
+/// A process beside its parent, and what it runs on.
+struct Beside {
+    start: *mut VforkStart,
+    _stack: demotic_host::map::Stack,
+    storage: Storage,
+}
+
+// SAFETY: the pointer is to memory of its own, which the child has for itself but for what is steady.
+unsafe impl Send for Beside {}
+
+impl Beside {
+    fn steady(&self) -> &Steady {
+        // SAFETY: lives until `reclaim`, and nobody has it for himself.
+        unsafe { &(*self.start).steady }
+    }
+
+    /// Frees what the child had, which is gone.
+    fn reclaim(self) {
+        // Storage of a child that was killed, or has executed something else, may be in any state.
+        if self.steady().stage.load(Ordering::Acquire) == stage::ENDED {
+            self.storage.give_back();
+        }
+        // SAFETY: from `Box::into_raw`, and nobody else's any more.
+        drop(unsafe { Box::from_raw(self.start) });
+    }
+}
+
+/// Those that have not been found to be gone. Only tried, never waited for: see [`demotic_host::lend`].
+static BESIDE: Mutex<Vec<Beside>> = Mutex::new(Vec::new());
+
+/// Makes a process that shares this one's memory and runs beside it; returns its id when it runs. All signals must be blocked.
+fn spawn_beside(child: Task, request: Request) -> Result<i32, Errno> {
+    if let Ok(mut all) = BESIDE.try_lock() {
+        let (left, gone) = std::mem::take(&mut *all)
+            .into_iter()
+            .partition(|one: &Beside| one.steady().alive.load(Ordering::Acquire) != 0);
+        *all = left;
+        Vec::into_iter(gone).for_each(Beside::reclaim);
+    }
+    let stack = demotic_host::map::Stack::new(STACK).map_err(Errno::from)?;
+    let storage = Storage::take().map_err(|_| Errno::EAGAIN)?;
+    let start = Box::into_raw(Box::new(vfork_start(child, request, true)));
+    let (top, pointer) = (stack.top(), storage.pointer() as *mut libc::c_void);
+    let beside = Beside { start, _stack: stack, storage };
+    let alive = beside.steady().alive.as_ptr();
+    let flags = (sharing_flags(&request) | flag::SETTLS | flag::CHILD_CLEARTID) as libc::c_int;
+    let none = std::ptr::null_mut::<libc::pid_t>();
+    // SAFETY: stack, storage and start stay until the kernel has cleared the word; nobody else uses the storage.
+    let pid = unsafe { libc::clone(vfork_child, top, flags, start.cast(), none, pointer, alive) };
+    if pid < 0 {
+        let errno = Errno::last();
+        beside.steady().stage.store(stage::ENDED, Ordering::Release);
+        beside.reclaim();
+        return Err(errno);
+    }
+    // Its ids stand in memory before anybody goes on. One that was killed never says so.
+    let steady = beside.steady();
+    while steady.stage.load(Ordering::Acquire) == stage::MADE && steady.alive.load(Ordering::Acquire) != 0 {
+        std::thread::yield_now();
+    }
+    // One that nobody remembers keeps its memory.
+    match BESIDE.try_lock() {
+        Ok(mut all) => all.push(beside),
+        Err(_) => std::mem::forget(beside),
+    }
+    Ok(pid)
 }
 
 /// set_tid_address(2).

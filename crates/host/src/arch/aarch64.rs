@@ -400,3 +400,13 @@ pub fn set_single_step(_context: &mut libc::ucontext_t, _on: bool) {}
 
 /// What makes generated code that loads it into its flags trap behind every instruction: nothing does.
 pub const STEP_FLAG: Option<u64> = None;
+
+/// Where the calling thread's thread-local storage is, as clone(2) takes it with CLONE_SETTLS.
+pub fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem));
+    }
+    pointer
+}

@@ -320,3 +320,13 @@ pub fn set_single_step(context: &mut libc::ucontext_t, on: bool) {
 
 /// What [`crate::code`]'s users put into the flags that they load to be single-stepped; `None` where the processor cannot do that for user code.
 pub const STEP_FLAG: Option<u64> = Some(TF as u64);
+
+/// Where the calling thread's thread-local storage is, as clone(2) takes it with CLONE_SETTLS.
+pub fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: the C library keeps the pointer itself at its beginning.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly));
+    }
+    pointer
+}
