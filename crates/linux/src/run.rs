@@ -10,6 +10,7 @@ use crate::task::Task;
 use demotic_engine::exit::{Exception, Exit, SyscallEntry};
 use demotic_host::capture;
 use demotic_host::signal as host;
+use demotic_ir::state::eflags;
 use demotic_x86::state::{Mode, reg};
 use std::sync::Arc;
 
@@ -24,11 +25,14 @@ pub fn run(task: &mut Task) -> i32 {
             tracee::arm(task);
         }
         crate::mm::tls::refresh(task);
+        let resumes = task.cpu.state.sys & eflags::RF != 0;
+        task.cpu.state.sys &= !eflags::RF;
         let exit = if task.passes {
             let Some(exit) = crate::gdb::passed_over(task) else { continue };
             exit
-        } else if task.trace.on && watch::is_on(&task.trace.debug) {
-            let Some(exit) = watch::run(task) else { continue };
+        } else if watch::is_on(&task.trace.debug) {
+            // Whoever has set them need not trace the thread any more.
+            let Some(exit) = watch::run(task, resumes) else { continue };
             exit
         } else {
             task.cpu.run()

@@ -74,6 +74,17 @@ pub fn flags(mode: Mode, code: &[u8]) -> Option<Flags> {
     }
 }
 
+/// Where the image of the flags is that `iretd` or `iretq` takes RF from, in flat memory; `None` for other instructions.
+pub fn returned_flags(state: &GuestState, code: &[u8]) -> Option<u64> {
+    let at = match Decoder::new(state.mode.bits(), code, DecoderOptions::NONE).decode().mnemonic() {
+        Mnemonic::Iretd => 8,
+        Mnemonic::Iretq => 16,
+        _ => return None,
+    };
+    let at = state.gpr[reg::RSP].wrapping_add(at);
+    Some(if state.mode == Mode::Long { at } else { at & 0xffff_ffff })
+}
+
 /// A repeated string instruction whose count is 0.
 fn is_over(state: &GuestState, insn: &Instruction) -> bool {
     let repeats = insn.is_string_instruction() && (insn.has_rep_prefix() || insn.has_repne_prefix());

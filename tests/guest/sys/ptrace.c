@@ -1257,3 +1257,79 @@ CASE(debug_registers_not_inherited) {
     } while (WIFSTOPPED(st) && WSTOPSIG(st) == SIGCHLD);
     ended("tracee", st);
 }
+/* The registers stay when the tracer goes, and the thread's own handler gets their traps, RF set for an instruction's; no child and no other thread has them. */
+#ifdef __i386__
+#define CONTEXT_IP(u) ((u)->uc_mcontext.gregs[REG_EIP])
+#else
+#define CONTEXT_IP(u) ((u)->uc_mcontext.gregs[REG_RIP])
+#endif
+static int handled, at_function, flagged, clears;
+static void on_debug(int s, siginfo_t *i, void *context) {
+    ucontext_t *u = context;
+    int is_function = (unsigned long)CONTEXT_IP(u) == (unsigned long)called;
+    handled++;
+    at_function += is_function;
+    flagged += (u->uc_mcontext.gregs[REG_EFL] >> 16 & 1) == is_function && s == SIGTRAP && i->si_code == 4;
+    /* Without the flag it traps once more. */
+    if (is_function && clears && clears--) u->uc_mcontext.gregs[REG_EFL] &= ~0x10000;
+}
+/* Returns to `called` with the given flags by an interrupt's way. */
+__attribute__((noinline)) static int returns_to(unsigned long flags) {
+    int answer = 5;
+#ifdef __i386__
+    __asm__ volatile("push $1f\n\tpush %1\n\tpush %%cs\n\tpush $called_plainly\n\tiret\n1:" : "+a"(answer) : "r"(flags) : "memory", "cc", "ecx", "edx");
+#else
+    __asm__ volatile("mov %%rsp, %%rbx\n\tlea -128(%%rsp), %%rsp\n\tand $-16, %%rsp\n\tlea 1f(%%rip), %%rcx\n\tpush %%rcx\n\tmov %%rsp, %%rcx\n\t"
+                     "mov %%ss, %%edx\n\tpush %%rdx\n\tpush %%rcx\n\tpush %1\n\tmov %%cs, %%edx\n\tpush %%rdx\n\tlea called_plainly(%%rip), %%rcx\n\tpush %%rcx\n\tiretq\n"
+                     "1:\tmov %%rbx, %%rsp" : "+a"(answer) : "r"(flags) : "memory", "cc", "rbx", "rcx", "rdx");
+#endif
+    return answer;
+}
+int called_plainly(void);
+__asm__(".text\n\t.globl called_plainly\ncalled_plainly:\n\tmov $77, %eax\n\tret\n");
+static void staying(unsigned long control, volatile void *a, volatile void *b, void (*act)(void)) {
+    int go[2], done[2], st;
+    char byte = 0;
+    pipe(go);
+    pipe(done);
+    child = fork();
+    if (!child) {
+        struct sigaction action = {.sa_sigaction = on_debug, .sa_flags = SA_SIGINFO};
+        sigaction(SIGTRAP, &action, 0);
+        while (read(go[0], &byte, 1) < 0);
+        act();
+        P("handled %d, %d at the function, %d as they should be\n", handled, at_function, flagged);
+        write(done[1], &byte, 1);
+        while (read(go[0], &byte, 1) < 0);
+        _exit(3);
+    }
+    close(done[1]);
+    V(T(PTRACE_ATTACH, child, 0, 0));
+    waitpid(child, &st, __WALL);
+    T(PTRACE_POKEUSER, child, U_DR(0), a);
+    T(PTRACE_POKEUSER, child, U_DR(1), b);
+    V(T(PTRACE_POKEUSER, child, U_DR(7), control));
+    V(T(PTRACE_DETACH, child, 0, 0));
+    write(go[1], &byte, 1);
+    read(done[0], &byte, 1);
+    V(T(PTRACE_ATTACH, child, 0, 0));
+    waitpid(child, &st, __WALL);
+    P("status %#lx control %#lx\n", (unsigned long)ptrace(PTRACE_PEEKUSER, child, U_DR(6), 0), (unsigned long)ptrace(PTRACE_PEEKUSER, child, U_DR(7), 0));
+    kill(child, SIGKILL);
+    waitpid(child, &st, __WALL);
+    ended("child", st);
+}
+static void act_plain(void) { seen_by.a = 1; seen_by.b = 2; V(called(3)); seen_by.a = called(4); }
+static void act_cleared(void) { clears = 3; V(called(3)); V(called(4)); }
+static void act_iret(void) { V(returns_to(0x202)); P("handled %d\n", handled); V(returns_to(0x10202)); }
+static void act_children(void) {
+    seen_by.a = 1;
+    int c = fork(), st;
+    if (!c) { handled = 0; seen_by.a = called(2); _exit(handled); }
+    waitpid(c, &st, 0);
+    ended("its child", st);
+}
+CASE(debug_registers_stay) { staying(0xd00005, called, &seen_by.a, act_plain); }
+CASE(debug_registers_stay_flag_cleared) { staying(0x00001, called, 0, act_cleared); }
+CASE(debug_registers_stay_iret) { staying(0x00001, called_plainly, 0, act_iret); }
+CASE(debug_registers_stay_not_inherited) { staying(0xd00005, called, &seen_by.a, act_children); }

@@ -184,3 +184,25 @@ CASE(old_sigsuspend_i386) { handle(SIGUSR1, count_it, 0); R(SYS_ssetmask, 0x200)
 CASE(sigtimedwait_time64_i386) { u64 m = bit(SIGUSR1); block(m); struct ts64 t = {0, 1000000}; S(421, &m, 0, &t, 8L);
     t.nsec = 0x100000000LL; S(421, &m, 0, &t, 8L); t.sec = -1; S(421, &m, 0, &t, 8L); }
 #endif
+/* Faults are to be repeated, which RF in the frame says; traps are over. The code of int1 is no step's. */
+static ucontext_t behind;
+static const char *what;
+static void show_flag(int s, siginfo_t *i, void *context) { ucontext_t *u = context;
+    P("%s: signal %d code %d RF %d\n", what, s, i->si_code, (int)(u->uc_mcontext.gregs[REG_EFL] >> 16 & 1));
+    setcontext(&behind); }
+#ifdef __i386__
+#define TOP "(%%esp)"
+#else
+#define TOP "(%%rsp)"
+#endif
+#define RAISES(name, ...) do { static volatile int again; again = 0; what = name; getcontext(&behind); if (!again++) { __VA_ARGS__; } } while (0)
+CASE(resume_flag) { int all[] = {SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGBUS, SIGUSR1}; short word = 0;
+    for (unsigned n = 0; n < 6; n++) handle(all[n], show_flag, SA_SIGINFO | SA_NODEFER);
+    RAISES("read", *(volatile int *)BAD); RAISES("write", *(volatile int *)BAD = 1); RAISES("execution", ((void (*)(void))BAD)());
+    RAISES("division", __asm__ volatile("xor %%ecx, %%ecx\n\tdiv %%ecx" : : : "eax", "edx", "ecx"));
+    RAISES("ud2", __asm__ volatile("ud2")); RAISES("hlt", __asm__ volatile("hlt")); RAISES("int 0x50", __asm__ volatile("int $0x50"));
+    RAISES("x87", __asm__ volatile("fninit\n\tfnstcw %0\n\tandw $-5, %0\n\tfldcw %0\n\tfldz\n\tfld1\n\tfdivp\n\tfwait" : "+m"(word)));
+    __asm__ volatile("fninit");
+    RAISES("int3", __asm__ volatile("int3")); RAISES("int1", __asm__ volatile(".byte 0xf1"));
+    RAISES("step", __asm__ volatile("pushf\n\torl $0x100, " TOP "\n\tpopf\n\tnop\n\tnop" : : : "memory", "cc"));
+    RAISES("raise", raise(SIGUSR1)); }

@@ -309,8 +309,7 @@ pub fn passed_over(task: &mut Task) -> Option<Exit> {
     task.process.space.fetch(task.cpu.state.rip, &mut code);
     let exit = watch::step(task, &code);
     BARE.set(false);
-    let stepped = matches!(&exit, Exit::Exception(e) if e.vector == 1);
-    (own != 0 || !stepped).then_some(exit)
+    (own != 0 || !watch::is_step(&exit)).then_some(exit)
 }
 
 /// Whether a thread has to stop before its next instruction.

@@ -36,8 +36,6 @@ pub struct Trace {
     pub debug: watch::Registers,
     /// They have just trapped.
     pub(super) hit: bool,
-    /// The address whose execution has trapped already; -1 for none.
-    pub(super) passed: u64,
     record: Option<Box<UnsafeCell<Record>>>,
 }
 
@@ -52,7 +50,6 @@ impl Default for Trace {
             leaves_exec: false,
             debug: [0; 8],
             hit: false,
-            passed: u64::MAX,
             record: None,
         }
     }
@@ -274,6 +271,7 @@ fn apply_registers(task: &mut Task, left: &Record) {
     state.rip = left.rip;
     let flags = (state.eflags() & !FLAG_MASK) | (left.flags as u32 & FLAG_MASK);
     state.set_eflags(flags);
+    state.sys = state.sys & !eflags::RF | flags & eflags::RF;
     segments::resume(state, left.sel[seg::CS] as u16, left.sel[seg::SS] as u16, space);
     if state.mode != Mode::Long {
         state.gpr.iter_mut().for_each(|r| *r &= 0xffff_ffff);

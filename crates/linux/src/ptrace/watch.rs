@@ -2,7 +2,11 @@
 //!
 //! While one is enabled the thread executes single instructions; what each is about to access is asked of the decoder before ([`accesses`]). The
 //! trap is the processor's (SDM vol. 3, 17.2 and 17.3): behind an access, before an execution, with the reason in DR6. What the kernel itself writes for the
-//! program is not noticed, as on real machines.
+//! program is not noticed, as on real machines. The registers stay with the thread when its tracer goes: Wine's server sets them for a Windows debugger, detaches, and
+//! the thread's own handler takes the SIGTRAP.
+//!
+//! RF, the flag that has one instruction executed in spite of its breakpoint, is in `sys` only while the thread is in no guest code: from a fault, or a breakpoint, to
+//! what is executed next, so frames, tracers and core dumps have it (hw_breakpoint_handler sets it, the processor does in the image of every fault).
 
 use crate::task::Task;
 use demotic_engine::GuestSpace;
@@ -137,28 +141,31 @@ fn hits(registers: &Registers, fits: impl Fn(u64) -> bool, addr: u64, len: u64) 
 }
 
 /// The next instruction of a thread with watched addresses; `None`: nothing is to be told of it.
-pub fn run(task: &mut Task) -> Option<Exit> {
+///
+/// `resumes`: RF is set.
+pub fn run(task: &mut Task, resumes: bool) -> Option<Exit> {
     let registers = task.trace.debug;
     let state = &task.cpu.state;
     let (rip, steps) = (state.rip, state.sys & eflags::TF != 0);
-    // Behind its trap the instruction is executed (RF).
     let before = hits(&registers, |kind| kind == EXECUTION, rip, 1);
-    if before != 0 && task.trace.passed != rip {
-        task.trace.passed = rip;
+    if before != 0 && !resumes {
+        task.cpu.state.sys |= eflags::RF;
         return Some(trap(task, before));
     }
-    task.trace.passed = u64::MAX;
     let mut code = [0; 15];
     let len = task.process.space.fetch(rip, &mut code);
     let accesses = accesses::of(state, &code[..len.min(15)]);
+    // Of `iret` this bit counts, too.
+    let image = accesses::returned_flags(state, &code).and_then(|at| task.mem.read::<u32>(at).ok());
     let exit = step(task, &code);
-    if !matches!(&exit, Exit::Exception(e) if e.vector == 1) {
+    if !is_step(&exit) {
         // It was not executed: it need not trap again.
         if before != 0 && matches!(exit, Exit::Attention) {
-            task.trace.passed = rip;
+            task.cpu.state.sys |= eflags::RF;
         }
         return Some(exit);
     }
+    task.cpu.state.sys |= image.unwrap_or(0) & eflags::RF;
     let of =
         |a: &accesses::Access| hits(&registers, |kind| kind == ACCESSES || kind == WRITES && a.writes, a.addr, a.len);
     match accesses.iter().map(of).fold(0, |bits, more| bits | more) {
@@ -174,12 +181,21 @@ fn trap(task: &mut Task, status: u64) -> Exit {
     Exit::Exception(Exception { vector: 1, error_code: 0, address: 0, host: None })
 }
 
-/// The si_code of a debug trap (get_si_code, arch/x86/include/asm/traps.h), whose DR6 is the thread's from now on.
-pub fn code(task: &mut Task) -> i32 {
+/// Whether an instruction was executed and TF trapped behind it; `int1` traps without that.
+pub fn is_step(exit: &Exit) -> bool {
+    matches!(exit, Exit::Exception(e) if e.vector == 1 && e.error_code != 0)
+}
+
+/// The si_code of a debug trap (get_si_code, arch/x86/include/asm/traps.h), whose DR6 is the thread's from now on. `steps`: TF's trap, not that of `int1`.
+pub fn code(task: &mut Task, steps: bool) -> i32 {
     if !std::mem::take(&mut task.trace.hit) {
-        task.trace.debug[STATUS] = BS;
+        task.trace.debug[STATUS] = if steps { BS } else { 0 };
     }
-    if task.trace.debug[STATUS] & BS != 0 { libc::TRAP_TRACE } else { libc::TRAP_HWBKPT }
+    match task.trace.debug[STATUS] {
+        0 => libc::TRAP_BRKPT,
+        status if status & BS != 0 => libc::TRAP_TRACE,
+        _ => libc::TRAP_HWBKPT,
+    }
 }
 
 /// One instruction, whose bytes are `code`, by a trap flag that the program does not see.
@@ -190,7 +206,7 @@ pub fn step(task: &mut Task, code: &[u8]) -> Exit {
     let exit = task.cpu.run();
     if own == 0 {
         match flags {
-            Some(accesses::Flags::Pushed) if matches!(&exit, Exit::Exception(e) if e.vector == 1) => {
+            Some(accesses::Flags::Pushed) if is_step(&exit) => {
                 let top = task.cpu.state.gpr[reg::RSP];
                 if let Ok(flags) = task.mem.read::<u16>(top) {
                     let _ = task.mem.write(top, &(flags & !(eflags::TF as u16)));

@@ -13,6 +13,7 @@ use crate::task::Task;
 use demotic_engine::exit::Exception;
 use demotic_host::capture::Info;
 use demotic_host::signal::{self as host, SYNCHRONOUS, bit};
+use demotic_ir::state::eflags;
 use demotic_x86::state::reg;
 
 /// A system call that answered one of the ERESTART codes.
@@ -298,13 +299,17 @@ fn name(signo: i32) -> &'static str {
 pub fn exception(task: &mut Task, exception: &Exception) {
     let rip = task.cpu.state.rip;
     task.signal.trap.number = u64::from(exception.vector);
-    // #DB has none; in its place is what DR6 would say.
+    // #DB has none; in its place is whether it is TF's.
     task.signal.trap.error = if exception.vector == 1 { 0 } else { u64::from(exception.error_code) };
+    // Faults are to be repeated: the processor's image of the flags says so (SDM vol. 3, 18.3.1.1). Traps are #DB, #BP and #OF.
+    if !matches!(exception.vector, 1 | 3 | 4) {
+        task.cpu.state.sys |= eflags::RF;
+    }
     let fault = |signo, code, value| Siginfo { signo, code, value, ..Siginfo::default() };
     let info = match exception.vector {
         0 => fault(libc::SIGFPE, code::FPE_INTDIV, rip),
         1 => {
-            let code = watch::code(task);
+            let code = watch::code(task, exception.error_code != 0);
             fault(libc::SIGTRAP, code, rip)
         }
         3 => fault(libc::SIGTRAP, SI_KERNEL, 0),

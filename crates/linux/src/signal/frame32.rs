@@ -5,7 +5,7 @@
 //! area: an FSAVE header of 112 bytes, then the image of FXSAVE or XSAVE, aligned to 64. There is no vDSO; a handler without restorer
 //! returns to Demotic's trampoline page, whose code is that of the kernel's `retcode`.
 
-use super::frame64::{FIX_EFLAGS, clear_entry_flags, stack_for_frame};
+use super::frame64::{clear_entry_flags, restore_flags, stack_for_frame};
 use super::{AltStack, SS_AUTODISARM, SS_DISABLE, fpstate, sa};
 use crate::errno::Errno;
 use crate::task::Task;
@@ -211,7 +211,7 @@ fn restore_context(task: &mut Task, context: &[u8; 88]) -> Result<(), Errno> {
         state.gpr[index] = u64::from(get(context, 16 + 4 * i));
     }
     state.rip = u64::from(get(context, 56));
-    state.set_eflags(state.eflags() & !FIX_EFLAGS | get(context, 64) & FIX_EFLAGS);
+    restore_flags(state, get(context, 64));
     if area != 0 {
         // What the kernel masks in frames of 32-bit programs.
         image[26..28].fill(0);

@@ -7,7 +7,8 @@ use super::{AltStack, SS_AUTODISARM, SS_DISABLE, fpstate};
 use crate::errno::Errno;
 use crate::task::Task;
 use demotic_engine::segments;
-use demotic_x86::state::{Mode, Segment, reg, seg};
+use demotic_ir::state::eflags;
+use demotic_x86::state::{GuestState, Mode, Segment, reg, seg};
 
 /// Offsets in `struct rt_sigframe`.
 mod at {
@@ -30,7 +31,7 @@ const ORDER: [usize; 16] =
     [8, 9, 10, 11, 12, 13, 14, 15, reg::RDI, reg::RSI, reg::RBP, reg::RBX, reg::RDX, reg::RAX, reg::RCX, reg::RSP];
 
 /// EFLAGS bits that sigreturn may change (FIX_EFLAGS, arch/x86/include/asm/sighandling.h): AC OF DF TF SF ZF AF PF CF RF.
-pub(super) const FIX_EFLAGS: u32 = 0x50dd5;
+const FIX_EFLAGS: u32 = 0x50dd5;
 
 /// Code segment selectors of user space under 64-bit kernels (asm/segment.h).
 pub mod selector {
@@ -131,9 +132,14 @@ pub fn setup(task: &mut Task, action: &super::Action, signo: i32, info: &[u8; 12
     Ok(())
 }
 
+/// The flags of a frame, with RF, which is in `sys` until the thread is in guest code again ([`crate::ptrace::watch`]).
+pub(super) fn restore_flags(state: &mut GuestState, image: u32) {
+    state.set_eflags(state.eflags() & !FIX_EFLAGS | image & FIX_EFLAGS);
+    state.sys = state.sys & !eflags::RF | image & eflags::RF;
+}
+
 /// A handler starts with DF, TF and RF clear.
 pub(super) fn clear_entry_flags(task: &mut Task) {
-    use demotic_x86::state::eflags;
     let state = &mut task.cpu.state;
     state.sys &= !(eflags::DF | eflags::TF | eflags::RF);
 }
@@ -166,7 +172,7 @@ pub fn sigreturn(task: &mut Task) -> Result<(), Errno> {
     }
     state.rip = get(&frame, at::REGS + 128);
     let flags = get(&frame, at::REGS + 136) as u32;
-    state.set_eflags(state.eflags() & !FIX_EFLAGS | flags & FIX_EFLAGS);
+    restore_flags(state, flags);
     let ss = (get(&frame, at::REGS + 144) >> 48) as u16 | 3;
     // What cannot be in CS or SS faults when code goes on there.
     segments::resume(state, cs, ss, &*task.process.space);
