@@ -549,6 +549,9 @@ impl Cpu {
         match stop {
             Stop::Translate(pc) => {
                 self.state.rip = pc;
+                for page in store.relenting() {
+                    engine.invalidate(page, store.granule());
+                }
                 let key = Key { pc, mode: self.state.mode, arithmetic };
                 if let Some(sleeper) = store.asleep(key) {
                     engine.wake(store, &sleeper);

@@ -16,10 +16,11 @@
 //! Lock order: the store's, the runtime's, the target's; code memory has its own inside.
 
 use crate::cache::PAGE;
+use crate::checked::Written;
 use crate::entries::{Entries, Links};
+use crate::hosts;
 use crate::image::Image;
 use crate::meta::{self, BlockMeta, Meta, Table, TermMeta, Variant, pack, unpack};
-use crate::{checked, hosts};
 use demotic_codegen::target::Target;
 use demotic_codegen::{Arithmetic, Compiled, EdgeKind, Emitter, Precision, Request, Runtime, Stub};
 use demotic_host::code::{Code, Mapping};
@@ -27,8 +28,9 @@ use demotic_ir::block::{Term, Unit};
 use demotic_ir::state::Mode;
 use demotic_x86::unit::Limits;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Invalid operations after which a unit's arithmetic looks at every result.
 const MANY_NANS: u32 = 8;
@@ -103,7 +105,7 @@ pub(crate) struct Inner {
     /// Blocks of units whose arithmetic had invalid operations, and how often.
     nans: FxHashMap<u64, u32>,
     /// How often code was written to, by units of [`Store::granule`].
-    written: FxHashMap<u64, u32>,
+    written: FxHashMap<u64, Written>,
 }
 
 /// What the translated code costs, for measurements.
@@ -134,6 +136,8 @@ pub(crate) struct Store {
     early: Box<[AtomicU8]>,
     /// What is protected against writes as one ([`crate::GuestSpace::granule`]).
     granule: u64,
+    /// How often [`Store::relenting`] was asked.
+    asked: AtomicU32,
 }
 
 /// Counts of visits; a power of two.
@@ -169,6 +173,7 @@ impl Store {
             generation: AtomicU64::new(0),
             early: (0..EARLY).map(|_| AtomicU8::new(0)).collect(),
             granule,
+            asked: AtomicU32::new(0),
         }
     }
 
@@ -283,7 +288,7 @@ impl Store {
         // A program that is not run for the first time will be run again, so what is new is worth translating.
         let known = inner.regions.last().is_some_and(|r| r.image.is_some() || r.knows(key));
         // Code that is checked instead of protected is not read from copies.
-        let checked = || inner.written.get(&(key.pc / self.granule)).is_some_and(|n| *n >= checked::MANY_WRITES);
+        let checked = || inner.written.get(&(key.pc / self.granule)).is_some_and(Written::is_checked);
         if known || inner.refused.contains(&key) || checked() {
             return false;
         }
@@ -355,7 +360,11 @@ impl Store {
         let offset = (after - meta.host) as u32;
         let e = meta.edges().take_while(|e| e.at < offset).last()?;
         if meta.is_checked() && meta.pc() == e.pc {
-            for region in self.lock().regions.iter_mut() {
+            let mut inner = self.lock();
+            if let Some(w) = inner.written.get_mut(&(e.pc / self.granule)) {
+                w.changed();
+            }
+            for region in inner.regions.iter_mut() {
                 region.drop_unit_at(self.emitter, meta.host);
             }
         }
@@ -446,12 +455,28 @@ impl Store {
 
     /// Notes that a guest wrote into a page with translated code.
     pub fn written(&self, addr: u64) {
-        *self.lock().written.entry(addr / self.granule).or_default() += 1;
+        self.lock().written.entry(addr / self.granule).or_insert_with(Written::new).again();
+    }
+
+    /// Pages whose code was checked and has not changed for a while, by first address: from now on it is protected again, and the caller drops what there is
+    /// of it. To be called for every translation; looks now and then.
+    pub fn relenting(&self) -> Vec<u64> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % 16 != 0 {
+            return Vec::new();
+        }
+        let (mut inner, now) = (self.lock(), Instant::now());
+        let all = inner.written.iter_mut().filter_map(|(page, w)| w.relents(now).then_some(page * self.granule));
+        all.collect()
+    }
+
+    /// What is protected against writes as one, in bytes.
+    pub fn granule(&self) -> u64 {
+        self.granule
     }
 
     /// Whether code at `pc` is to be checked before it runs instead of being protected against writes.
     pub fn is_checked(&self, pc: u64) -> bool {
-        self.lock().written.get(&(pc / self.granule)).is_some_and(|n| *n >= checked::MANY_WRITES)
+        self.lock().written.get(&(pc / self.granule)).is_some_and(Written::is_checked)
     }
 
     /// Whether the unit at `pc` is to do without instructions that need alignment.
