@@ -104,6 +104,16 @@ fn has_top_byte(s: &Sequence, model: &Outcome) -> bool {
     })
 }
 
+/// Whether an instruction of the sequence stores MXCSR.
+fn stores_mxcsr(s: &Sequence) -> bool {
+    use iced_x86::Mnemonic::*;
+    let mut all = iced_x86::Decoder::with_ip(s.case.mode.bits(), &s.case.bytes, CODE, iced_x86::DecoderOptions::NONE);
+    all.iter().any(|i| {
+        let stores = [Stmxcsr, Vstmxcsr, Fxsave, Fxsave64, Xsave, Xsave64, Xsavec, Xsavec64, Xsaveopt, Xsaveopt64];
+        stores.contains(&i.mnemonic())
+    })
+}
+
 /// The number of the register on top of the stack in the x87 status word.
 const TOP: u16 = 7 << 11;
 
@@ -134,7 +144,12 @@ fn sequences_run_the_same_translated() {
         if ours.state.mxcsr & !mxcsr & !2 == UE && mxcsr & PE != 0 {
             ours.state.mxcsr &= !UE;
         }
-        Some(differences(&model, &ours, !2))
+        let mut fast = differences(&model, &ours, !2);
+        if stores_mxcsr(s) {
+            // The flag that it does not have is in memory then.
+            fast.retain(|d| !d.starts_with("memory"));
+        }
+        Some(fast.into_iter().map(|d| format!("with fast flags: {d}")).collect())
     };
     if let Ok(line) = std::env::var("DEMOTIC_LINE") {
         let one = Sequence::parse(&line).expect("a line");
