@@ -177,6 +177,8 @@ const BLOCKS: &[Case] = &[
     ("d8 c9 db 28 48 83 c0 10 de c1 48 39 d0 75 f3", ""),
     // polynomial and dot product in long double: fmul, two fld, fadd, fmulp, faddp, two pointers, cmp, jne back.
     ("d8 ca 48 83 c0 10 48 83 ea 10 db 68 f0 dc c1 db 6a 10 de c9 de c2 48 39 c1 75 e5", ""),
+    // one of several small numbers: mov, bt, jb.
+    ("b8 41 00 00 00 48 0f a3 c8 72 10", ""),
     // a cast of a number on the x87 stack: fldcw, fist, fldcw, mov.
     ("d9 6c 24 04 db 14 24 d9 6c 24 06 8b 04 24", ""),
     // a bit set by lock or, the result used.

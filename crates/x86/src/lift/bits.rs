@@ -27,8 +27,9 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
         Place::Mem(_, ty, _) => ty,
         _ => l.ty(0),
     };
-    let offset = match l.place(1) {
-        Place::Imm(n, _) => l.b.c(ty, n & u64::from(ty.bits() - 1)),
+    let by = l.place(1);
+    let n = match by {
+        Place::Imm(n, _) => l.b.c(Ty::I8, n & u64::from(ty.bits() - 1)),
         p => {
             let off = l.load(p);
             if let Place::Mem(_, ty, attr) = dst {
@@ -44,10 +45,18 @@ pub fn bt(l: &mut Lifter, kind: Kind) -> Flow {
                 let at = l.linear(l.insn.memory_segment(), sum, ty.bytes());
                 dst = Place::Mem(at, ty, attr);
             }
-            l.b.andi(off, u64::from(ty.bits() - 1))
+            // As the count of a shift is masked.
+            let low = l.b.zext(Ty::I8, off);
+            l.b.andi(low, u64::from(ty.bits() - 1))
         }
     };
-    let n = l.b.zext(Ty::I8, offset);
+    if kind == Kind::Test && !matches!(by, Place::Imm(..)) {
+        // To the bottom, where it can be looked at without a second value.
+        let a = l.load(dst);
+        let moved = l.b.shift(Op::Shr, a, n);
+        let one = l.b.c(ty, 1);
+        return set_carry(l, moved, one);
+    }
     let one = l.b.c(ty, 1);
     let bit = l.b.shift(Op::Shl, one, n);
     if let (true, Place::Mem(addr, ..)) = (l.insn.has_lock_prefix(), dst) {
