@@ -123,13 +123,15 @@ const SCRIPTS: &[(&str, Where, &str, &str)] = &[
         r#"
         refused() { "$@" > out 2>&1 && echo "taken: $*"; sed "s/^demotic: //;s,$PWD/,," out | cut -c1-50; }
         echo text > text
+        # The machine's own may be mounted there.
+        ls /proc/sys/fs/binfmt_misc > before
         refused $D binfmt install --arch arm
         refused $D binfmt install --arch i386 --force --flags X
         refused $D binfmt install --arch i386 --force --persistent systemd
         refused $D binfmt install --arch i386 --force --interpreter /nonexistent
         refused $D binfmt install --arch i386 --force --interpreter text
         refused $D binfmt
-        ls /proc/sys/fs/binfmt_misc
+        ls /proc/sys/fs/binfmt_misc | diff before -
         "#,
         "binfmt install: --arch: no architecture \"arm\"; the\nbinfmt install: --flags: no flag 'X'; there are F,\n\
          binfmt install: --persistent: entries of a user na\nbinfmt install: /nonexistent: No such file or dire\n\
