@@ -30,6 +30,13 @@ impl std::fmt::Debug for Info {
 }
 
 impl Info {
+    /// One that the kernel sends by itself (SI_KERNEL).
+    pub fn of_kernel(signo: i32) -> Info {
+        let mut info = Info([0; 128]);
+        info.0[0..4].copy_from_slice(&signo.to_ne_bytes());
+        info.0[8..12].copy_from_slice(&libc::SI_KERNEL.to_ne_bytes());
+        info
+    }
     fn word(&self, at: usize) -> i32 {
         i32::from_ne_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }

@@ -52,6 +52,8 @@ static int tracer(void *arg) {
     stopped = with_registers = 0;
     for (int i = 0; i < n; i++) {
         if (ptrace(PTRACE_ATTACH, tids[i], NULL, NULL)) continue;
+        /* Nothing that a stopped thread may have in hand is needed for going on. */
+        munmap(mmap(NULL, 1 << 16, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1 << 16);
         if (syscall(SYS_wait4, tids[i], &status, __WALL, NULL) == tids[i] && WIFSTOPPED(status)) stopped++;
     }
     for (int i = 0; i < n; i++) {

@@ -1002,6 +1002,65 @@ CASE(attach) {
         say("child", st);
     }
 }
+/* Waits until the process is in that state. */
+static void until_state(int pid, char wanted) {
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    for (int i = 0; i < 5000 && state != wanted; i++) {
+        FILE *f = fopen(path, "r");
+        if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1) break;
+        fclose(f);
+        usleep(1000);
+    }
+}
+/* How: 0 a wait first, 1 resumed at once as gdb does it, 2 detached at once. */
+static void attach_to_stopped(int sleeps, int how) {
+    child = other(sleeps);
+    kill(child, SIGSTOP);
+    until_state(child, 'T');
+    F(SYS_ptrace, PTRACE_ATTACH, child, 0, 0);
+    siginfo_t info;
+    if (how == 1) {
+        syscall(SYS_tkill, child, SIGSTOP);
+        F(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+    }
+    see(child);
+    int res = T(PTRACE_GETSIGINFO, child, 0, &info);
+    P("siginfo %d errno %d\n", res, res ? errno : 0);
+    struct user_regs_struct r = regs(child);
+    P("stack %d\n", SP(r) != 0);
+    if (sleeps) P("nr %d answer %ld\n", (int)NR(r) > 0, (long)AX(r));
+    if (how == 0) {
+        F(SYS_ptrace, PTRACE_CONT, child, 0, 0);
+        see(child); /* the one that attaching sent */
+        T(PTRACE_GETSIGINFO, child, 0, &info);
+        P("signal %d code %#x\n", info.si_signo, info.si_code);
+    }
+    if (how != 2) {
+        T(PTRACE_CONT, child, 0, SIGUSR1);
+        hear();
+        kill(child, SIGUSR2);
+        see(child);
+    }
+    F(SYS_ptrace, PTRACE_DETACH, child, 0, 0);
+    if (how == 2) {
+        until_state(child, 'T');
+        kill(child, SIGCONT);
+        until_state(child, sleeps ? 'S' : 'R');
+    }
+    kill(child, SIGUSR1);
+    if (how == 2) hear();
+    kill(child, SIGKILL);
+    int st;
+    waitpid(child, &st, 0);
+    say("child", st);
+}
+CASE(attach_stopped) { attach_to_stopped(0, 0); }
+CASE(attach_stopped_sleeping) { attach_to_stopped(1, 0); }
+CASE(attach_stopped_resumed) { attach_to_stopped(0, 1); }
+CASE(attach_stopped_sleeping_resumed) { attach_to_stopped(1, 1); }
+CASE(attach_stopped_detached) { attach_to_stopped(0, 2); }
+CASE(attach_stopped_sleeping_detached) { attach_to_stopped(1, 2); }
 CASE(seize) {
     for (int sleeps = 0; sleeps < 2; sleeps++) {
         child = other(sleeps);

@@ -16,9 +16,11 @@
 //! next thread of that process that goes on, which drops translations made from it. There is no ptrace on 32-bit hosts.
 //!
 //! Absent: tracing of programs that Demotic does not run, PTRACE_GET_RSEQ_CONFIGURATION (as without rseq(2)), a traced child of clone(CLONE_VM)
-//! without CLONE_VFORK and CLONE_THREAD. While a tracer neither waits nor takes SIGCHLD, a thread that it traces may stand at a stop that is passed over later.
+//! without CLONE_VFORK and CLONE_THREAD. While a tracer in the traced thread's own memory neither waits nor takes SIGCHLD, a signal may stop that thread with
+//! a lock that the tracer needs; only attaching is made safe ([`meeting`]). While a tracer neither waits nor takes SIGCHLD, a thread that it traces may stand at a stop that is passed over later.
 
 pub mod asked;
+pub mod meeting;
 pub mod memory;
 pub mod regs;
 pub mod requests;
@@ -197,12 +199,15 @@ pub enum Request {
     Exec(u32),
     /// To tell where its record is.
     Hello,
+    /// To wait until this thread has attached to it ([`meeting`]).
+    Meet(u32),
 }
 
 /// Codes in the low byte of si_errno; below them signals.
 const STOP: i32 = 0x80;
 const EXEC: i32 = 0x81;
 const HELLO: i32 = 0x82;
+const MEET: i32 = 0x83;
 
 impl Request {
     /// The siginfo_t of a SIGTRAP that says it. The kernel keeps its first words and the union.
@@ -212,6 +217,7 @@ impl Request {
             Request::Stop => (Info([0; 128]), STOP, Some(0)),
             Request::Exec(tid) => (Info([0; 128]), EXEC, Some(tid)),
             Request::Hello => (Info([0; 128]), HELLO, Some(0)),
+            Request::Meet(tid) => (Info([0; 128]), MEET, Some(tid)),
         };
         for (at, word) in [(0, libc::SIGTRAP), (4, errno), (8, mark::REQUEST)] {
             info.0[at..at + 4].copy_from_slice(&word.to_ne_bytes());
@@ -233,6 +239,7 @@ impl Request {
             STOP => Request::Stop,
             EXEC => Request::Exec(word(16) as u32),
             HELLO => Request::Hello,
+            MEET => Request::Meet(word(16) as u32),
             signo => {
                 let mut original = *info;
                 for (at, word) in [(0, signo), (4, 0), (8, errno >> 8)] {

@@ -1,7 +1,7 @@
 //! ptrace(2) as the tracer calls it: request by request (kernel/ptrace.c, arch/x86/kernel/ptrace.c).
 
 use super::tracer::{self, Stop, option};
-use super::{Record, Request, asked, changed, event, kind, memory, mode, regs, tracee, watch};
+use super::{Record, Request, asked, changed, event, kind, meeting, memory, mode, regs, tracee, watch};
 use crate::abi::Abi;
 use crate::abi::siginfo::Siginfo;
 use crate::errno::{Errno, SysResult};
@@ -177,16 +177,22 @@ fn attach(task: &mut Task, tid: i32, seizes: bool, addr: u64, data: u64) -> SysR
     if !tracer::is_ours(tid) {
         return Err(Errno::EPERM);
     }
-    if seizes {
-        tracer::ptrace(task, request::SEIZE, tid, 0, tracer::host_options(data))?;
-        tracer::add(tid, true, data);
-        // It may make children before its first stop: where its record is has to be known by then.
-        let _ = tracer::ask(task, tid, &Request::Hello);
-    } else {
-        tracer::ptrace(task, request::ATTACH, tid, 0, 0)?;
-        tracer::add(tid, false, 0);
-    }
+    meeting::during(task, tid, || -> SysResult {
+        if seizes {
+            tracer::ptrace(task, request::SEIZE, tid, 0, tracer::host_options(data))?;
+            tracer::add(tid, true, data);
+            // It may make children before its first stop: where its record is has to be known by then.
+            let _ = tracer::ask(task, tid, &Request::Hello);
+        } else {
+            tracer::ptrace(task, request::ATTACH, tid, 0, 0)?;
+            tracer::add(tid, false, 0);
+        }
+        Ok(0)
+    })?;
     crate::signal::hear_of_children(&task.process.signals);
+    if !seizes {
+        tracer::settle_stopped(task, tid);
+    }
     Ok(0)
 }
 
@@ -231,7 +237,7 @@ fn signal_info(task: &Task, tid: i32, stop: &Stop) -> Result<Siginfo, Errno> {
     let status = stop.status >> 8;
     match stop.kind {
         kind::SIGNAL => Ok(Siginfo::from_host(exact(task, tid)?.siginfo)),
-        kind::PARKED if status >> 8 == 0 => Err(Errno::EINVAL),
+        kind::PARKED | kind::EVENT if status >> 8 == 0 => Err(Errno::EINVAL),
         _ => {
             let signo = if status >> 8 == event::STOP as i32 { status & 0xff } else { libc::SIGTRAP };
             // SAFETY: no arguments.

@@ -501,6 +501,10 @@ pub fn entered_handler(task: &mut Task) {
 
 /// What a tracer asked for, but for signals.
 pub fn answer(task: &mut Task, request: &Request, interrupted: &mut Option<Interrupted>) {
+    if let Request::Meet(caller) = *request {
+        super::meeting::come(task, caller);
+        return;
+    }
     begin(task);
     let what = match *request {
         Request::Stop => Stop { kind: kind::EVENT, event: event::STOP, signo: libc::SIGTRAP, message: 0 },

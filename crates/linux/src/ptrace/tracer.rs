@@ -42,6 +42,23 @@ pub struct Tracee {
     pub stop: Option<Stop>,
     /// The stop that it was asked for and has not made yet.
     wants: Option<Request>,
+    /// What was done of attaching to a thread that was stopped with its group already.
+    from_group: FromGroup,
+}
+
+/// Attaching to a thread that is stopped with its group: it stands anywhere, so it goes on to a stop of its own, which is shown as the group's. The
+/// SIGSTOP that attaching sent comes on the way, and is the guest's next stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum FromGroup {
+    /// It was not, or all is done.
+    #[default]
+    No,
+    /// On its way.
+    Coming,
+    /// On its way, or there; SIGSTOP was held back.
+    Owed,
+    /// SIGSTOP was sent again.
+    Sent,
 }
 
 /// A stop that the guest sees.
@@ -89,8 +106,18 @@ pub fn traces() -> bool {
 /// Adds a thread.
 pub fn add(tid: i32, is_seized: bool, options: u64) {
     TRACES.store(true, Ordering::Relaxed);
-    let group = status_field(tid, "Tgid:").unwrap_or(tid);
-    with(|all| all.insert(tid, Tracee { is_seized, options, group, record: 0, stop: None, wants: None }));
+    let group = group_of(tid);
+    with(|all| {
+        all.insert(
+            tid,
+            Tracee { is_seized, options, group, record: 0, stop: None, wants: None, from_group: FromGroup::No },
+        )
+    });
+}
+
+/// The process of a thread.
+pub fn group_of(tid: i32) -> i32 {
+    status_field(tid, "Tgid:").unwrap_or(tid)
 }
 
 /// A number in /proc/TID/status.
@@ -134,8 +161,28 @@ pub fn seen(task: &Task, tid: i32, status: i32) -> Seen {
         return seen_event(task, tid, status, sig, event_code);
     }
     if got.is_err() {
-        // A stopped group.
+        // A stopped group. One that stopped before it was traced did so anywhere.
+        if !is_parked(task, tid) && with(|all| all.get(&tid).is_some_and(|t| !t.is_seized && t.record == 0)) {
+            set_from_group(tid, FromGroup::Coming);
+            let _ = ask(task, tid, &Request::Stop);
+            go_on(task, tid, 0);
+            return Seen::Passed;
+        }
         return parked_or_not(task, tid, status);
+    }
+    if sig == libc::SIGSTOP {
+        match from_group(tid) {
+            FromGroup::Coming => {
+                set_from_group(tid, FromGroup::Owed);
+                go_on(task, tid, 0);
+                return Seen::Passed;
+            }
+            FromGroup::Sent => {
+                set_from_group(tid, FromGroup::No);
+                info = Info::of_kernel(sig);
+            }
+            _ => {}
+        }
     }
     match info.code() {
         mark::STOP => return own_stop(task, tid, &info),
@@ -161,12 +208,20 @@ pub fn seen(task: &Task, tid: i32, status: i32) -> Seen {
 
 /// A thread that is traced without anybody having attached to it: by PTRACE_TRACEME, or a child whose parent has not told yet.
 fn adopt(tid: i32) {
-    let group = status_field(tid, "Tgid:").unwrap_or(tid);
+    let group = group_of(tid);
     let parent = status_field(tid, "PPid:").unwrap_or(0);
     let like =
         with(|all| all.values().find(|t| t.group == group || t.group == parent).map(|t| (t.is_seized, t.options)));
     let (is_seized, options) = like.unwrap_or((false, 0));
     add(tid, is_seized, options);
+}
+
+fn from_group(tid: i32) -> FromGroup {
+    with(|all| all.get(&tid).map_or(FromGroup::No, |tracee| tracee.from_group))
+}
+
+fn set_from_group(tid: i32, new: FromGroup) {
+    with(|all| all.get_mut(&tid).map(|tracee| tracee.from_group = new));
 }
 
 fn go_on(task: &Task, tid: i32, sig: i32) {
@@ -176,7 +231,7 @@ fn go_on(task: &Task, tid: i32, sig: i32) {
 /// Sends a request to a thread.
 pub fn ask(task: &Task, tid: i32, request: &Request) -> SysResult {
     let group = with(|all| {
-        let Some(tracee) = all.get_mut(&tid) else { return tid };
+        let Some(tracee) = all.get_mut(&tid) else { return group_of(tid) };
         if !matches!(request, Request::Hello) {
             tracee.wants = Some(*request);
         }
@@ -266,6 +321,7 @@ fn own_stop(task: &Task, tid: i32, info: &Info) -> Seen {
     let code = match record.kind {
         kind::ENTRY | kind::EXIT => trap | if good { 0x80 } else { 0 },
         kind::SIGNAL => record.signo,
+        kind::EVENT if matches!(from_group(tid), FromGroup::Coming | FromGroup::Owed) => libc::SIGSTOP,
         kind::EVENT => trap | (record.event as i32) << 8,
         kind::NOTICE => trap,
         _ => {
@@ -375,6 +431,14 @@ pub fn resume(task: &Task, tid: i32, mode: u32, inject: i32) -> SysResult {
             finish(task, tid, record, mode, inject)?;
         }
     }
+    match from_group(tid) {
+        FromGroup::Owed => {
+            let _ = task.syscall_host(libc::SYS_tkill, [tid as usize, libc::SIGSTOP as usize, 0, 0, 0, 0]);
+            set_from_group(tid, FromGroup::Sent);
+        }
+        FromGroup::Coming => set_from_group(tid, FromGroup::No),
+        _ => {}
+    }
     let request = if mode == mode::DETACHED { libc::PTRACE_DETACH } else { libc::PTRACE_CONT };
     // Of a thread whose registers are not known the host delivers.
     with(|all| match all.get_mut(&tid) {
@@ -391,17 +455,34 @@ pub fn pump(task: &Task) {
     }
     let running: Vec<i32> = with(|all| all.iter().filter(|(_, t)| t.stop.is_none()).map(|(&tid, _)| tid).collect());
     for tid in running {
-        let mut info = [0u64; 16];
-        let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-        let args = [libc::P_PID as usize, tid as usize, info.as_mut_ptr() as usize, options as usize, 0, 0];
-        if task.syscall_host(libc::SYS_waitid, args).is_err() {
-            continue;
-        }
-        let stopped = crate::abi::siginfo::Siginfo::from_host(raw(&info));
-        if stopped.pid == tid && matches!(stopped.code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
-            seen(task, tid, stopped.status << 8 | 0x7f);
-        }
+        look(task, tid, libc::WNOHANG);
     }
+}
+
+/// Looks at a stop of a thread, which the guest's wait(2) is still to be told of. False: there is none.
+fn look(task: &Task, tid: i32, options: i32) -> bool {
+    let mut info = [0u64; 16];
+    let options = options | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+    let args = [libc::P_PID as usize, tid as usize, info.as_mut_ptr() as usize, options as usize, 0, 0];
+    if task.syscall_host(libc::SYS_waitid, args).is_err() {
+        return false;
+    }
+    let stopped = crate::abi::siginfo::Siginfo::from_host(raw(&info));
+    let is_stop = stopped.pid == tid && matches!(stopped.code, libc::CLD_TRAPPED | libc::CLD_STOPPED);
+    if is_stop {
+        seen(task, tid, stopped.status << 8 | 0x7f);
+    }
+    is_stop
+}
+
+/// To be called when a thread was attached to: one that was stopped already is traced at once, as the kernel makes it, and may be asked and
+/// resumed before any wait(2) (debuggers do that).
+pub fn settle_stopped(task: &Task, tid: i32) {
+    let mut info = Info([0; 128]);
+    if ptrace(task, libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize) != Err(Errno::EINVAL) {
+        return;
+    }
+    while with(|all| all.get(&tid).is_some_and(|t| t.stop.is_none())) && look(task, tid, 0) {}
 }
 
 /// The bytes of a siginfo_t.
