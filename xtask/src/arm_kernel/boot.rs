@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
+use super::debian::Kernel;
 use super::{Machine, debian, usage};
 
 /// The kernel's table goes with its module, as when the machine is switched off. Then what systemd does at boot: its unit
@@ -130,8 +131,8 @@ something else
 ";
 
 /// Builds the file system, starts the machine, compares.
-pub fn run() -> Result<()> {
-    let machine = Machine::new("boot")?;
+pub fn run(kernel: Kernel) -> Result<()> {
+    let machine = Machine::new(kernel, "boot")?;
     usage::files(&machine)?;
     let (from, root) = (debian::systemd()?.join("files"), machine.root());
     machine.put(&from.join("lib/systemd/systemd-binfmt"), "lib/systemd/systemd-binfmt")?;
@@ -148,7 +149,7 @@ pub fn run() -> Result<()> {
     }
     machine.text("#!/bin/sh\necho 'something else'\n", "bin/other")?;
     machine.text(OTHER, "root/qemu-i386.conf")?;
-    let got = machine.run(COMMANDS, "cortex-a72", 600)?;
+    let got = machine.run(COMMANDS, kernel.processor(), 600)?;
     if let Err(difference) = demotic_testkit::expect::same(WANTED, &got) {
         bail!("{difference}\n{got}");
     }

@@ -34,10 +34,46 @@ const SYSTEMD: [(&str, &str); 22] = [
     ("libzstd1=1.5.4+dfsg2-5", "95e173c9538f96ede4fc275ec7863f395a97dd0ea62454be9bc914efa1b9be93"),
 ];
 
+/// Which of Debian's kernels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kernel {
+    /// The one for clouds, with pages of 4 KiB.
+    Cloud,
+    /// The one with pages of 16 KiB, as the Raspberry Pi 5 has them. Only in newer suites.
+    Pages16,
+}
+
+impl Kernel {
+    fn package(self) -> &'static str {
+        match self {
+            Kernel::Cloud => "linux-image-cloud-arm64",
+            Kernel::Pages16 => "linux-image-arm64-16k",
+        }
+    }
+
+    /// The processor of a small computer that has such pages: Raspberry Pi 4 and 5.
+    pub fn processor(self) -> &'static str {
+        match self {
+            Kernel::Cloud => "cortex-a72",
+            Kernel::Pages16 => "cortex-a76",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Kernel::Cloud => "arm-kernel",
+            Kernel::Pages16 => "arm-kernel-16k",
+        }
+    }
+}
+
 /// The folder in the cache with the kernel's files and busybox below `files`, fetched when it is not there.
-pub fn kernel() -> Result<PathBuf> {
-    fetched("arm-kernel", |apt| {
-        let depends = apt.run("apt-cache", &["depends", "linux-image-cloud-arm64"])?;
+pub fn kernel(kernel: Kernel) -> Result<PathBuf> {
+    fetched(kernel.folder(), |apt| {
+        if kernel == Kernel::Pages16 {
+            apt.add_suite("stable")?;
+        }
+        let depends = apt.run("apt-cache", &["depends", kernel.package()])?;
         let image = depends.lines().find_map(|l| l.trim().strip_prefix("Depends: ")).context("the kernel's package")?;
         apt.download(&[image, "busybox-static"])
     })
@@ -58,7 +94,7 @@ pub fn systemd() -> Result<PathBuf> {
 }
 
 /// The folder of that name in the cache; archives that `fetch` downloads are unpacked into its `files`.
-fn fetched(name: &str, fetch: impl FnOnce(&Apt) -> Result<()>) -> Result<PathBuf> {
+fn fetched(name: &str, fetch: impl FnOnce(&mut Apt) -> Result<()>) -> Result<PathBuf> {
     let folder = cache_dir().join(name);
     if folder.join("complete").is_file() {
         return Ok(folder);
@@ -66,8 +102,8 @@ fn fetched(name: &str, fetch: impl FnOnce(&Apt) -> Result<()>) -> Result<PathBuf
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    let apt = Apt::new(&folder)?;
-    fetch(&apt)?;
+    let mut apt = Apt::new(&folder)?;
+    fetch(&mut apt)?;
     for archive in apt.archives()? {
         let done = Command::new("dpkg-deb").arg("-x").arg(&archive).arg(folder.join("files")).status()?;
         ensure!(done.success(), "dpkg-deb failed");
@@ -104,6 +140,20 @@ impl Apt {
         let apt = Apt { folder: folder.to_owned(), options };
         apt.run("apt-get", &["-q", "update"])?;
         Ok(apt)
+    }
+
+    /// Takes in a suite that the machine itself may not have, from where it has its own.
+    fn add_suite(&mut self, suite: &str) -> Result<()> {
+        let known =
+            self.run("apt-get", &["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"])?;
+        let mut own = known.lines().filter_map(|line| line.split_once(' '));
+        let (place, _) = own.find(|(_, release)| !release.contains('-')).context("a Debian suite of this machine's")?;
+        let parts = self.folder.join("apt/sources");
+        fs::create_dir_all(&parts)?;
+        fs::write(parts.join("more.list"), format!("deb {place} {suite} main\n"))?;
+        self.options.extend(["-o".to_owned(), format!("Dir::Etc::SourceParts={}", parts.display())]);
+        self.run("apt-get", &["-q", "update"])?;
+        Ok(())
     }
 
     fn run(&self, tool: &str, arguments: &[&str]) -> Result<String> {

@@ -13,6 +13,7 @@ use demotic_testkit::guest::{self, Abi};
 use demotic_testkit::roots;
 
 use super::Machine;
+use super::debian::Kernel;
 
 const PROCESSOR: &str = "neoverse-n1";
 
@@ -57,9 +58,9 @@ follow() {
 const COMPILER: &str = "#!/bin/bash\n# What this is asked for has been made before.\nwhile [ \"$1\" != -o ]; do shift; done\ncp \"/made/$2\" \"$2\"\n";
 
 /// Runs the script in those of `i386/root`, `i386/chroot`, `x86_64/root`, `x86_64/chroot` whose name contains one of the names, or in all.
-pub fn run(names: &[&str]) -> Result<()> {
+pub fn run(kernel: Kernel, names: &[&str]) -> Result<()> {
     let script = fs::read_to_string(guest::tests_dir().join("guest/userland/debuggers.sh"))?;
-    let machine = Machine::new("debuggers")?;
+    let machine = Machine::new(kernel, "debuggers")?;
     machine.text(&script, "debuggers.sh")?;
     let mut commands = String::new();
     let mut wanted = Vec::new();

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use demotic_testkit::guest::{self, Abi};
 
 use super::Machine;
+use super::debian::Kernel;
 
 /// A processor with what the first ARM64 servers lacked: atomic instructions, ordered loads.
 const PROCESSOR: &str = "neoverse-n1";
@@ -28,10 +29,10 @@ chmod 1777 /tmp
 ";
 
 /// Runs those whose `ABI/NAME` contains one of the names, or all.
-pub fn run(names: &[&str]) -> Result<()> {
+pub fn run(kernel: Kernel, names: &[&str]) -> Result<()> {
     guest::build_c()?;
     guest::build_sys()?;
-    let machine = Machine::new("guests")?;
+    let machine = Machine::new(kernel, "guests")?;
     let disk = machine.root().join("disk");
     let made = Command::new("/usr/sbin/mke2fs").args(["-q", "-t", "ext4", "-b", "4096"]).arg(&disk).arg("64M").status();
     ensure!(made.is_ok_and(|s| s.success()), "mke2fs failed (e2fsprogs)");

@@ -19,6 +19,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use demotic_testkit::target_dir;
 
+use debian::Kernel;
+
 /// What every `/init` begins with.
 const START: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -39,15 +41,24 @@ const END: &str = "echo END\npoweroff -f\n";
 
 /// Runs one of the trials, or all.
 pub fn arm_kernel(arguments: &[&str]) -> Result<()> {
+    let (kernel, arguments) = match arguments {
+        ["--pages", "16", rest @ ..] => (Kernel::Pages16, rest),
+        _ => (Kernel::Cloud, arguments),
+    };
     match arguments {
         [] => {
-            usage::run().and_then(|()| boot::run()).and_then(|()| debuggers::run(&[])).and_then(|()| guests::run(&[]))
+            usage::run(kernel)?;
+            boot::run(kernel)?;
+            debuggers::run(kernel, &[])?;
+            guests::run(kernel, &[])
         }
-        ["usage"] => usage::run(),
-        ["boot"] => boot::run(),
-        ["debuggers", names @ ..] => debuggers::run(names),
-        ["guests", names @ ..] => guests::run(names),
-        _ => bail!("usage: cargo xtask arm-kernel [usage | boot | debuggers [NAME...] | guests [NAME...]]"),
+        ["usage"] => usage::run(kernel),
+        ["boot"] => boot::run(kernel),
+        ["debuggers", names @ ..] => debuggers::run(kernel, names),
+        ["guests", names @ ..] => guests::run(kernel, names),
+        _ => {
+            bail!("usage: cargo xtask arm-kernel [--pages 16] [usage | boot | debuggers [NAME...] | guests [NAME...]]")
+        }
     }
 }
 
@@ -59,10 +70,10 @@ struct Machine {
 
 impl Machine {
     /// One with the kernel, busybox and Demotic.
-    fn new(name: &str) -> Result<Machine> {
+    fn new(kernel: Kernel, name: &str) -> Result<Machine> {
         let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
         ensure!(found, "install the machine: sudo apt-get install --no-install-recommends qemu-system-arm");
-        let machine = Machine { kernel: debian::kernel()?, work: target_dir().join("arm-kernel").join(name) };
+        let machine = Machine { kernel: debian::kernel(kernel)?, work: target_dir().join("arm-kernel").join(name) };
         crate::dist::dist(&["aarch64"])?;
         if machine.work.exists() {
             fs::remove_dir_all(&machine.work)?;
@@ -70,14 +81,14 @@ impl Machine {
         for dir in ["bin", "proc", "sys", "dev", "tmp", "etc", "root"] {
             fs::create_dir_all(machine.root().join(dir))?;
         }
-        machine.put(&machine.kernel.join("files/bin/busybox"), "bin/busybox")?;
+        machine.put(&machine.file("bin/busybox"), "bin/busybox")?;
         let version = vmlinuz(&machine.kernel)?;
         let version = version.file_name().and_then(|n| n.to_str()?.strip_prefix("vmlinuz-")).context("a version")?;
         let modules = format!("lib/modules/{version}");
         let mut names = String::new();
         for module in ["kernel/fs/binfmt_misc.ko", "kernel/drivers/block/loop.ko"] {
             let path = format!("{modules}/{module}");
-            machine.put(&machine.kernel.join("files").join(&path), &path)?;
+            machine.module(&path)?;
             names.push_str(&format!("{module}:\n"));
         }
         machine.text(&names, &format!("{modules}/modules.dep"))?;
@@ -102,6 +113,25 @@ impl Machine {
         let to = self.made(to)?;
         fs::copy(from, &to).with_context(|| from.display().to_string())?;
         Ok(fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?)
+    }
+
+    /// A file of the packages, which newer suites have in `/usr`.
+    fn file(&self, path: &str) -> PathBuf {
+        let files = self.kernel.join("files");
+        let newer = files.join("usr").join(path);
+        if newer.parent().is_some_and(Path::is_dir) { newer } else { files.join(path) }
+    }
+
+    /// A module of the kernel, which may come compressed.
+    fn module(&self, path: &str) -> Result<()> {
+        let (file, to) = (self.file(path), self.made(path)?);
+        let packed = PathBuf::from(format!("{}.xz", file.display()));
+        if !packed.exists() {
+            return self.put(&file, path);
+        }
+        let out = Command::new("xz").arg("-dc").arg(&packed).output().context("xz (xz-utils)")?;
+        ensure!(out.status.success(), "xz failed on {}", packed.display());
+        Ok(fs::write(to, out.stdout)?)
     }
 
     fn text(&self, contents: &str, to: &str) -> Result<()> {

@@ -9,6 +9,7 @@ use demotic_testkit::guest::{self, Abi};
 use demotic_testkit::packages::PACKAGES;
 
 use super::Machine;
+use super::debian::Kernel;
 
 const COMMANDS: &str = r#"uname -m
 ./hello 2> /dev/null || echo "not yet"
@@ -66,10 +67,10 @@ no more
 const DYNAMIC: &str = "#include <stdio.h>\n#include <stdlib.h>\nint main(int c, char **v) { int n = atoi(v[c - 1]); printf(\"dynamic: %d\\n\", n * n); return 0; }\n";
 
 /// Builds the file system, starts the machine, compares.
-pub fn run() -> Result<()> {
-    let machine = Machine::new("usage")?;
+pub fn run(kernel: Kernel) -> Result<()> {
+    let machine = Machine::new(kernel, "usage")?;
     files(&machine)?;
-    let got = machine.run(COMMANDS, "cortex-a72", 600)?;
+    let got = machine.run(COMMANDS, kernel.processor(), 600)?;
     if let Err(difference) = demotic_testkit::expect::same(WANTED, &got) {
         bail!("{difference}\n{got}");
     }
