@@ -181,6 +181,8 @@ const BLOCKS: &[Case] = &[
     ("b8 41 00 00 00 48 0f a3 c8 72 10", ""),
     // a cast of a number on the x87 stack: fldcw, fist, fldcw, mov.
     ("d9 6c 24 04 db 14 24 d9 6c 24 06 8b 04 24", ""),
+    // the larger of two numbers on the x87 stack: two fld, fcomi, fcmovb, two fstp, add, cmp, jne back.
+    ("dd 04 cf dd 04 ce db f1 da c1 dd 1c ca dd d8 48 83 c1 01 4c 39 c1 75 e8", ""),
     // a bit set by lock or, the result used.
     ("8b 07 89 c2 83 ca 04 f0 0f b1 17 75 f5", ""),
     // big numbers by pmuludq on MMX registers: movd, pmuludq, movd, paddq, paddq, movd, psrlq, two lea, sub, jne back.

@@ -59,6 +59,14 @@ impl Kernel {
         }
     }
 
+    /// The file below `tests` that lists what differs there.
+    pub fn differences(self) -> &'static str {
+        match self {
+            Kernel::Cloud => "arm_kernel.txt",
+            Kernel::Pages16 => "arm_kernel_16k.txt",
+        }
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Kernel::Cloud => "arm-kernel",

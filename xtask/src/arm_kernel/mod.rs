@@ -36,6 +36,20 @@ echo 1 > /proc/sys/kernel/printk
 echo BEGIN
 "#;
 
+/// Modules that are used, with those that they need: what `depmod` would find.
+const MODULES: [(&str, &[&str]); 7] = [
+    ("kernel/fs/binfmt_misc.ko", &[]),
+    ("kernel/drivers/block/loop.ko", &[]),
+    ("kernel/crypto/crc32c_generic.ko", &[]),
+    ("kernel/lib/crc16.ko", &[]),
+    ("kernel/fs/mbcache.ko", &[]),
+    ("kernel/fs/jbd2/jbd2.ko", &["kernel/crypto/crc32c_generic.ko"]),
+    (
+        "kernel/fs/ext4/ext4.ko",
+        &["kernel/lib/crc16.ko", "kernel/fs/mbcache.ko", "kernel/fs/jbd2/jbd2.ko", "kernel/crypto/crc32c_generic.ko"],
+    ),
+];
+
 /// What every `/init` ends with.
 const END: &str = "echo END\npoweroff -f\n";
 
@@ -86,10 +100,11 @@ impl Machine {
         let version = version.file_name().and_then(|n| n.to_str()?.strip_prefix("vmlinuz-")).context("a version")?;
         let modules = format!("lib/modules/{version}");
         let mut names = String::new();
-        for module in ["kernel/fs/binfmt_misc.ko", "kernel/drivers/block/loop.ko"] {
+        for (module, needs) in MODULES {
             let path = format!("{modules}/{module}");
-            machine.module(&path)?;
-            names.push_str(&format!("{module}:\n"));
+            if machine.module(&path)? {
+                names.push_str(&format!("{module}: {}\n", needs.join(" ")));
+            }
         }
         machine.text(&names, &format!("{modules}/modules.dep"))?;
         let dist = target_dir().join("dist");
@@ -122,16 +137,21 @@ impl Machine {
         if newer.parent().is_some_and(Path::is_dir) { newer } else { files.join(path) }
     }
 
-    /// A module of the kernel, which may come compressed.
-    fn module(&self, path: &str) -> Result<()> {
+    /// A module of the kernel, which may come compressed. False: it is none, but in the kernel.
+    fn module(&self, path: &str) -> Result<bool> {
         let (file, to) = (self.file(path), self.made(path)?);
         let packed = PathBuf::from(format!("{}.xz", file.display()));
+        if file.exists() {
+            self.put(&file, path)?;
+            return Ok(true);
+        }
         if !packed.exists() {
-            return self.put(&file, path);
+            return Ok(false);
         }
         let out = Command::new("xz").arg("-dc").arg(&packed).output().context("xz (xz-utils)")?;
         ensure!(out.status.success(), "xz failed on {}", packed.display());
-        Ok(fs::write(to, out.stdout)?)
+        fs::write(to, out.stdout)?;
+        Ok(true)
     }
 
     fn text(&self, contents: &str, to: &str) -> Result<()> {

@@ -57,6 +57,12 @@ pub(super) enum What {
     Insn(Insn),
     /// fnstsw ax.
     StatusToAx,
+    /// fcmov: from ST(i) by an i1 value, or if `turned` by its opposite.
+    Cmov {
+        from: u8,
+        cond: Val,
+        turned: bool,
+    },
 }
 
 /// What a block does with the stack.
@@ -242,7 +248,8 @@ impl Usage {
                     Host::StatusToAx => (What::StatusToAx, (0, 0)),
                     Host::Wait => (What::Insn(Insn::Wait), (0x9b, 0xc0)),
                     Host::Mem(op, code) | Host::Reg(op, code) => (What::Insn(Insn::decode(op, code)?), (op, code)),
-                    Host::Cmov(..) | Host::Emms | Host::Mmx(_) => return None,
+                    Host::Cmov(from, cond, turned) => (What::Cmov { from, cond, turned }, (0, 0)),
+                    Host::Emms | Host::Mmx(_) => return None,
                 };
                 let keeps = |k: usize| {
                     block.insts[k].result() == Ty::None
@@ -253,8 +260,10 @@ impl Usage {
                 if !found.members().all(keeps) {
                     return None;
                 }
-                if let What::Insn(insn) = what {
-                    stack.step(insn)?;
+                match what {
+                    What::Insn(insn) => stack.step(insn)?,
+                    What::Cmov { from, .. } => stack.step(Insn::Exchange(from))?,
+                    What::StatusToAx => {}
                 }
                 found.members().for_each(|k| usage.member[k] = true);
                 Some(Group { first, end, what, code, addr: found.addr, fl: found.fl, any_rounding: false })
@@ -282,7 +291,7 @@ impl Usage {
             match g.what {
                 What::Insn(Insn::LoadControl) => (g.any_rounding, fits) = (fits, true),
                 What::Insn(insn) => fits &= insn.takes_any_rounding(),
-                What::StatusToAx => {}
+                What::StatusToAx | What::Cmov { .. } => {}
             }
         }
     }

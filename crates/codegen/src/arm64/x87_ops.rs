@@ -7,6 +7,7 @@
 //! S0, S1, S2 and temporaries of the operation are all that is written before the last instruction, which is the store of the result.
 
 mod arith;
+mod cmov;
 mod control;
 mod root;
 
@@ -497,7 +498,11 @@ impl Emit<'_> {
     }
 
     pub(super) fn x87_group(&mut self, g: Group) {
-        let What::Insn(insn) = g.what else { return self.x87_status(g) };
+        let insn = match g.what {
+            What::Insn(insn) => insn,
+            What::StatusToAx => return self.x87_status(g),
+            What::Cmov { from, cond, turned } => return self.x87_cmov(g, from, cond, turned),
+        };
         match insn {
             Insn::Wait => self.x87_step(insn),
             Insn::Load(From::St(i)) => {

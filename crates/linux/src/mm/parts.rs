@@ -485,9 +485,27 @@ impl AddressSpace {
     /// Makes an area longer in place, where pages are larger than the guest's. False if that cannot be.
     pub(super) fn grow_part(&self, inner: &mut Inner, vma: &Vma, old: &Range<u64>, end: u64) -> bool {
         if !vma.shared && vma.kind != Kind::File {
-            let place = super::Place::Free(old.end);
-            let request = Request::anonymous(place, end - old.end, vma.prot, vma.kind);
-            return self.map_locked(inner, &request).is_ok();
+            // The rest of the last host page is filled by hand. Further ones the host adds: what is mapped anew beside the old ones may be another mapping to it,
+            // and could not be moved together with them (mremap(2) of several is EFAULT before Linux 6.17).
+            let rest = old.end..self.pages.up(old.end).min(end);
+            if !rest.is_empty() {
+                let place = super::Place::Free(rest.start);
+                let request = Request::anonymous(place, rest.end - rest.start, vma.prot, vma.kind);
+                if self.map_locked(inner, &request).is_err() {
+                    return false;
+                }
+            }
+            let more = rest.end..end;
+            if more.is_empty() {
+                return true;
+            }
+            let (last, page) = (more.start - self.pages.page, self.pages.page);
+            if self.pages.mremap(last, page, self.pages.up(more.end) - last, 0, 0).is_err() {
+                let _ = self.remove_part(inner, &rest);
+                return false;
+            }
+            inner.map.insert(Vma { start: more.start, end: more.end, ..*vma });
+            return self.apply(inner, &more).is_ok();
         }
         // The last host page tells the host what to go on with.
         let last = self.pages.down(old.end - 1);
@@ -698,6 +716,35 @@ mod tests {
         space.unmap(a, 2 * PAGE).unwrap();
         // SAFETY: as above.
         assert!(unsafe { guarded::load8(a as usize) }.is_err());
+    }
+
+    #[test]
+    fn what_grew_is_one_mapping_to_the_host() {
+        let space = space(HOST);
+        // As a guest's mmap(2) has it: with memory set aside.
+        let plain = |len| Request {
+            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            ..Request::anonymous(Place::Any, len, prot::READ | prot::WRITE, Kind::Anonymous)
+        };
+        let room = space.map(&plain(40 * PAGE)).unwrap();
+        space.unmap(room, 40 * PAGE).unwrap();
+        let start = space.map(&Request { place: Place::Fixed(room), ..plain(3 * PAGE) }).unwrap();
+        // SAFETY: guest memory; faults are caught.
+        unsafe { guarded::store8(start as usize, 1).unwrap() };
+        let mut inner = space.lock();
+        let vma = *inner.map.find(start).unwrap();
+        assert!(space.grow_part(&mut inner, &vma, &(start..start + 3 * PAGE), start + 30 * PAGE));
+        assert_eq!(inner.map.find(start).map(|v| (v.start, v.end)), Some((start, start + 30 * PAGE)));
+        drop(inner);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.starts_with(&format!("{start:x}-"))).unwrap();
+        assert!(line.starts_with(&format!("{start:x}-{:x} rw", start + 32 * PAGE)), "{line}");
+        // SAFETY: as above.
+        unsafe {
+            assert_eq!(guarded::load8(start as usize + 0x1d000), Ok(0));
+            guarded::store8(start as usize + 0x1dfff, 1).unwrap();
+        }
+        space.unmap(start, 30 * PAGE).unwrap();
     }
 
     #[test]
