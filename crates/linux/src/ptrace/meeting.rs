@@ -16,7 +16,7 @@ static CALLED: AtomicU32 = AtomicU32::new(0);
 /// Above any thread id.
 const HERE: u32 = 1 << 31;
 /// How long one waits for the other. A thread that makes no progress (a parent in vfork(2)) is attached to as it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a waiting one looks whether the other still lives.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -34,19 +34,20 @@ fn wake() {
     unsafe { demotic_host::sys::syscall6(libc::SYS_futex, args) };
 }
 
-/// Whether a thread is of another process in this one's memory (kcmp(2); a kernel without it does not say).
-fn shares_memory(task: &Task, tid: i32) -> bool {
+/// Whether a thread is of another process in this one's memory (kcmp(2); a kernel without it does not say), and can come.
+fn is_to_be_met(task: &Task, tid: i32) -> bool {
     /// KCMP_VM (linux/kcmp.h).
     const VM: usize = 1;
     // SAFETY: no arguments.
     let own = unsafe { demotic_host::sys::syscall6(libc::SYS_getpid, [0; 6]) } as usize;
     super::tracer::group_of(tid) != own as i32
+        && super::tracer::tracer_of(tid) == 0
         && task.syscall_host(libc::SYS_kcmp, [own, tid as usize, VM, 0, 0, 0]) == Ok(0)
 }
 
 /// Runs `attach` while the thread waits for it, if it is one that has to.
 pub fn during<T>(task: &Task, tid: i32, attach: impl FnOnce() -> T) -> T {
-    let is_met = shares_memory(task, tid) && call(task, tid);
+    let is_met = is_to_be_met(task, tid) && call(task, tid);
     let result = attach();
     if is_met {
         CALLED.store(0, Ordering::Release);

@@ -120,6 +120,11 @@ pub fn group_of(tid: i32) -> i32 {
     status_field(tid, "Tgid:").unwrap_or(tid)
 }
 
+/// Who traces a thread; 0: nobody.
+pub fn tracer_of(tid: i32) -> i32 {
+    status_field(tid, "TracerPid:").unwrap_or(0)
+}
+
 /// A number in /proc/TID/status.
 fn status_field(tid: i32, name: &str) -> Option<i32> {
     let text = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
