@@ -155,7 +155,8 @@ pub fn seen(task: &Task, tid: i32, status: i32) -> Seen {
     let (sig, event_code) = (status >> 8 & 0xff, (status >> 16) as u32);
     let mut info = Info([0; 128]);
     let got = ptrace(task, libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize);
-    if got == Err(Errno::ESRCH) {
+    // EINVAL is a stopped group. ESRCH: not traced by this thread; ENOSYS: an emulator without ptrace(2).
+    if got.is_err_and(|errno| errno != Errno::EINVAL) {
         return Seen::Plain;
     }
     if with(|all| !all.contains_key(&tid)) {
