@@ -87,6 +87,7 @@ i386    demotic-i386: /bin/demotic, flags POCF: works
 i386    demotic-i386-linux: /bin/demotic, flags POCF: works
 x86-64  demotic-x86-64: /bin/demotic, flags POCF: works
 x86-64  demotic-x86-64-linux: /bin/demotic, flags POCF: works
+systemd makes Demotic's entries when the machine starts
 hello, world
 ./args
 one
