@@ -203,7 +203,7 @@ pub fn x87_fuzz(arguments: &[&str]) -> Result<()> {
 
 /// One of the engine's random tests.
 fn random(test: &str, arguments: &[&str]) -> Result<()> {
-    let (mut count, mut seed, mut host) = ("100000", "1", std::env::consts::ARCH);
+    let (mut count, mut seed, mut host, mut file) = ("100000", "1", std::env::consts::ARCH, None);
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
         let value = *rest.next().with_context(|| format!("{flag} needs a value"))?;
@@ -211,12 +211,19 @@ fn random(test: &str, arguments: &[&str]) -> Result<()> {
             "--count" => count = value,
             "--seed" => seed = value,
             "--host" => host = value,
+            // The tests run in a folder of their own.
+            "--file" if test == "sequences" => {
+                file = Some(std::fs::canonicalize(value).with_context(|| value.to_owned())?)
+            }
             other => bail!("no option {other}"),
         }
     }
     let run = |mut command: Command| {
         command.args(["--release", "--test", test]);
         command.env("DEMOTIC_COUNT", count).env("DEMOTIC_SEED", seed);
+        if let Some(file) = &file {
+            command.env("DEMOTIC_FILE", file);
+        }
         Ok(command.status()?.success())
     };
     let ok = if host == std::env::consts::ARCH {

@@ -33,7 +33,8 @@ cargo xtask TASK
   oracle [...]    random instructions on this processor against the model (--count N, --seed N, --bits 32|64, --line TEXT)
   ir-fuzz [...]   random IR programs, translated and interpreted (--count N, --seed N, --host x86_64|aarch64)
   x87-fuzz [...]  random x87 and MMX code, the same way
-  sequences [...] sequences of random guest instructions, translated and in the model (the same options)
+  sequences [...] sequences of random guest instructions, translated and in the model (the same options; with --file PROGRAM
+                  half of them are pieces of that i386 or x86-64 program)
   tables          tables of instructions, all lines, natively and translated (an x86-64 machine)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
                   or --file PROGRAM with --sym NAME or --pc ADDRESS; [--tso]

@@ -57,6 +57,6 @@ fn main() -> Result<(), lexopt::Error> {
     }
     let hex = hex.ok_or("--hex or --file is missing")?;
     let code = dump::parse_hex(&hex).ok_or("not hexadecimal")?;
-    print!("{}", dump::stages(&code, pc.unwrap_or(0x1000), mode));
+    print!("{}", dump::stages(&code, pc.unwrap_or(0x1000), mode, order));
     Ok(())
 }

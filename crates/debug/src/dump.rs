@@ -45,9 +45,9 @@ pub fn lifted_with(code: &[u8], pc: u64, mode: Mode, live: u32) -> Unit {
 }
 
 /// The stages of the unit that begins at `pc`, where `code` stands.
-pub fn stages(code: &[u8], pc: u64, mode: Mode) -> String {
+pub fn stages(code: &[u8], pc: u64, mode: Mode, order: Order) -> String {
     let end = pc.wrapping_add(code.len() as u64);
-    stages_of(pc, end, mode, Order::Single, &mut at(code, pc))
+    stages_of(pc, end, mode, order, &mut at(code, pc))
 }
 
 /// The stages of the unit that begins at `pc`; guest code is printed up to `end`.
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn an_addition_in_all_stages() {
         let code = parse_hex("48 01 d8").expect("hex");
-        let text = stages(&code, 0x1000, Mode::Long);
+        let text = stages(&code, 0x1000, Mode::Long, Order::Single);
         for part in [
             "add rax,rbx",
             "v2 = add.i64 v0, v1",
@@ -138,6 +138,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        let load = |order| stages(&parse_hex("8b 03").expect("hex"), 0x1000, Mode::Long, order);
+        assert!(load(Order::Single).contains("ldr w0") && load(Order::Tso).contains("ldar w0"));
         assert_eq!(parse_hex("4"), None);
         assert_eq!(parse_hex("zz"), None);
     }

@@ -69,6 +69,10 @@ impl Engines {
         let mut translated = vec![(engine(Executor::Jit, false), cfg!(not(target_arch = "aarch64")))];
         if cfg!(target_arch = "aarch64") {
             translated.push((engine(Executor::Jit, true), true));
+            // Accesses in the order that other threads want.
+            let shared = engine(Executor::Jit, true);
+            shared.share();
+            translated.push((shared, true));
         }
         let there = translated[0].0.executor() == Executor::Jit;
         there.then(|| Engines { reference: engine(Executor::Interp, false), translated })

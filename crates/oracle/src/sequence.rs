@@ -4,12 +4,12 @@
 //! A sequence is made step by step in the model, so that most accesses hit the data window at the state that the instructions before leave. Behind
 //! an instruction that leaves flags undefined stands a comparison, for an emitter may leave the host's. `int3` ends it.
 
-use crate::case::{CODE, Case, DATA_LEN, Outcome};
+use crate::case::{CODE, Case, DATA, DATA_LEN, Outcome};
 use crate::generate::{Rng, generate};
 use crate::{decode, model, undefined};
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, ARITH, TF};
-use iced_x86::{FlowControl, Mnemonic as M};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic as M, Register};
 
 /// Instructions one behind the other, and the state that they start from.
 #[derive(Clone, Debug)]
@@ -84,8 +84,77 @@ impl Sequence {
                 _ => this.case.bytes.truncate(before),
             }
         }
+        if rng.one_in(3) {
+            // Nobody reads the flags behind.
+            this.parts.push(vec![0x85, 0xe4]);
+        }
         this.join();
         this
+    }
+
+    /// Instructions that stand in `code` at some place, one behind the other up to a branch, with registers that point where most accesses hit the data
+    /// window. `None`: another place is to be tried.
+    pub fn real(rng: &mut Rng, mode: Mode, code: &[u8]) -> Option<Sequence> {
+        let from = rng.below(code.len() as u64) as usize;
+        let code = &code[from..(from + 256).min(code.len())];
+        let mut decoder = Decoder::with_ip(mode.bits(), code, CODE, DecoderOptions::NONE);
+        // What is decoded from a wrong place is soon right.
+        for _ in 0..8 {
+            let _ = decoder.decode();
+        }
+        let mut this = Sequence { case: generate(rng, mode)?, parts: Vec::new() };
+        this.case.state.sys &= !TF;
+        this.case
+            .state
+            .gpr
+            .fill_with(|| if rng.one_in(3) { rng.interesting() } else { DATA + rng.below(DATA_LEN as u64) });
+        let (mut known, mut dead) = ([false; 16], false);
+        for insn in decoder.iter().take(1 + rng.below(12) as usize) {
+            let Some(bytes) = code.get((insn.ip() - CODE) as usize..(insn.next_ip() - CODE) as usize) else { break };
+            if insn.is_invalid() {
+                break;
+            }
+            if insn.flow_control() == FlowControl::ConditionalBranch && insn.is_jcc_short_or_near() {
+                // Over a byte that shows where it went; nobody reads the flags behind.
+                let condition = bytes[if bytes[0] == 0x0f { 1 } else { 0 }] & 15;
+                this.parts.push(vec![0x70 | condition, 2, 0xb1, 0x5a, 0x85, 0xe4]);
+                dead = true;
+                break;
+            }
+            let here = Case { bytes: bytes.to_vec(), ..this.case.clone() };
+            let skipped = insn.is_ip_rel_memory_operand() || undefined::destination(&insn, &here);
+            if skipped || insn.flow_control() != FlowControl::Next {
+                break;
+            }
+            let base = insn.memory_base();
+            if base.is_gpr() && base.full_register() != Register::RSP && !known[base.full_register().number()] {
+                let n = base.full_register().number();
+                this.case.state.gpr[n] =
+                    (DATA + rng.below(DATA_LEN as u64 - 64)).wrapping_sub(insn.memory_displacement64());
+                known[n] = true;
+            }
+            if insn.memory_index().is_gpr() {
+                let n = insn.memory_index().full_register().number();
+                if !known[n] {
+                    this.case.state.gpr[n] = rng.below(16);
+                    known[n] = true;
+                }
+            }
+            let mut part = bytes.to_vec();
+            if vague(&here) {
+                part.extend([0x3c, rng.bits() as u8]);
+            }
+            this.parts.push(part);
+        }
+        if mode != Mode::Long {
+            this.case.state.gpr.iter_mut().for_each(|r| *r = u64::from(*r as u32));
+        }
+        if !dead && rng.one_in(2) {
+            // Nobody reads the flags behind.
+            this.parts.push(vec![0x85, 0xe4]);
+        }
+        this.join();
+        (!this.parts.is_empty()).then_some(this)
     }
 
     /// Takes the bytes of all parts, and `int3`, as the case's.
@@ -126,8 +195,8 @@ impl Sequence {
 
     /// Text of the instructions.
     pub fn text(&self) -> String {
-        let options = iced_x86::DecoderOptions::NONE;
-        let decoder = iced_x86::Decoder::with_ip(self.case.mode.bits(), &self.case.bytes, CODE, options);
+        let options = DecoderOptions::NONE;
+        let decoder = Decoder::with_ip(self.case.mode.bits(), &self.case.bytes, CODE, options);
         decoder.into_iter().map(|i| i.to_string()).collect::<Vec<_>>().join("; ")
     }
 }

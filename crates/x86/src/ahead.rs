@@ -14,7 +14,7 @@ use demotic_ir::passes::Precision;
 use demotic_ir::passes::flags::cond_reads;
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{ARITH, CF, OF};
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register};
 
 /// Most instructions that are looked at for one answer.
 pub const BUDGET: u32 = 16;
@@ -131,8 +131,9 @@ fn touches_memory(insn: &Instruction) -> bool {
 
 /// The table: integer instructions that fault at most for their memory operand.
 fn effect(insn: &Instruction) -> Option<Effect> {
-    // MMX instructions raise pending x87 exceptions.
-    if (0..insn.op_count()).any(|k| insn.op_kind(k) == OpKind::Register && insn.op_register(k).is_mm()) {
+    // MMX instructions raise pending x87 exceptions; of the other registers some are not for programs, and segments are not always there.
+    let other = |r: Register| r.is_mm() || r.is_cr() || r.is_dr() || r.is_tr() || r.is_segment_register();
+    if (0..insn.op_count()).any(|k| insn.op_kind(k) == OpKind::Register && other(insn.op_register(k))) {
         return None;
     }
     let cc = || cond_reads(u64::from(insn.condition_code() as u8).wrapping_sub(1) & 15);
@@ -249,5 +250,7 @@ mod tests {
         assert_eq!(live(&[0x8b, 0x03, 0xc3], Precision::Relaxed), 0, "the return makes them good where need be");
         assert_eq!(live(&[0xe8, 0, 0, 0, 0, 0x72, 0x00], Precision::Relaxed), ARITH, "call; jc; nothing there");
         assert_eq!(exact(&[0x7a, 0x00, 0x31, 0xc0]), PF, "jp");
+        assert_eq!(exact(&[0x0f, 0x22, 0xc0, 0x31, 0xc0]), ARITH, "mov cr0, rax faults");
+        assert_eq!(exact(&[0x8e, 0xd8, 0x31, 0xc0]), ARITH, "mov ds, eax may fault");
     }
 }

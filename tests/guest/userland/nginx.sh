@@ -20,4 +20,4 @@ for p in hidden moved nothing; do curl -s -o /dev/null -w '%{http_code}\n' $u/$p
 curl -sL $u/moved | wc -c
 ab -q -k -n 10000 -c 20 $u/small.txt | grep -E '^(Complete requests|Failed requests|HTML transferred|Document Length)'
 nginx -p "$scratch" -c "$scratch/nginx.conf" -s reload && sleep 0.3 && curl -s $u/small.txt | wc -c
-wc -l < logs/error.log
+grep -c '\[error\]' logs/error.log

@@ -245,7 +245,7 @@ impl Emit<'_> {
                 // The place of the value is known; what is above does not matter until then.
                 self.index = i + 1;
                 self.w(int::sbfx(size, d, d, 0, inst.ty.bits()));
-                self.books.bits[i] = bits;
+                self.widened(i, bits);
             }
             return;
         }

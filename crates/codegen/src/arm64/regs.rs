@@ -512,6 +512,14 @@ impl Emit<'_> {
         }
     }
 
+    /// The register of a value, the last one that was put there, has got so many bits that are not zero.
+    pub fn widened(&mut self, i: usize, bits: u8) {
+        self.books.bits[i] = bits;
+        if let W::Home(n) = self.books.loc[i] {
+            self.books.home_bits[usize::from(n)] = bits;
+        }
+    }
+
     /// Makes a value another name for one that is in a temporary.
     pub fn share(&mut self, i: usize, of: Val) -> bool {
         let bits = self.books.bits[of.index()];
