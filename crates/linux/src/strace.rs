@@ -213,10 +213,7 @@ impl Line {
     /// Prints the line with the result; `abi` is that of the call.
     pub fn leave(&self, task: &Task, row: &Row, args: &[u64; 6], abi: Abi, result: SysResult) {
         let text = match result {
-            Ok(value) => {
-                let value = if abi == Abi::I386 { i64::from(value as i32) } else { value as i64 };
-                if is_address(row.name) { format!("{value:#x}") } else { value.to_string() }
-            }
+            Ok(value) => outcome(row.name, abi, value),
             Err(errno) if errno.0 >= 512 => format!("? {} ({})", errno.name(), errno.text()),
             Err(errno) => format!("-1 {} ({})", errno.name(), errno.text()),
         };
@@ -257,6 +254,16 @@ impl Line {
             text.push_str(result);
         }
         text
+    }
+}
+
+/// What a call that succeeded gave, of which i386 code sees 32 bits.
+fn outcome(name: &str, abi: Abi, value: u64) -> String {
+    match (is_address(name), abi) {
+        (true, Abi::I386) => format!("{:#x}", value as u32),
+        (true, _) => format!("{value:#x}"),
+        (false, Abi::I386) => (value as i32).to_string(),
+        (false, _) => (value as i64).to_string(),
     }
 }
 
@@ -430,6 +437,13 @@ mod tests {
     #[test]
     fn quoting() {
         assert_eq!(quote(b"a\"\n\x01", true), "\"a\\\"\\n\\1\"...");
+    }
+
+    #[test]
+    fn outcomes() {
+        assert_eq!(outcome("mmap2", Abi::I386, 0xf5b9_e000), "0xf5b9e000");
+        assert_eq!(outcome("mmap", Abi::X86_64, 0x7fff_f7fc_0000), "0x7ffff7fc0000");
+        assert_eq!(outcome("getpriority", Abi::I386, 0xffff_ffff), "-1");
     }
 
     #[test]
