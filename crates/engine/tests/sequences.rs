@@ -126,11 +126,12 @@ fn has_top_byte(s: &Sequence, model: &Outcome) -> bool {
         _ => 0,
     };
     let operands = (0..insn.op_count()).filter_map(|n| Some(insn.virtual_address(n, 0, value)?.wrapping_add(far)));
-    // Pushes and pops have no operand of their own.
+    // Pushes and pops have no operand of their own. Gathers have several.
     let mut all = operands.chain([state.gpr[4], state.gpr[5]]);
-    all.any(|a| {
-        a >> 56 != 0 && a >> 48 & 0xff == 0 || a.wrapping_sub(64) >> 56 != 0 && a.wrapping_sub(64) >> 48 & 0xff == 0
-    })
+    insn.is_vsib()
+        || all.any(|a| {
+            a >> 56 != 0 && a >> 48 & 0xff == 0 || a.wrapping_sub(64) >> 56 != 0 && a.wrapping_sub(64) >> 48 & 0xff == 0
+        })
 }
 
 /// Whether an instruction of the sequence stores MXCSR.
@@ -229,7 +230,7 @@ fn sequences_run_the_same_translated() {
 }
 
 /// What random runs found.
-const REGRESSIONS: [&str; 25] = [
+const REGRESSIONS: [&str; 26] = [
     // A condition's image goes on living until a load that is done later.
     "64 9e67466b2c53ee3c61cc",
     // A rotation by zero passes old flags on to a reader other than the flags' home.
@@ -266,6 +267,8 @@ const REGRESSIONS: [&str; 25] = [
     "64 480fbe063cfe0f94c229c9cc rsi=10001100 @1100=fe",
     // A move that is not for programs shows the flags of before, also to a unit that looks ahead at it.
     "64 7d05c4817dd830421af57404440f22c785e4cc flags=891",
+    // A sum of two NaNs with 53 bits is not inexact.
+    "32 d8c0cc cw=27f valid=ff r0=ffff6f5cc0a474afc9b0",
     // A way out from the middle of a block behind x87 arithmetic.
     "32 de0d30040010a4f3afcc rax=5c rsi=10000ce2 rdi=10001150 sw=1800 valid=ff r3=7fff8000000000000007",
 ];

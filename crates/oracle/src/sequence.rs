@@ -9,7 +9,7 @@ use crate::generate::{Rng, generate};
 use crate::{decode, model, undefined};
 use demotic_ir::state::Mode;
 use demotic_ir::state::eflags::{AF, ARITH, TF};
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic as M, Register};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, Register};
 
 /// Instructions one behind the other, and the state that they start from.
 #[derive(Clone, Debug)]
@@ -40,6 +40,11 @@ fn run(case: &Case, mut now: Outcome) -> Option<Outcome> {
         now = model::step(case.mode, &case.bytes, now.state, now.data)?;
     }
     None
+}
+
+/// The bytes of an instruction that was decoded at [`CODE`] and behind.
+fn bytes_of<'a>(code: &'a [u8], insn: &Instruction) -> Option<&'a [u8]> {
+    code.get((insn.ip() - CODE) as usize..(insn.next_ip() - CODE) as usize)
 }
 
 impl Sequence {
@@ -92,8 +97,8 @@ impl Sequence {
         this
     }
 
-    /// Instructions that stand in `code` at some place, one behind the other up to a branch, with registers that point where most accesses hit the data
-    /// window. `None`: another place is to be tried.
+    /// Instructions that stand in `code` at some place, with registers that point where most accesses hit the data window: one behind the other up to a
+    /// branch, or with all branches that do not lead away. `None`: another place is to be tried.
     pub fn real(rng: &mut Rng, mode: Mode, code: &[u8]) -> Option<Sequence> {
         let from = rng.below(code.len() as u64) as usize;
         let code = &code[from..(from + 256).min(code.len())];
@@ -104,57 +109,72 @@ impl Sequence {
         }
         let mut this = Sequence { case: generate(rng, mode)?, parts: Vec::new() };
         this.case.state.sys &= !TF;
-        this.case
-            .state
-            .gpr
-            .fill_with(|| if rng.one_in(3) { rng.interesting() } else { DATA + rng.below(DATA_LEN as u64) });
-        let (mut known, mut dead) = ([false; 16], false);
-        for insn in decoder.iter().take(1 + rng.below(12) as usize) {
-            let Some(bytes) = code.get((insn.ip() - CODE) as usize..(insn.next_ip() - CODE) as usize) else { break };
-            if insn.is_invalid() {
-                break;
+        this.case.state.gpr.fill_with(|| match rng.below(3) {
+            0 => rng.interesting(),
+            _ => DATA + rng.below(DATA_LEN as u64),
+        });
+        let mut insns: Vec<Instruction> = Vec::new();
+        let branches = rng.one_in(2);
+        let most = 1 + rng.below(if branches { 30 } else { 12 }) as usize;
+        let mut ends = None;
+        for insn in decoder.iter().take(most) {
+            let Some(bytes) = bytes_of(code, &insn) else { break };
+            if branches && (insn.is_jcc_short_or_near() || insn.is_jmp_short_or_near()) {
+                insns.push(insn);
+                continue;
             }
-            if insn.flow_control() == FlowControl::ConditionalBranch && insn.is_jcc_short_or_near() {
-                // Over a byte that shows where it went; nobody reads the flags behind.
-                let condition = bytes[if bytes[0] == 0x0f { 1 } else { 0 }] & 15;
-                this.parts.push(vec![0x70 | condition, 2, 0xb1, 0x5a, 0x85, 0xe4]);
-                dead = true;
-                break;
+            if insn.is_jcc_short_or_near() {
+                ends = Some(bytes[usize::from(bytes[0] == 0x0f)] & 15);
             }
             let here = Case { bytes: bytes.to_vec(), ..this.case.clone() };
             let skipped = insn.is_ip_rel_memory_operand() || undefined::destination(&insn, &here);
-            if skipped || insn.flow_control() != FlowControl::Next {
+            if insn.is_invalid() || skipped || insn.flow_control() != FlowControl::Next || branches && vague(&here) {
                 break;
             }
-            let base = insn.memory_base();
-            if base.is_gpr() && base.full_register() != Register::RSP && !known[base.full_register().number()] {
-                let n = base.full_register().number();
-                this.case.state.gpr[n] =
-                    (DATA + rng.below(DATA_LEN as u64 - 64)).wrapping_sub(insn.memory_displacement64());
-                known[n] = true;
-            }
-            if insn.memory_index().is_gpr() {
-                let n = insn.memory_index().full_register().number();
-                if !known[n] {
-                    this.case.state.gpr[n] = rng.below(16);
-                    known[n] = true;
+            insns.push(insn);
+        }
+        // Up to the first branch that leads away; what is cut off may be where others led.
+        let start = insns.first()?.ip();
+        while let Some(away) = insns.iter().position(|branch| {
+            let (to, end) = (branch.near_branch_target(), insns.last().map_or(start, Instruction::next_ip));
+            branch.flow_control() != FlowControl::Next && to != end && insns.iter().all(|i| i.ip() != to)
+        }) {
+            insns.truncate(away);
+        }
+        let mut known = [false; 16];
+        for insn in &insns {
+            let (base, index) = (insn.memory_base(), insn.memory_index());
+            for (r, is_base) in [(base, true), (index, false)] {
+                let n = r.full_register().number();
+                if r.is_gpr() && r.full_register() != Register::RSP && !std::mem::replace(&mut known[n], true) {
+                    let place = (DATA + rng.below(DATA_LEN as u64 - 64)).wrapping_sub(insn.memory_displacement64());
+                    this.case.state.gpr[n] = if is_base { place } else { rng.below(16) };
                 }
             }
-            let mut part = bytes.to_vec();
-            if vague(&here) {
+            let mut part = bytes_of(code, insn)?.to_vec();
+            let here = Case { bytes: part.clone(), ..this.case.clone() };
+            if !branches && vague(&here) {
                 part.extend([0x3c, rng.bits() as u8]);
             }
             this.parts.push(part);
         }
+        if branches {
+            // Distances are right only while nothing is missing.
+            this.parts = vec![this.parts.concat()];
+        }
         if mode != Mode::Long {
             this.case.state.gpr.iter_mut().for_each(|r| *r = u64::from(*r as u32));
         }
-        if !dead && rng.one_in(2) {
+        if let (Some(condition), false) = (ends, branches) {
+            // Over a byte that shows where it went.
+            this.parts.push(vec![0x70 | condition, 2, 0xb1, 0x5a]);
+        }
+        if rng.one_in(2) {
             // Nobody reads the flags behind.
             this.parts.push(vec![0x85, 0xe4]);
         }
         this.join();
-        (!this.parts.is_empty()).then_some(this)
+        Some(this)
     }
 
     /// Takes the bytes of all parts, and `int3`, as the case's.

@@ -161,6 +161,10 @@ impl Emit<'_> {
             p.logic(Logic::Orr, inexact, inexact, low);
             work.pieces.push(Piece::fix(m, low, fix, back));
         } else {
+            if carries {
+                // Boxed operands: what falls off of their sum means nothing.
+                p.if_bit(false, h, 63, work.slow);
+            }
             p.round_to(self.request.significand.bits(), m, h, low, t, inexact);
             p.if_bit(false, m, 63, work.slow);
         }
