@@ -207,6 +207,10 @@ impl Emit<'_> {
             self.wo(mem::offset(Access::LdrD, d, base, 0));
             self.w(float::fmov_hi_from(d, S0));
             self.vresult(i, d);
+            if self.tso() {
+                self.index = i + 1;
+                self.w(branch::DMB_ISHLD);
+            }
             return;
         }
         let vector = inst.ty == Ty::V128 || self.loads_to_vector(i);
