@@ -43,7 +43,7 @@ fn every_instruction_has_a_place() {
                 optimise_unit(&mut unit, &mut |_| ARITH);
             }
             for (emitter, arch, features) in hosts {
-                let target = Target { arch, features, order: Order::Single };
+                let target = Target { arch, features, order: [Order::Single, Order::Tso][n / 6 % 2] };
                 let request = Request {
                     target,
                     unaligned: false,
@@ -141,7 +141,8 @@ fn whatever_may_fault_has_a_place() {
                 let mut unit = lifted.clone();
                 let live = if rng.one_in(2) { ARITH } else { rng.bits() as u32 & ARITH };
                 optimise_unit_with(&mut unit, precision, &mut |_| live);
-                let target = Target { arch, features, order: Order::Single };
+                let order = if rng.one_in(2) { Order::Single } else { Order::Tso };
+                let target = Target { arch, features, order };
                 let request = Request {
                     target,
                     unaligned: false,

@@ -70,6 +70,9 @@ fn order_is_kept_where_it_is_asked_for() {
     assert_eq!(body(store, Order::Tso), ["stlr x0, [x6]"]);
     let vector = "  v0 = get.i64 g6\n  v1 = ld.v128 0x0, v0\n  set.v128 x0, v1";
     assert_eq!(body(vector, Order::Tso), ["ldr q16, [x6]", "dmb ishld"]);
+    let real = body("  v0 = get.i64 g6\n  v1 = ld.f80 0x0, v0\n  st.f80 0x10, v0, v1", Order::Tso);
+    let barriers: Vec<_> = real.iter().filter(|line| line.starts_with("dmb")).collect();
+    assert_eq!(barriers, ["dmb ishld", "dmb ish"], "{real:?}");
 }
 
 #[test]
