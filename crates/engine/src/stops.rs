@@ -1,40 +1,39 @@
-//! Stops at chosen host instructions of translated code: for tests of precise state on hosts whose processes cannot single-step themselves.
+//! Stops at chosen host instructions of translated code: for tests of precise state.
 
 use crate::Engine;
 use crate::store::Store;
 
 impl Engine {
-    /// Host PCs of all instructions of the translations at hand (hosts with instructions of 4 bytes).
+    /// Where the translations at hand are: address and length of the host code of each.
     #[doc(hidden)]
-    pub fn host_instructions(&self) -> Vec<usize> {
-        self.store.as_ref().map(Store::instructions).unwrap_or_default()
+    pub fn host_code(&self) -> Vec<(usize, usize)> {
+        let units = self.store.as_ref().map(|store| store.units()).unwrap_or_default();
+        units.iter().map(|meta| (meta.host, meta.len as usize)).collect()
     }
 
-    /// Puts another instruction in the place of one of [`Engine::host_instructions`]; gives the old one.
+    /// Whether a host PC, the beginning of an instruction in [`Engine::host_code`], is exactly one place of the guest's program.
     #[doc(hidden)]
-    pub fn exchange_instruction(&self, pc: usize, new: u32) -> Option<u32> {
+    pub fn is_place(&self, pc: usize) -> bool {
+        let Some(store) = &self.store else { return false };
+        let units = store.units();
+        let Some(meta) = units.iter().find(|m| (m.host..m.host + m.len as usize).contains(&pc)) else { return false };
+        store.emitter.locate(&meta.unit(), &meta.variant.request, (pc - meta.host) as u32).is_some()
+    }
+
+    /// Puts other bytes in the place of those at a PC of [`Engine::host_code`]; gives the old ones.
+    #[doc(hidden)]
+    pub fn exchange_code<const N: usize>(&self, pc: usize, new: [u8; N]) -> Option<[u8; N]> {
         self.store.as_ref()?.exchange(pc, new)
     }
 }
 
 impl Store {
-    fn instructions(&self) -> Vec<usize> {
-        let mut all = Vec::new();
-        for meta in self.units() {
-            let unit = meta.unit();
-            let offsets = (0..meta.len).step_by(4);
-            let known = offsets.filter(|at| self.emitter.locate(&unit, &meta.variant.request, *at).is_some());
-            all.extend(known.map(|at| meta.host + at as usize));
-        }
-        all
-    }
-
-    fn exchange(&self, pc: usize, new: u32) -> Option<u32> {
+    fn exchange<const N: usize>(&self, pc: usize, new: [u8; N]) -> Option<[u8; N]> {
         let region = self.current()?;
-        let offset = pc.checked_sub(region.code.start()).filter(|at| *at < region.code.size())?;
+        let offset = pc.checked_sub(region.code.start()).filter(|at| *at + N <= region.code.size())?;
         // SAFETY: inside the region, which is readable.
-        let old = unsafe { *(pc as *const u32) };
-        region.code.patch(offset, &new.to_le_bytes());
+        let old = unsafe { (pc as *const [u8; N]).read_unaligned() };
+        region.code.patch(offset, &new);
         Some(old)
     }
 }

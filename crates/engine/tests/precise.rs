@@ -121,12 +121,16 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(program: &str, rounds: u64, faults_shown: bool, exact_sse: bool) -> Pair {
+    /// `shared`: in the order of memory that other threads are shown.
+    fn new(program: &str, rounds: u64, faults_shown: bool, exact_sse: bool, shared: bool) -> Pair {
         let spaces = Space::pair(program);
         let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
             let features = Features::MAX;
             let config = Config { executor, patience: 0, faults_shown, features, exact_sse, ..Config::default() };
             let engine = Engine::with(space.clone(), &config);
+            if shared {
+                engine.share();
+            }
             let mut state = GuestState { rip: space.code as u64, mode: Mode::Long, ..GuestState::default() };
             state.gpr[reg::RDI] = space.data as u64;
             state.gpr[reg::RSP] = (space.data + PAGE) as u64;
@@ -226,10 +230,10 @@ fn behind_every_host_instruction() {
     }
     let _turn = TURN.lock();
     demotic_host::guarded::install().expect("handlers");
-    for program in [PROGRAM, AVX_PROGRAM] {
+    for (program, shared) in [(PROGRAM, false), (AVX_PROGRAM, false), (PROGRAM, true)] {
         let mut stops = 0;
         // Translated before: stepping through the translator takes time, and some hypervisors do not get beyond a `rep movs` with TF set.
-        let mut pair = Pair::new(program, 2, true, false);
+        let mut pair = Pair::new(program, 2, true, false, shared);
         assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
         // Behind the engine's own handlers.
         signal::install(libc::SIGTRAP, on_step).expect("handler");
@@ -265,7 +269,7 @@ fn behind_every_host_instruction() {
 #[test]
 fn before_every_host_instruction() {
     /// `brk #0`.
-    const BREAK: u32 = 0xd420_0000;
+    const BREAK: [u8; 4] = 0xd420_0000_u32.to_le_bytes();
     static ATTENTION: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
     extern "C" fn on_break(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: the kernel's context of this handler, and the flag of a processor that is running.
@@ -277,18 +281,23 @@ fn before_every_host_instruction() {
     demotic_host::guarded::install().expect("handlers");
     let programs = [PROGRAM, X87_PROGRAM, CONTROL_WORDS, STRINGS, AVX_PROGRAM];
     let fast = programs.into_iter().flat_map(|p| [(p, true, false), (p, false, false)]);
-    for (program, faults_shown, exact) in fast.chain([(PROGRAM, false, true), (AVX_PROGRAM, true, true)]) {
-        let mut pair = Pair::new(program, 40, faults_shown, exact);
+    let exact = [(PROGRAM, false, true), (AVX_PROGRAM, true, true)];
+    // In the order for one thread, and in the order that others are shown.
+    let all = fast.chain(exact).flat_map(|(p, shown, exact)| [(p, shown, exact, false), (p, shown, exact, true)]);
+    for (program, faults_shown, exact, shared) in all {
+        let mut pair = Pair::new(program, 40, faults_shown, exact, shared);
         assert_eq!(pair.cpu.run(), Exit::Syscall(SyscallEntry::Syscall));
         signal::install(libc::SIGTRAP, on_break).expect("handler");
         ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
-        let all = pair.engine.host_instructions();
+        let code = pair.engine.host_code();
+        let all = code.into_iter().flat_map(|(start, len)| (start..start + len).step_by(4));
+        let all: Vec<usize> = all.filter(|pc| pair.engine.is_place(*pc)).collect();
         let mut stops = 0;
         for &pc in &all {
             pair.reset(2);
-            let old = pair.engine.exchange_instruction(pc, BREAK).expect("code");
+            let old = pair.engine.exchange_code(pc, BREAK).expect("code");
             let mut exit = pair.cpu.run();
-            pair.engine.exchange_instruction(pc, old);
+            pair.engine.exchange_code(pc, old);
             if exit == Exit::Attention {
                 stops += 1;
                 pair.catch_up();
@@ -308,7 +317,7 @@ fn before_every_host_instruction() {
 fn at_random_host_instructions() {
     static HITS: AtomicUsize = AtomicUsize::new(0);
     let _turn = TURN.lock();
-    let mut pair = Pair::new(PROGRAM, 150_000, false, false);
+    let mut pair = Pair::new(PROGRAM, 150_000, false, false, false);
     let captured = capture::Captured::new(pair.cpu.attention.clone());
     // SAFETY: left below.
     unsafe { capture::enter(Arc::as_ptr(&captured)) };

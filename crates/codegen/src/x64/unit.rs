@@ -312,9 +312,9 @@ impl<'a> Emit<'a> {
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = if index > self.b.insts.len() { ARITH } else { self.shape.plan.flags_home(index) };
-        // All of them from one place: what is partly in both is between two places.
-        let image = want & !self.rf.home != 0;
-        if image && want & !self.rf.saved != 0 {
+        // All of them from one place: what is partly in both is between two places. An image stays what it is when RFLAGS changes.
+        let image = want & !self.rf.saved == 0 && want != 0;
+        if !image && want & !self.rf.home != 0 {
             return None;
         }
         for v in 0..index.min(self.at.len()) {

@@ -1,0 +1,387 @@
+//! Precise state at every host instruction of every golden: a breakpoint takes the place of one host instruction after the other of the code that is
+//! made of a golden's guest instructions (`crates/debug/tests/goldens`). Where a run stops, the state that comes out, memory included, has to be one
+//! that the interpreter passes through; so has the end of a run that does not come by.
+//!
+//! Every golden runs from several states (registers that point to memory, small numbers, extremes; numbers, none and strange ones on the x87 stack), in the
+//! order of memory for one thread and in the one that others are shown, with flags as faults show them and not, and with SSE's status flags
+//! as hosts give them and exact.
+
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+
+use demotic_engine::exit::Exit;
+use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestState};
+use demotic_f80::F80;
+use demotic_host::signal;
+use demotic_ir::state::{Mode, eflags, reg};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+const PAGE: usize = 4096;
+
+/// Where the guest's code begins in its page; all around are breakpoints of the guest's own, at which a run ends.
+const START: usize = 0x100;
+
+/// The guest's `int3`.
+const INT3: u8 = 0xcc;
+
+/// What a host instruction's beginning is overwritten with.
+#[cfg(target_arch = "aarch64")]
+const BREAK: [u8; 4] = 0xd420_0000_u32.to_le_bytes();
+#[cfg(target_arch = "x86_64")]
+const BREAK: [u8; 1] = [0xcc];
+
+/// A run that takes longer is not used: a loop over a counter that is an address.
+const STEPS: usize = 400;
+
+/// Golden files with code of 64 and of 32 bits.
+const FILES: &[(&str, Mode)] = &[
+    ("instructions.txt", Mode::Long),
+    ("instructions_v84.txt", Mode::Long),
+    ("blocks.txt", Mode::Long),
+    ("exact.txt", Mode::Long),
+    ("ordered.txt", Mode::Long),
+    ("instructions32.txt", Mode::Compat32),
+];
+
+/// A code page, and two of data, below 4 GiB.
+struct Space {
+    code: usize,
+    data: usize,
+}
+
+impl Space {
+    fn new() -> Arc<Space> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // Nothing behind the last page, so that an access across its end faults.
+        let start = (0x2000_0000..0x7000_0000usize).step_by(0x0100_0000).find(|at| {
+            // SAFETY: a place where nothing is mapped.
+            unsafe { libc::mmap(*at as *mut _, 3 * PAGE, protection, flags, -1, 0) == *at as *mut _ }
+        });
+        let code = start.expect("free memory below 4 GiB");
+        Arc::new(Space { code, data: code + PAGE })
+    }
+
+    /// The code, and data that is always the same; each word of the stack is the address of an `int3`.
+    fn fill(&self, code: &[u8], mode: Mode) {
+        // SAFETY: the pages made above, which only this test uses.
+        let (page, data) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.code as *mut u8, PAGE),
+                std::slice::from_raw_parts_mut(self.data as *mut u8, 2 * PAGE),
+            )
+        };
+        page.fill(INT3);
+        page[START..][..code.len()].copy_from_slice(code);
+        let mut n = 0x9e37_79b9_7f4a_7c15_u64;
+        for word in data.chunks_exact_mut(8) {
+            n ^= n << 13;
+            n ^= n >> 7;
+            n ^= n << 17;
+            word.copy_from_slice(&n.to_le_bytes());
+        }
+        let word = if mode == Mode::Long { 8 } else { 4 };
+        for place in data[PAGE..][..64].chunks_exact_mut(word) {
+            place.copy_from_slice(&(self.code + PAGE - 1).to_le_bytes()[..word]);
+        }
+    }
+
+    fn data(&self) -> Vec<u8> {
+        // SAFETY: as above; nothing runs meanwhile.
+        unsafe { std::slice::from_raw_parts(self.data as *const u8, 2 * PAGE) }.to_vec()
+    }
+}
+
+impl GuestSpace for Space {
+    fn base(&self) -> usize {
+        0
+    }
+    fn limit(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        let (pc, end) = (pc as usize, self.code + PAGE);
+        if !(self.code..end).contains(&pc) {
+            return 0;
+        }
+        let n = buf.len().min(end - pc);
+        // SAFETY: inside the code page.
+        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
+        n
+    }
+    fn protect_code_page(&self, _: u64) {}
+    fn release_code_page(&self, _: u64) -> bool {
+        false
+    }
+}
+
+/// Number of states to begin in.
+const STATES: usize = 4;
+
+/// One of them.
+fn state(space: &Space, mode: Mode, which: usize) -> GuestState {
+    let mut s = GuestState { rip: (space.code + START) as u64, mode, ..GuestState::default() };
+    let data = space.data as u64;
+    let count = if mode == Mode::Long { 16 } else { 8 };
+    for (n, r) in s.gpr[..count].iter_mut().enumerate() {
+        *r = data + 0x400 + 0x80 * n as u64;
+    }
+    match which {
+        0 => s.flags = eflags::CF | eflags::AF,
+        1 => {
+            (s.gpr[reg::RAX], s.gpr[reg::RBX], s.gpr[reg::RCX], s.gpr[reg::RDX]) = (3, 5, 2, 0);
+            if mode == Mode::Long {
+                s.gpr[8] = 4;
+            }
+            s.flags = eflags::OF | eflags::PF;
+        }
+        2 => {
+            let all = if mode == Mode::Long { u64::MAX } else { 0xffff_ffff };
+            (s.gpr[reg::RAX], s.gpr[reg::RBX], s.gpr[reg::RCX], s.gpr[reg::RDX]) = (all, all / 3, 0, 1);
+            s.flags = eflags::ARITH;
+        }
+        // Few rounds of loops from one address to another.
+        _ => {
+            (s.gpr[reg::RAX], s.gpr[reg::RDI], s.gpr[reg::RSI]) = (data + 0x4f0, data + 0x500, data + 0x513);
+            (s.gpr[reg::RCX], s.gpr[reg::RDX]) = (data + 0x510, data + 0x510);
+        }
+    }
+    s.gpr[reg::RSP] = data + PAGE as u64;
+    for (n, x) in s.xmm.iter_mut().enumerate() {
+        *x = match which {
+            0 | 3 => [f64::to_bits(1.5 + n as f64), f64::to_bits(-3e10 / (1.0 + n as f64))],
+            1 => [n as u64 | 7 << 32, 0xffff_ffff_0000_0002 ^ n as u64],
+            _ => [0x7ff0_0000_0000_0001 + n as u64, u64::from(f32::MIN_POSITIVE.to_bits() / 2) << 32 | 0xff80_0000],
+        };
+    }
+    for n in 0..16 {
+        let low = s.xmm[n];
+        s.ymm[n] = [low[1], low[0] ^ 1];
+    }
+    let numbers: [(u64, u16); 3] = match which {
+        0 | 3 => [(0xc000_0000_0000_0000, 0x3fff), (0xaaaa_aaaa_aaaa_aaab, 0xbffe), (0x8000_0000_0000_0001, 0x4010)],
+        _ => [(0x8000_0000_0000_0000, 0x7fff), (1, 0), (0xc000_0000_0000_0001, 0xffff)],
+    };
+    if which != 1 {
+        s.x87.sw = 5 << 11;
+        for (n, (mant, se)) in numbers.into_iter().enumerate() {
+            s.x87.st[5 + n] = F80 { mant, se };
+            s.x87.valid |= 1 << (5 + n);
+        }
+    }
+    s
+}
+
+/// What has to agree: registers, and memory.
+#[derive(PartialEq, Eq, Hash, Clone, Debug)]
+struct Image {
+    words: Vec<u64>,
+    flags: u32,
+    vectors: Vec<[u64; 2]>,
+    mxcsr: u32,
+    data: u64,
+}
+
+impl Image {
+    /// `flags`: those that are defined. `exact`: with SSE's status flags. `pushed`: without the trap flag that `pushf` has written.
+    fn of(s: &GuestState, space: &Space, flags: u32, exact: bool, pushed: bool) -> Image {
+        let mut words = s.gpr.to_vec();
+        words.push(s.rip);
+        let x = &s.x87;
+        words.extend([x.cw, x.sw, u16::from(x.valid)].map(u64::from));
+        for n in (0..8).filter(|n| x.valid >> n & 1 != 0) {
+            words.extend([x.st[n].mant, u64::from(x.st[n].se)]);
+        }
+        let mut data = space.data();
+        if pushed {
+            data[PAGE - 7] &= !1;
+        }
+        let vectors = s.xmm.iter().copied().chain(s.ymm.iter().copied()).collect();
+        Image { words, flags: s.flags & flags, vectors, mxcsr: if exact { s.mxcsr } else { 0 }, data: digest(&data) }
+    }
+}
+
+fn digest(data: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
+}
+
+static ATTENTION: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
+
+/// How often a breakpoint was met.
+static HITS: AtomicUsize = AtomicUsize::new(0);
+
+/// The breakpoint: the processor leaves from where it stands.
+extern "C" fn on_break(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel's context of this handler, and the flag of a processor that is running.
+    let (context, attention) =
+        unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*ATTENTION.load(Ordering::Relaxed)) };
+    // Behind it on this host.
+    #[cfg(target_arch = "x86_64")]
+    {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] -= 1;
+    }
+    attention.store(true, Ordering::Relaxed);
+    HITS.fetch_add(1, Ordering::Relaxed);
+    demotic_engine::leave_translated(context);
+}
+
+/// Addresses of the host's instructions that are one place of the guest's program.
+fn stops(engine: &Engine) -> Vec<usize> {
+    let mut all = Vec::new();
+    for (start, len) in engine.host_code() {
+        #[cfg(target_arch = "aarch64")]
+        all.extend((start..start + len).step_by(4));
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: code of the engine, which stays while it does.
+            let code = unsafe { std::slice::from_raw_parts(start as *const u8, len) };
+            let decoder = iced_x86::Decoder::with_ip(64, code, start as u64, iced_x86::DecoderOptions::NONE);
+            all.extend(decoder.into_iter().map(|insn| insn.ip() as usize));
+        }
+    }
+    all.retain(|pc| engine.is_place(*pc));
+    all
+}
+
+/// Flags that some instruction of the code leaves undefined: on x86-64 hosts they are the host's, elsewhere the interpreter's. Logical operations clear AF
+/// on all processors.
+fn undefined(code: &[u8], mode: Mode) -> u32 {
+    use iced_x86::{Mnemonic, RflagsBits};
+    if cfg!(target_arch = "aarch64") {
+        return 0;
+    }
+    let names = [
+        (RflagsBits::CF, eflags::CF),
+        (RflagsBits::PF, eflags::PF),
+        (RflagsBits::AF, eflags::AF),
+        (RflagsBits::ZF, eflags::ZF),
+        (RflagsBits::SF, eflags::SF),
+        (RflagsBits::OF, eflags::OF),
+    ];
+    let mut mask = 0;
+    for insn in iced_x86::Decoder::new(mode.bits(), code, iced_x86::DecoderOptions::NONE) {
+        if matches!(insn.mnemonic(), Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test) {
+            continue;
+        }
+        mask |= names.iter().filter(|n| insn.rflags_undefined() & n.0 != 0).fold(0, |m, n| m | n.1);
+    }
+    mask
+}
+
+/// The cases of a golden file: what stands in brackets.
+fn cases(file: &str) -> Vec<(String, Vec<u8>)> {
+    let path = format!("{}/../debug/tests/goldens/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("a golden file");
+    let heads = text.lines().filter(|l| l.starts_with("== "));
+    let code = |l: &str| -> Option<Vec<u8>> {
+        let hex = l.rsplit_once('[')?.1.split_once(']')?.0;
+        hex.split(' ').map(|b| u8::from_str_radix(b, 16).ok()).collect()
+    };
+    heads.map(|l| (l.to_owned(), code(l).expect("bytes in brackets"))).collect()
+}
+
+#[test]
+fn every_host_instruction_of_every_golden() {
+    demotic_host::guarded::install().expect("handlers");
+    let space = Space::new();
+    let (mut ran, mut between, mut known) = (0, 0, 0);
+    let mut seen = HashSet::new();
+    for (file, mode) in FILES {
+        for (name, code) in cases(file) {
+            if !seen.insert((*mode as u8, code.clone())) {
+                continue;
+            }
+            let mut came = false;
+            let defined = !undefined(&code, *mode);
+            for (shared, faults_shown, exact_sse) in
+                [(false, true, false), (true, true, false), (false, false, true), (true, false, true)]
+            {
+                let config =
+                    Config { patience: 0, faults_shown, exact_sse, features: Features::MAX, ..Config::default() };
+                let made = |executor| {
+                    let engine = Engine::with(space.clone(), &Config { executor, ..config });
+                    if shared {
+                        engine.share();
+                    }
+                    engine
+                };
+                let (engine, reference) = (made(Executor::Jit), made(Executor::Interp));
+                signal::install(libc::SIGTRAP, on_break).expect("handler");
+                let exact = exact_sse || cfg!(target_arch = "x86_64");
+                // Without exact flags `stmxcsr` stores others.
+                if !exact && code.starts_with(&[0x0f, 0xae, 0x1f]) {
+                    continue;
+                }
+                let image = |s: &GuestState| Image::of(s, &space, defined, exact, code == [0x9c]);
+                let mut passed: Vec<Option<(HashSet<Image>, Exit)>> = Vec::new();
+                for which in 0..STATES {
+                    space.fill(&code, *mode);
+                    passed.push(path(&reference, state(&space, *mode, which), &image));
+                    if passed[which].is_some() {
+                        space.fill(&code, *mode);
+                        Cpu::new(&engine, state(&space, *mode, which)).run();
+                    }
+                }
+                let all = stops(&engine);
+                known += all.len();
+                for (which, passed) in passed.iter().enumerate() {
+                    let Some((states, end)) = passed else { continue };
+                    came = true;
+                    for &pc in &all {
+                        space.fill(&code, *mode);
+                        let mut cpu = Cpu::new(&engine, state(&space, *mode, which));
+                        ATTENTION.store(Arc::as_ptr(&cpu.attention).cast_mut(), Ordering::Relaxed);
+                        let old = engine.exchange_code(pc, BREAK).expect("code");
+                        let exit = cpu.run();
+                        engine.exchange_code(pc, old);
+                        ran += 1;
+                        let now = image(&cpu.state);
+                        let told = || {
+                            format!(
+                                "{name}, state {which}, shared {shared}, flags shown {faults_shown}, exact {exact_sse}, stop at {pc:#x}"
+                            )
+                        };
+                        assert!(states.contains(&now), "{}: no such state: {exit:?} {:#x?}", told(), cpu.state);
+                        if exit == Exit::Attention {
+                            between += 1;
+                            // And on from there to the end.
+                            assert_eq!(cpu.run(), *end, "{}", told());
+                            assert!(states.contains(&image(&cpu.state)), "{}: another end: {:#x?}", told(), cpu.state);
+                        } else {
+                            assert_eq!(exit, *end, "{}", told());
+                        }
+                    }
+                }
+            }
+            assert!(came, "{name}: no state to run it from");
+        }
+    }
+    let hits = HITS.load(Ordering::Relaxed);
+    println!("{} goldens, {known} places, {hits} stops in {ran} runs, {between} of them before the end", seen.len());
+    // The others are on ways that the states do not take.
+    assert!(hits * 2 > ran && between > 500, "{hits} stops in {ran} runs, {between} before the end");
+}
+
+/// All states on the interpreter's way, one instruction at a time, and how it ends; `None` if it takes too long.
+fn path(
+    engine: &Arc<Engine>,
+    from: GuestState,
+    image: &dyn Fn(&GuestState) -> Image,
+) -> Option<(HashSet<Image>, Exit)> {
+    let mut cpu = Cpu::new(engine, from);
+    let mut states = HashSet::from([image(&cpu.state)]);
+    for _ in 0..STEPS {
+        cpu.state.sys |= eflags::TF;
+        let exit = cpu.run();
+        cpu.state.sys &= !eflags::TF;
+        states.insert(image(&cpu.state));
+        if !matches!(exit, Exit::Exception(e) if e.vector == 1) {
+            return Some((states, exit));
+        }
+    }
+    None
+}
