@@ -5,153 +5,18 @@
 
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
-use demotic_engine::exit::Exit;
-use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace};
 use demotic_ir::state::Mode;
-use demotic_oracle::case::{CODE, DATA, DATA_LEN, Outcome};
 use demotic_oracle::generate::{Rng, make_tiny};
 use demotic_oracle::sequence::{Sequence, differences};
-use iced_x86::Mnemonic as M;
-use std::sync::{Arc, Mutex};
+use support::{Kind, TOP, Translated, has_top_byte, stores_mxcsr};
 
-/// The code of the sequence at hand, which is at no real address, and the data window, which is.
-struct Space {
-    code: Mutex<Vec<u8>>,
-    limit: u64,
-}
-
-impl GuestSpace for Space {
-    fn base(&self) -> usize {
-        0
-    }
-    fn limit(&self) -> u64 {
-        self.limit
-    }
-    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
-        let code = self.code.lock().expect("no panics");
-        let Some(rest) = code.get(pc.wrapping_sub(CODE) as usize..) else { return 0 };
-        buf.fill(0x90);
-        let n = rest.len().min(buf.len());
-        buf[..n].copy_from_slice(&rest[..n]);
-        buf.len()
-    }
-    fn protect_code_page(&self, _: u64) {}
-    fn release_code_page(&self, _: u64) -> bool {
-        false
-    }
-}
-
-/// 64-bit and 32-bit code, each with a space of its own, for every kind.
-struct Translated([(Arc<Space>, Arc<Engine>); 2 * Kind::ALL.len()]);
-
-/// How code is translated.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// Without SSE's status flags where the host has no such ones.
-    Fast,
-    /// All status flags of SSE arithmetic.
-    Exact,
-    /// The same, with accesses in the order that other threads want.
-    Shared,
-}
-
-impl Kind {
-    const ALL: [Kind; 3] = [Kind::Fast, Kind::Exact, Kind::Shared];
-}
-
-impl Translated {
-    fn new() -> Translated {
-        demotic_host::guarded::install().expect("handlers");
-        // SAFETY: MAP_FIXED_NOREPLACE takes nothing that exists.
-        let p = unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-            libc::mmap(DATA as *mut _, DATA_LEN, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
-        };
-        assert_eq!(p as u64, DATA);
-        Translated(std::array::from_fn(|n| {
-            let (kind, limit) = (Kind::ALL[n / 2], [(1 << 47) - 4096, 1 << 32][n % 2]);
-            let exact_sse = !matches!(kind, Kind::Fast);
-            let space = Arc::new(Space { code: Mutex::new(Vec::new()), limit });
-            let (executor, features) = (Executor::Jit, Features::MAX);
-            let config = Config { executor, patience: 0, features, exact_sse, ..Config::default() };
-            let engine = Engine::with(space.clone(), &config);
-            if matches!(kind, Kind::Shared) {
-                engine.share();
-            }
-            (space, engine)
-        }))
-    }
-
-    fn run(&mut self, sequence: &Sequence, kind: Kind) -> Outcome {
-        let case = &sequence.case;
-        let (space, engine) = &self.0[usize::from(case.mode != Mode::Long) + 2 * kind as usize];
-        space.code.lock().expect("no panics").clone_from(&case.bytes);
-        engine.invalidate(CODE & !0xfff, 0x1000);
-        let data = case.data();
-        // SAFETY: the window is ours, and nothing of Rust's is in it.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), DATA as *mut u8, DATA_LEN) };
-        let mut cpu = Cpu::new(engine, case.state.clone());
-        let exit = cpu.run();
-        let mut after = vec![0; DATA_LEN];
-        // SAFETY: as above.
-        unsafe { std::ptr::copy_nonoverlapping(DATA as *const u8, after.as_mut_ptr(), DATA_LEN) };
-        let fault = match exit {
-            Exit::Exception(e) => Some((e.vector, e.error_code, e.address)),
-            other => panic!("{other:?} of {}\n{}", sequence.text(), case.line()),
-        };
-        Outcome { state: cpu.state.clone(), data: after, fault }
-    }
-}
-
-/// Whether the instruction at a model's fault has an address that only its top byte makes non-canonical: AArch64's MMU ignores that byte (README), so
-/// there is no fault.
-fn has_top_byte(s: &Sequence, model: &Outcome) -> bool {
-    let (state, bits) = (&model.state, s.case.mode.bits());
-    let code = s.case.bytes.get(state.rip.wrapping_sub(CODE) as usize..).unwrap_or_default();
-    let insn = iced_x86::Decoder::with_ip(bits, code, state.rip, iced_x86::DecoderOptions::NONE).decode();
-    let value = |r: iced_x86::Register, _, _| {
-        Some(if r.is_gpr() {
-            state.gpr[r.full_register().number()] & (u64::MAX >> (64 - 8 * r.size().min(8)))
-        } else {
-            0
-        })
-    };
-    // A bit may be far from where the operand says.
-    let far = match insn.mnemonic() {
-        M::Bt | M::Bts | M::Btr | M::Btc if insn.op_register(1).is_gpr() => {
-            let r = insn.op_register(1);
-            let unused = 64 - 8 * r.size() as u32;
-            ((state.gpr[r.full_register().number()] << unused) as i64 >> unused >> 3) as u64
-        }
-        _ => 0,
-    };
-    let operands = (0..insn.op_count()).filter_map(|n| Some(insn.virtual_address(n, 0, value)?.wrapping_add(far)));
-    // Pushes and pops have no operand of their own. Gathers have several.
-    let mut all = operands.chain([state.gpr[4], state.gpr[5]]);
-    insn.is_vsib()
-        || all.any(|a| {
-            a >> 56 != 0 && a >> 48 & 0xff == 0 || a.wrapping_sub(64) >> 56 != 0 && a.wrapping_sub(64) >> 48 & 0xff == 0
-        })
-}
-
-/// Whether an instruction of the sequence stores MXCSR.
-fn stores_mxcsr(s: &Sequence) -> bool {
-    use iced_x86::Mnemonic::*;
-    let mut all = iced_x86::Decoder::with_ip(s.case.mode.bits(), &s.case.bytes, CODE, iced_x86::DecoderOptions::NONE);
-    all.iter().any(|i| {
-        let stores = [Stmxcsr, Vstmxcsr, Fxsave, Fxsave64, Xsave, Xsave64, Xsavec, Xsavec64, Xsaveopt, Xsaveopt64];
-        stores.contains(&i.mnemonic())
-    })
-}
-
-/// The number of the register on top of the stack in the x87 status word.
-const TOP: u16 = 7 << 11;
+mod support;
 
 #[test]
 fn sequences_run_the_same_translated() {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let mut translated = Translated::new();
-    let mut differ = |s: &Sequence| {
+    let translated = Translated::new();
+    let differ = |s: &Sequence| {
         let model = s.run()?;
         if cfg!(target_arch = "aarch64") && matches!(model.fault, Some((12 | 13, ..))) && has_top_byte(s, &model) {
             return None;

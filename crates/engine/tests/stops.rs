@@ -11,12 +11,16 @@
 use demotic_engine::exit::Exit;
 use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestState};
 use demotic_f80::F80;
-use demotic_host::signal;
 use demotic_ir::state::{Mode, eflags, reg};
+use demotic_oracle::case::Outcome;
+use demotic_oracle::generate::{Rng, make_tiny};
+use demotic_oracle::sequence::{Sequence, differences_of};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use support::{Breakpoints, Kind, Translated, has_top_byte, outcome, stops};
+
+mod support;
 
 const PAGE: usize = 4096;
 
@@ -25,12 +29,6 @@ const START: usize = 0x100;
 
 /// The guest's `int3`.
 const INT3: u8 = 0xcc;
-
-/// What a host instruction's beginning is overwritten with.
-#[cfg(target_arch = "aarch64")]
-const BREAK: [u8; 4] = 0xd420_0000_u32.to_le_bytes();
-#[cfg(target_arch = "x86_64")]
-const BREAK: [u8; 1] = [0xcc];
 
 /// A run that takes longer is not used: a loop over a counter that is an address.
 const STEPS: usize = 400;
@@ -209,44 +207,6 @@ fn digest(data: &[u8]) -> u64 {
     hasher.finish()
 }
 
-static ATTENTION: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
-
-/// How often a breakpoint was met.
-static HITS: AtomicUsize = AtomicUsize::new(0);
-
-/// The breakpoint: the processor leaves from where it stands.
-extern "C" fn on_break(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel's context of this handler, and the flag of a processor that is running.
-    let (context, attention) =
-        unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*ATTENTION.load(Ordering::Relaxed)) };
-    // Behind it on this host.
-    #[cfg(target_arch = "x86_64")]
-    {
-        context.uc_mcontext.gregs[libc::REG_RIP as usize] -= 1;
-    }
-    attention.store(true, Ordering::Relaxed);
-    HITS.fetch_add(1, Ordering::Relaxed);
-    demotic_engine::leave_translated(context);
-}
-
-/// Addresses of the host's instructions that are one place of the guest's program.
-fn stops(engine: &Engine) -> Vec<usize> {
-    let mut all = Vec::new();
-    for (start, len) in engine.host_code() {
-        #[cfg(target_arch = "aarch64")]
-        all.extend((start..start + len).step_by(4));
-        #[cfg(target_arch = "x86_64")]
-        {
-            // SAFETY: code of the engine, which stays while it does.
-            let code = unsafe { std::slice::from_raw_parts(start as *const u8, len) };
-            let decoder = iced_x86::Decoder::with_ip(64, code, start as u64, iced_x86::DecoderOptions::NONE);
-            all.extend(decoder.into_iter().map(|insn| insn.ip() as usize));
-        }
-    }
-    all.retain(|pc| engine.is_place(*pc));
-    all
-}
-
 /// Flags that some instruction of the code leaves undefined: on x86-64 hosts they are the host's, elsewhere the interpreter's. Logical operations clear AF
 /// on all processors.
 fn undefined(code: &[u8], mode: Mode) -> u32 {
@@ -286,7 +246,7 @@ fn cases(file: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_host_instruction_of_every_golden() {
-    demotic_host::guarded::install().expect("handlers");
+    let breakpoints = Breakpoints::new();
     let space = Space::new();
     let (mut ran, mut between, mut known) = (0, 0, 0);
     let mut seen = HashSet::new();
@@ -310,7 +270,6 @@ fn every_host_instruction_of_every_golden() {
                     engine
                 };
                 let (engine, reference) = (made(Executor::Jit), made(Executor::Interp));
-                signal::install(libc::SIGTRAP, on_break).expect("handler");
                 let exact = exact_sse || cfg!(target_arch = "x86_64");
                 // Without exact flags `stmxcsr` stores others.
                 if !exact && code.starts_with(&[0x0f, 0xae, 0x1f]) {
@@ -334,10 +293,7 @@ fn every_host_instruction_of_every_golden() {
                     for &pc in &all {
                         space.fill(&code, *mode);
                         let mut cpu = Cpu::new(&engine, state(&space, *mode, which));
-                        ATTENTION.store(Arc::as_ptr(&cpu.attention).cast_mut(), Ordering::Relaxed);
-                        let old = engine.exchange_code(pc, BREAK).expect("code");
-                        let exit = cpu.run();
-                        engine.exchange_code(pc, old);
+                        let exit = breakpoints.run(&engine, &mut cpu, pc).expect("code");
                         ran += 1;
                         let now = image(&cpu.state);
                         let told = || {
@@ -360,7 +316,7 @@ fn every_host_instruction_of_every_golden() {
             assert!(came, "{name}: no state to run it from");
         }
     }
-    let hits = HITS.load(Ordering::Relaxed);
+    let hits = breakpoints.hits();
     println!("{} goldens, {known} places, {hits} stops in {ran} runs, {between} of them before the end", seen.len());
     // The others are on ways that the states do not take.
     assert!(hits * 2 > ran && between > 500, "{hits} stops in {ran} runs, {between} before the end");
@@ -384,4 +340,103 @@ fn path(
         }
     }
     None
+}
+
+/// Random sequences, stopped at every host instruction. `DEMOTIC_COUNT` (default 300), `DEMOTIC_SEED`, `DEMOTIC_LINE` and `DEMOTIC_FILE` as in
+/// `sequences.rs` (`cargo xtask stops`).
+#[test]
+fn every_host_instruction_of_random_sequences() {
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let breakpoints = Breakpoints::new();
+    let translated = Translated::new();
+    let (mut ran, mut between) = (0, 0);
+    let mut wrong = |s: &Sequence| -> Option<Vec<String>> {
+        let path = s.path()?;
+        let (end, _) = path.last()?;
+        if cfg!(target_arch = "aarch64") && matches!(end.fault, Some((12 | 13, ..))) && has_top_byte(s, end) {
+            return None;
+        }
+        // The nearest state says what is wrong.
+        let near = |ours: &Outcome, states: &[(Outcome, u32)]| {
+            let each =
+                states.iter().map(|(state, undefined)| differences_of(state, ours, eflags::ARITH & !undefined, !0));
+            each.min_by_key(Vec::len).unwrap_or_default()
+        };
+        let kinds = [Kind::Exact, Kind::Shared];
+        for kind in if cfg!(target_arch = "aarch64") { &kinds[..] } else { &kinds[..1] } {
+            // What is wrong without stops is not found here.
+            if !near(&translated.run(s, *kind), &path[path.len() - 1..]).is_empty() {
+                return None;
+            }
+            let engine = translated.engine(s, *kind);
+            for pc in stops(engine) {
+                let mut gone = false;
+                let (mut cpu, exit) = translated.start(s, *kind, |cpu| {
+                    let exit = breakpoints.run(engine, cpu, pc);
+                    gone = exit.is_none();
+                    exit.unwrap_or(Exit::Attention)
+                });
+                if gone {
+                    continue;
+                }
+                ran += 1;
+                let told = |d: Vec<String>, when: &str| {
+                    Some(d.into_iter().map(|d| format!("{kind:?}, {when} {pc:#x}: {d}")).collect())
+                };
+                let mut exit = exit;
+                if exit == Exit::Attention {
+                    between += 1;
+                    let diff = near(&outcome(s, &mut cpu, exit), &path);
+                    if !diff.is_empty() {
+                        return told(diff, "stopped at");
+                    }
+                    exit = cpu.run();
+                }
+                let diff = near(&outcome(s, &mut cpu, exit), &path[path.len() - 1..]);
+                if !diff.is_empty() {
+                    return told(diff, "at the end, behind a stop at");
+                }
+            }
+        }
+        Some(Vec::new())
+    };
+    if let Ok(line) = std::env::var("DEMOTIC_LINE") {
+        let one = Sequence::parse(&line).expect("a line");
+        assert_eq!(wrong(&one), Some(Vec::new()), "{}", one.text());
+        return;
+    }
+    let mut rng = Rng::new(number("DEMOTIC_SEED", 5));
+    let (mut sequences, mut failed) = (0, 0);
+    let file = std::env::var("DEMOTIC_FILE").ok().map(|name| std::fs::read(name).expect("a program"));
+    let class = file.as_ref().and_then(|bytes| bytes.get(4).copied());
+    while sequences < number("DEMOTIC_COUNT", 300) {
+        for mode in [Mode::Long, Mode::Compat32] {
+            let mut sequence = match &file {
+                // ELFCLASS32 and ELFCLASS64.
+                Some(bytes) if class == Some(if mode == Mode::Long { 2 } else { 1 }) => {
+                    let Some(real) = Sequence::real(&mut rng, mode, bytes) else { continue };
+                    real
+                }
+                _ => Sequence::random(&mut rng, mode),
+            };
+            if rng.one_in(2) {
+                make_tiny(&mut rng, &mut sequence.case.state);
+            }
+            let Some(diff) = wrong(&sequence) else { continue };
+            sequences += 1;
+            if diff.is_empty() {
+                continue;
+            }
+            failed += 1;
+            if failed <= 12 {
+                let small = sequence.shrink(|s| wrong(s).is_some_and(|d| !d.is_empty()));
+                println!("{}\n  {}", small.text(), small.case.line());
+                wrong(&small).unwrap_or_default().iter().take(4).for_each(|d| println!("    {d}"));
+            }
+        }
+    }
+    let hits = breakpoints.hits();
+    println!("{sequences} sequences, {hits} stops in {ran} runs, {between} of them before the end, {failed} failed");
+    assert_eq!(failed, 0);
+    assert!(hits * 3 > ran, "{hits} stops in {ran} runs");
 }

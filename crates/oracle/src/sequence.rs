@@ -188,6 +188,28 @@ impl Sequence {
         run(&self.case, Outcome { state: self.case.state.clone(), data: self.case.data(), fault: None })
     }
 
+    /// Every state on the model's way, from the first to the outcome, each with the flags that are undefined in it. `None` as for [`Sequence::run`].
+    pub fn path(&self) -> Option<Vec<(Outcome, u32)>> {
+        let end = CODE + self.case.bytes.len() as u64;
+        let first = Outcome { state: self.case.state.clone(), data: self.case.data(), fault: None };
+        let mut path = vec![(first, 0)];
+        while let Some((now, _)) = path.last().filter(|p| p.0.fault.is_none() && p.0.state.rip < end) {
+            if path.len() > 200 {
+                return None;
+            }
+            let bytes = self.case.bytes.get(now.state.rip.wrapping_sub(CODE) as usize..)?;
+            let here = Case { state: now.state.clone(), bytes: bytes.to_vec(), ..self.case.clone() };
+            let insn = decode(&here);
+            let undefined = match insn.mnemonic() {
+                M::And | M::Or | M::Xor | M::Test => undefined::flags(&insn, &here) & !AF,
+                _ => undefined::flags(&insn, &here),
+            };
+            let next = model::step(self.case.mode, &self.case.bytes, now.state.clone(), now.data.clone())?;
+            path.push((next, undefined));
+        }
+        Some(path)
+    }
+
     /// Removes what a failure does not need.
     pub fn shrink(&self, mut fails: impl FnMut(&Sequence) -> bool) -> Sequence {
         let mut best = self.clone();
@@ -223,6 +245,11 @@ impl Sequence {
 
 /// What differs between the model and a translator; empty when they agree. `mxcsr`: bits that count.
 pub fn differences(model: &Outcome, ours: &Outcome, mxcsr: u32) -> Vec<String> {
+    differences_of(model, ours, ARITH, mxcsr)
+}
+
+/// The same with the flags that count.
+pub fn differences_of(model: &Outcome, ours: &Outcome, flags: u32, mxcsr: u32) -> Vec<String> {
     let mut diff = Vec::new();
     let mut check = |name: &str, a: u64, b: u64| {
         if a != b {
@@ -235,7 +262,7 @@ pub fn differences(model: &Outcome, ours: &Outcome, mxcsr: u32) -> Vec<String> {
     check("fault address", model.fault.map_or(0, |f| f.2), ours.fault.map_or(0, |f| f.2));
     let (m, o) = (&model.state, &ours.state);
     check("rip", m.rip, o.rip);
-    diff.extend(crate::states(m, o, ARITH, mxcsr));
+    diff.extend(crate::states(m, o, flags, mxcsr));
     if let Some(at) = (0..DATA_LEN).find(|&n| model.data[n] != ours.data[n]) {
         diff.push(format!("memory +{at:x}: model {:x}, translated {:x}", model.data[at], ours.data[at]));
     }
