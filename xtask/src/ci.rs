@@ -196,6 +196,11 @@ pub fn sequences(arguments: &[&str]) -> Result<()> {
     random("sequences", arguments)
 }
 
+/// The same, stopped at every host instruction.
+pub fn stops(arguments: &[&str]) -> Result<()> {
+    random("stops", arguments)
+}
+
 /// Random x87 and MMX code, as much as wanted.
 pub fn x87_fuzz(arguments: &[&str]) -> Result<()> {
     random("x87", arguments)
@@ -212,7 +217,7 @@ fn random(test: &str, arguments: &[&str]) -> Result<()> {
             "--seed" => seed = value,
             "--host" => host = value,
             // The tests run in a folder of their own.
-            "--file" if test == "sequences" => {
+            "--file" if matches!(test, "sequences" | "stops") => {
                 file = Some(std::fs::canonicalize(value).with_context(|| value.to_owned())?)
             }
             other => bail!("no option {other}"),

@@ -66,6 +66,7 @@ fn main() -> Result<()> {
         Some("ir-fuzz") => ci::ir_fuzz(&rest),
         Some("x87-fuzz") => ci::x87_fuzz(&rest),
         Some("sequences") => ci::sequences(&rest),
+        Some("stops") => ci::stops(&rest),
         Some("disas") => ci::tool(&["run", "-p", "demotic-debug", "--example", "disas", "--"], &rest),
         Some("bench") => bench::bench(&rest),
         Some("count") => count::count(&rest),

@@ -587,7 +587,14 @@ impl Emitter for Arm64 {
     }
 
     fn locate(&self, unit: &Unit, request: &Request, offset: u32) -> Option<Place> {
-        emit(unit, request, Some(offset), &mut Compiled::default()).ok()?
+        let mut again = Compiled::default();
+        let place = emit(unit, request, Some(offset), &mut again).ok()?;
+        if cfg!(debug_assertions) {
+            let mut out = Compiled::default();
+            emit(unit, request, None, &mut out).ok()?;
+            assert!(again.code == out.code, "a place is looked for in other code: {:x?}", unit.blocks[0].pc);
+        }
+        place
     }
 
     fn runtime(&self, target: &target::Target) -> Runtime {

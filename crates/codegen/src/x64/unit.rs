@@ -223,7 +223,17 @@ impl<'a> Emit<'a> {
 
     pub(super) fn locate(unit: &Unit, request: &Request, stop: u32) -> Option<Place> {
         let mut out = Compiled::default();
-        Emit::attempt(unit, request, Some(stop), &mut out, |this| this.place.take()).ok()?
+        let found = |this: &mut Emit| {
+            let code =
+                if cfg!(debug_assertions) { this.a.buf.patched().unwrap_or_default().to_vec() } else { Vec::new() };
+            (this.place.take(), code)
+        };
+        let (place, again) = Emit::attempt(unit, request, Some(stop), &mut out, found).ok()?;
+        if cfg!(debug_assertions) {
+            Emit::run(unit, request, &mut out).ok()?;
+            assert!(again == out.code, "a place is looked for in other code: {:x?}", unit.blocks[0].pc);
+        }
+        place
     }
 
     fn emit(&mut self) -> Result<(), Error> {
@@ -844,7 +854,7 @@ impl<'a> Emit<'a> {
                 let l = self.a.buf.label();
                 self.a.jrcxz(l);
                 // The short branch reaches over one jump.
-                if self.stop.is_some() || other.block.is_none() || other.block != next {
+                if other.block.is_none() || other.block != next {
                     let to = self.cold_edge(other, cond, !yes);
                     self.a.jmp(to);
                     self.a.buf.bind(l);
