@@ -26,6 +26,17 @@ fn boundaries(arch: Arch, code: &[u8]) -> Vec<u32> {
     all
 }
 
+/// Whether an x86-64 instruction accesses memory other than the frame and the stack.
+fn touches_memory(code: &[u8]) -> bool {
+    use iced_x86::{Code, Decoder, DecoderOptions, OpKind, Register};
+    let insn = Decoder::new(64, code, DecoderOptions::NONE).decode();
+    let memory = (0..insn.op_count())
+        .any(|n| !matches!(insn.op_kind(n), OpKind::Register) && insn.op_kind(n) >= OpKind::MemorySegSI);
+    let none =
+        insn.code() == Code::INVALID || matches!(insn.mnemonic(), iced_x86::Mnemonic::Lea | iced_x86::Mnemonic::Nop);
+    memory && !none && insn.segment_prefix() != Register::GS && insn.memory_base() != Register::RSP
+}
+
 #[test]
 fn every_instruction_has_a_place() {
     let arm = Features { lse: true, ..Features::default() };
@@ -66,8 +77,9 @@ fn every_instruction_has_a_place() {
                             let block = &unit.blocks[p.block as usize];
                             assert!(p.index as usize <= block.insts.len(), "{arch:?} {at:#x}: {p:?}");
                         }
-                        // Between two halves of a product; the engine steps over it, which only x86-64 hosts can.
-                        None if arch == Arch::X64 => stepped += 1,
+                        // Where flags have changed and the rest of an operation is still to come, or between two halves of a product; the engine steps
+                        // over it, which only x86-64 hosts can. A fault there would be nobody's.
+                        None if arch == Arch::X64 && !touches_memory(&compiled.code[*at as usize..]) => stepped += 1,
                         None => missing.push(format!("{arch:?} {mode:?} program {n} offset {at:#x}")),
                     }
                 }
@@ -75,7 +87,7 @@ fn every_instruction_has_a_place() {
         }
     }
     assert!(looked > 10_000, "{looked}");
-    assert!(stepped < looked / 5_000, "{stepped} of {looked}");
+    assert!(stepped < looked / 50, "{stepped} of {looked}");
     let some: Vec<_> = missing.iter().take(20).collect();
     assert!(missing.is_empty(), "{} of {looked} have none: {some:#?}", missing.len());
 }

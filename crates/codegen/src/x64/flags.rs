@@ -220,6 +220,7 @@ impl Emit<'_> {
 
     /// An instruction has changed those bits; they are part of `f` now.
     pub(super) fn wrote_flags(&mut self, clobbers: u32, f: Option<Val>) {
+        self.lost_flags(clobbers);
         self.rf.home &= !clobbers;
         if clobbers == ARITH {
             self.rf.value = [f; 12];

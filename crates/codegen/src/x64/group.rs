@@ -298,6 +298,7 @@ impl Emit<'_> {
         set_mask: u32,
     ) {
         let v = Val(i as u16);
+        self.lost_flags(clobbers);
         match slot {
             None => self.define(v, r),
             Some(s) => {

@@ -319,6 +319,25 @@ impl<'a> Emit<'a> {
         self.meaning(|| None);
     }
 
+    /// An instruction has changed those bits of RFLAGS: a place that knows its flags, or values, by them is none any more, until the map is what it is
+    /// behind the whole group.
+    pub(super) fn lost_flags(&mut self, clobbers: u32) {
+        let open = self.stop.is_some_and(|stop| self.a.here() <= stop);
+        let Some(place) = self.place.as_ref().filter(|p| open && p.block == self.number) else { return };
+        let image = place.values.last().is_some_and(|(v, _)| *v == Val::NONE);
+        let by_flags = |(v, loc): &(Val, Loc)| match loc {
+            Loc::FlagsHome => true,
+            Loc::Recompute => {
+                self.b.insts[v.index()].operands().iter().any(|a| self.b.insts[a.index()].result() == Ty::Fl)
+            }
+            _ => false,
+        };
+        let home = self.shape.plan.flags_home((place.index as usize).min(self.b.insts.len())) & clobbers != 0;
+        if !image && home || place.values.iter().any(by_flags) {
+            self.blind();
+        }
+    }
+
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = if index > self.b.insts.len() { ARITH } else { self.shape.plan.flags_home(index) };
