@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::store::Store;
+use demotic_codegen::Place;
 
 impl Engine {
     /// Where the translations at hand are: address and length of the host code of each.
@@ -11,13 +12,15 @@ impl Engine {
         units.iter().map(|meta| (meta.host, meta.len as usize)).collect()
     }
 
-    /// Whether a host PC, the beginning of an instruction in [`Engine::host_code`], is exactly one place of the guest's program.
+    /// What a host PC in [`Engine::host_code`] means, with its distance from the beginning of its unit's code; `None` where it is not one place of the
+    /// guest's program.
     #[doc(hidden)]
-    pub fn is_place(&self, pc: usize) -> bool {
-        let Some(store) = &self.store else { return false };
+    pub fn place(&self, pc: usize) -> Option<(u32, Place)> {
+        let store = self.store.as_ref()?;
         let units = store.units();
-        let Some(meta) = units.iter().find(|m| (m.host..m.host + m.len as usize).contains(&pc)) else { return false };
-        store.emitter.locate(&meta.unit(), &meta.variant.request, (pc - meta.host) as u32).is_some()
+        let meta = units.iter().find(|m| (m.host..m.host + m.len as usize).contains(&pc))?;
+        let offset = (pc - meta.host) as u32;
+        Some((offset, store.emitter.locate(&meta.unit(), &meta.variant.request, offset)?))
     }
 
     /// Puts other bytes in the place of those at a PC of [`Engine::host_code`]; gives the old ones.

@@ -291,7 +291,7 @@ fn before_every_host_instruction() {
         ATTENTION.store(Arc::as_ptr(&pair.cpu.attention).cast_mut(), Ordering::Relaxed);
         let code = pair.engine.host_code();
         let all = code.into_iter().flat_map(|(start, len)| (start..start + len).step_by(4));
-        let all: Vec<usize> = all.filter(|pc| pair.engine.is_place(*pc)).collect();
+        let all: Vec<usize> = all.filter(|pc| pair.engine.place(*pc).is_some()).collect();
         let mut stops = 0;
         for &pc in &all {
             pair.reset(2);

@@ -479,7 +479,12 @@ impl Emit<'_> {
             self.invert_c();
         }
         if let Some(value) = dest.filter(|&v| v != d) {
+            if rc.is_none() && self.stop.is_some() {
+                // The carry is not what it was any more: nobody can begin again.
+                self.fixed_place = Some(self.place_behind(f, d));
+            }
             self.w(mov(value, d));
+            self.fixed_place = None;
         }
     }
 

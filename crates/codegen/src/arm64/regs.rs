@@ -235,9 +235,9 @@ impl Emit<'_> {
             return place.clone();
         }
         let mut values = Vec::new();
-        // Inside a guest instruction of the x87 it is its beginning that counts.
-        let (first, index) = self.x87.as_ref().and_then(|s| s.pending).unwrap_or((self.index, self.index));
-        for k in 0..first.min(self.books.loc.len()) {
+        // Inside a guest instruction of the x87 it is its beginning that counts, or what is behind its store.
+        let index = self.x87.as_ref().and_then(|s| s.pending).unwrap_or(self.index);
+        for k in 0..index.min(self.books.loc.len()) {
             if self.an[k].end() < index {
                 continue;
             }
@@ -276,6 +276,23 @@ impl Emit<'_> {
         }
         self.x87_report(&mut values);
         Place { block: self.number, index: index as u32, values }
+    }
+
+    /// What the state is when the operation at hand is done, its value in a register that is nobody's, and so is the computation of flags at `f`, which
+    /// are in their homes.
+    pub fn place_behind(&mut self, f: usize, value: Reg) -> Place {
+        use demotic_asm::arm64::Number;
+        let at = std::mem::replace(&mut self.index, f + 1);
+        let mut place = self.here();
+        self.index = at;
+        for (v, loc) in &mut place.values {
+            match v.index() {
+                n if n == at => *loc = Loc::Gpr(value.n() as u8),
+                n if n == f => *loc = Loc::FlagsHome,
+                _ => {}
+            }
+        }
+        place
     }
 
     /// The register that holds a constant already.

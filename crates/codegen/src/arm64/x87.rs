@@ -212,8 +212,8 @@ pub(super) struct State {
     pub any_rounding: bool,
     /// A register that is in temporaries and not in memory for the moment.
     pub held: Option<(i8, Reg, Reg)>,
-    /// The group being worked on: its first operation, and the first one that has not been done.
-    pub pending: Option<(usize, usize)>,
+    /// The first operation of the group being worked on that has not been done.
+    pub pending: Option<usize>,
     /// Behind the check.
     inner: Label,
 }
@@ -401,7 +401,7 @@ impl Emit<'_> {
                     self.commit(i);
                 }
                 if let Some(x) = &mut self.x87 {
-                    x.pending = Some((g.first, g.first));
+                    x.pending = Some(g.first);
                 }
                 if i == g.end {
                     self.x87_group(g);

@@ -16,9 +16,9 @@ use super::mem::Mode;
 use super::regs::{FRAME, S0, S1, S2};
 use super::x87::{C1, Group, What, live};
 use super::{Cold, Emit};
-use crate::Place;
 use crate::frame::{FRAME_CONTROL, FRAME_STATUS, Frame, X87_INSN};
 use crate::x87::{BOXED, BOXED_REST, BOXED_SIGN, EXPONENTS, From, Insn, Live};
+use crate::{Loc, Place};
 use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Csel, Logic, One, Two};
@@ -283,7 +283,14 @@ impl Emit<'_> {
         }
         self.fixed_place = slow.after;
         if let Some(d) = slow.fl {
+            let loaded = self.fixed_place.clone();
+            for (_, loc) in self.fixed_place.iter_mut().flat_map(|p| &mut p.values) {
+                if *loc == Loc::Gpr(d.n() as u8) {
+                    *loc = Loc::Result;
+                }
+            }
             self.frame_access(Access::LdrX, d, offset_of!(Frame, result));
+            self.fixed_place = loaded;
         }
         let pair =
             |slot: i8, m, s| memory::pair(true, Pair::X, m, s, slow.base, 16 * i64::from(slot), memory::Mode::Offset);
@@ -644,7 +651,7 @@ impl Emit<'_> {
         // What is left to be done sets C1 and the precision flag, and pops.
         let st = (work.g.first..=work.g.end).find(|&k| self.block.insts[k].op == Op::StUnless).unwrap_or(work.g.end);
         if let Some(s) = &mut self.x87 {
-            s.pending = Some((work.g.first, st + 1));
+            s.pending = Some(st + 1);
         }
         if self.stop.is_some() {
             work.stored = Some(self.here());

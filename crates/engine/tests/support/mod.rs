@@ -237,6 +237,6 @@ pub fn stops(engine: &Engine) -> Vec<usize> {
             all.extend(decoder.into_iter().map(|insn| insn.ip() as usize));
         }
     }
-    all.retain(|pc| engine.is_place(*pc));
+    all.retain(|pc| engine.place(*pc).is_some());
     all
 }
