@@ -7,9 +7,14 @@
 
 use demotic_engine::exit::Exit;
 use demotic_engine::{Config, Cpu, Engine, Executor, GuestSpace, GuestState};
-use demotic_ir::state::{Mode, X87, reg};
+use demotic_ir::state::{Mode, X87, eflags, reg};
 use demotic_oracle::generate::Rng;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use support::{Breakpoints, stops};
+
+mod support;
 
 const CODE: usize = 4 << 20;
 const DATA: usize = 8192;
@@ -221,6 +226,84 @@ fn count(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
+/// A random program, what it starts from, and what is in memory.
+struct Program {
+    code: Vec<u8>,
+    start: GuestState,
+    data: Vec<u8>,
+    long: bool,
+}
+
+/// The program of a number, at an address of its own. `None` when there is no room for it.
+fn program(space: &Space, at: usize, seed: u64, n: u64) -> Option<Program> {
+    let mut rng = Rng::new(seed.wrapping_mul(1 << 32) + n);
+    let long = cfg!(target_arch = "aarch64") || rng.one_in(2);
+    let mut code = Vec::new();
+    match REGRESSIONS.get(n as usize / 8) {
+        Some(known) => code.extend_from_slice(known),
+        None => {
+            // Some long enough for branches of short reach to matter.
+            let most = if rng.one_in(100) { 400 } else { 24 };
+            let share = [0, 2, 30][rng.below(3) as usize];
+            (0..1 + rng.below(most)).for_each(|_| match rng.below(32) < share {
+                true => mmx(&mut rng, long, &mut code),
+                false => instruction(&mut rng, &mut code),
+            });
+        }
+    }
+    if rng.one_in(3) {
+        // Three times: sub ebp, 1; jne.
+        let back = -(code.len() as i32) - 9;
+        code.extend([0x83, 0xed, 0x01, 0x0f, 0x85]);
+        code.extend(back.to_le_bytes());
+    }
+    code.extend(if long { [0x0f, 0x05] } else { [0xcd, 0x80] });
+    if at + code.len() + 64 > space.code + CODE {
+        return None;
+    }
+    space.bytes(at, code.len()).copy_from_slice(&code);
+    let mut start =
+        GuestState { rip: at as u64, mode: if long { Mode::Long } else { Mode::Compat32 }, ..GuestState::default() };
+    (0..8).for_each(|k| start.gpr[k] = rng.bits() & 0xffff_ffff);
+    start.gpr[reg::RDI] = space.data as u64;
+    start.gpr[reg::RSI] = (space.data + DATA - 16) as u64;
+    start.gpr[reg::RBP] = 3;
+    start.gpr[reg::RSP] = (space.data + DATA / 2) as u64;
+    start.flags = rng.bits() as u32 & eflags::ARITH;
+    demotic_oracle::generate::x87(&mut rng, &mut start);
+    let plain = rng.one_in(2);
+    if plain {
+        usual(&mut rng, &mut start.x87);
+    }
+    let mut data = vec![0; DATA];
+    for word in data.chunks_mut(8) {
+        let v = if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
+        word.copy_from_slice(&v.to_le_bytes());
+    }
+    // Control words: any rounding and precision; the one of before; rounding down, up and towards zero.
+    let before = start.x87.cw & 0x37f;
+    let words = [0x7f | rng.bits() as u16 & 0xf00, before, before | 0x400, before | 0x800, before | 0xc00];
+    words.iter().zip(data.chunks_mut(2)).for_each(|(w, to)| to.copy_from_slice(&w.to_le_bytes()));
+    Some(Program { code, start, data, long })
+}
+
+/// What has to agree, memory aside.
+fn image(s: &GuestState, base: u64) -> String {
+    let x = &s.x87;
+    let full = (0..8).filter(|n| x.valid >> n & 1 != 0).map(|n| (x.st[n].se, x.st[n].mant)).collect::<Vec<_>>();
+    format!(
+        "rip +{:x} gpr {:x?} flags {:x} cw {:x} sw {:x} valid {:x} {full:x?} mxcsr {:x} xmm {:x?}",
+        s.rip.wrapping_sub(base),
+        s.gpr,
+        s.flags,
+        x.cw,
+        x.sw,
+        x.valid,
+        s.mxcsr,
+        s.xmm
+    )
+}
+
 #[test]
 fn random_code_runs_the_same_translated() {
     let space = Space::new();
@@ -232,81 +315,17 @@ fn random_code_runs_the_same_translated() {
     let mut ends = std::collections::BTreeMap::new();
     let mut at = space.code;
     for n in count("DEMOTIC_FIRST", 0)..count("DEMOTIC_COUNT", 3000) {
-        let mut rng = Rng::new(seed.wrapping_mul(1 << 32) + n);
-        let long = cfg!(target_arch = "aarch64") || rng.one_in(2);
-        let mut code = Vec::new();
-        match REGRESSIONS.get(n as usize / 8) {
-            Some(known) => code.extend_from_slice(known),
-            None => {
-                // Some long enough for branches of short reach to matter.
-                let most = if rng.one_in(100) { 400 } else { 24 };
-                let share = [0, 2, 30][rng.below(3) as usize];
-                (0..1 + rng.below(most)).for_each(|_| match rng.below(32) < share {
-                    true => mmx(&mut rng, long, &mut code),
-                    false => instruction(&mut rng, &mut code),
-                });
-            }
-        }
-        if rng.one_in(3) {
-            // Three times: sub ebp, 1; jne.
-            let back = -(code.len() as i32) - 9;
-            code.extend([0x83, 0xed, 0x01, 0x0f, 0x85]);
-            code.extend(back.to_le_bytes());
-        }
-        code.extend(if long { [0x0f, 0x05] } else { [0xcd, 0x80] });
-        if at + code.len() + 64 > space.code + CODE {
-            break;
-        }
-        space.bytes(at, code.len()).copy_from_slice(&code);
-        let mut start = GuestState {
-            rip: at as u64,
-            mode: if long { Mode::Long } else { Mode::Compat32 },
-            ..GuestState::default()
-        };
+        let Some(program) = program(&space, at, seed, n) else { break };
+        let Program { code, start, data, long } = &program;
         at += code.len() + 16;
-        (0..8).for_each(|k| start.gpr[k] = rng.bits() & 0xffff_ffff);
-        start.gpr[reg::RDI] = space.data as u64;
-        start.gpr[reg::RSI] = (space.data + DATA - 16) as u64;
-        start.gpr[reg::RBP] = 3;
-        start.gpr[reg::RSP] = (space.data + DATA / 2) as u64;
-        start.flags = rng.bits() as u32 & demotic_ir::state::eflags::ARITH;
-        demotic_oracle::generate::x87(&mut rng, &mut start);
-        let plain = rng.one_in(2);
-        if plain {
-            usual(&mut rng, &mut start.x87);
-        }
-        let mut data = vec![0; DATA];
-        for word in data.chunks_mut(8) {
-            let v =
-                if !plain && rng.one_in(2) { rng.interesting() } else { (rng.below(40) as f64 * 0.37 - 5.0).to_bits() };
-            word.copy_from_slice(&v.to_le_bytes());
-        }
-        // Control words: any rounding and precision; the one of before; rounding down, up and towards zero.
-        let before = start.x87.cw & 0x37f;
-        let words = [0x7f | rng.bits() as u16 & 0xf00, before, before | 0x400, before | 0x800, before | 0xc00];
-        words.iter().zip(data.chunks_mut(2)).for_each(|(w, to)| to.copy_from_slice(&w.to_le_bytes()));
         let outcome = |engine: &Arc<Engine>| {
-            space.bytes(space.data, DATA).copy_from_slice(&data);
+            space.bytes(space.data, DATA).copy_from_slice(data);
             let mut cpu = Cpu::new(engine, start.clone());
             let exit = cpu.run();
             (exit, cpu.state.clone(), space.bytes(space.data, DATA).to_vec())
         };
         let [(e1, s1, d1), (e2, s2, d2)] = [outcome(&engines[0]), outcome(&engines[1 + n as usize % 2])];
-        let image = |s: &GuestState| {
-            let x = &s.x87;
-            let full = (0..8).filter(|n| x.valid >> n & 1 != 0).map(|n| (x.st[n].se, x.st[n].mant)).collect::<Vec<_>>();
-            format!(
-                "rip +{:x} gpr {:x?} flags {:x} cw {:x} sw {:x} valid {:x} {full:x?} mxcsr {:x} xmm {:x?}",
-                s.rip - start.rip,
-                s.gpr,
-                s.flags,
-                x.cw,
-                x.sw,
-                x.valid,
-                s.mxcsr,
-                s.xmm
-            )
-        };
+        let image = |s: &GuestState| image(s, start.rip);
         let kind = match &e1 {
             Exit::Syscall(_) => "end".to_string(),
             Exit::Exception(e) => format!("exception {}", e.vector),
@@ -314,7 +333,7 @@ fn random_code_runs_the_same_translated() {
         };
         *ends.entry(kind.clone()).or_insert(0) += 1;
         let bytes: String = code.iter().map(|b| format!("{b:02x} ")).collect();
-        let what = format!("program {n}, {} bits: {bytes}\nfrom {}", if long { 64 } else { 32 }, image(&start));
+        let what = format!("program {n}, {} bits: {bytes}\nfrom {}", if *long { 64 } else { 32 }, image(start));
         assert_eq!(format!("{e1:?}"), format!("{e2:?}"), "{what}");
         assert_eq!(image(&s1), image(&s2), "{what}");
         // What an 80-bit store has written when it faults at a page's end (docs/undefined.md).
@@ -324,6 +343,78 @@ fn random_code_runs_the_same_translated() {
     }
     println!("{ends:?}");
     assert!(ends.len() >= 4, "{ends:?}");
+}
+
+/// The same, stopped at every host instruction: whatever comes out is a state that the interpreter passes through, and it ends as it should. `DEMOTIC_COUNT`
+/// (default 60) and `DEMOTIC_SEED` as above.
+#[test]
+fn random_code_stopped_everywhere() {
+    let breakpoints = Breakpoints::new();
+    let space = Space::new();
+    let engine = |executor, shared: bool| {
+        let engine = Engine::with(space.clone(), &Config { executor, patience: 0, ..Config::default() });
+        if shared {
+            engine.share();
+        }
+        engine
+    };
+    let reference = engine(Executor::Interp, false);
+    let seed = count("DEMOTIC_SEED", 2);
+    let (mut ran, mut failed) = (0, 0);
+    for n in count("DEMOTIC_FIRST", 0)..count("DEMOTIC_COUNT", 60) {
+        let at = space.code;
+        let Some(Program { code, start, data, .. }) = program(&space, at, seed, n) else { break };
+        let state = |cpu: &Cpu| (image(&cpu.state, start.rip), digest(space.bytes(space.data, DATA)));
+        reference.invalidate(at as u64, code.len() as u64);
+        space.bytes(space.data, DATA).copy_from_slice(&data);
+        let mut cpu = Cpu::new(&reference, start.clone());
+        let mut passed = HashSet::from([state(&cpu)]);
+        let end = loop {
+            cpu.state.sys |= eflags::TF;
+            let exit = cpu.run();
+            cpu.state.sys &= !eflags::TF;
+            if matches!(exit, Exit::Syscall(_)) {
+                // `syscall` leaves the flags there.
+                cpu.state.gpr[11] &= !u64::from(eflags::TF);
+            }
+            passed.insert(state(&cpu));
+            if !matches!(exit, Exit::Exception(e) if e.vector == 1) {
+                break exit;
+            }
+        };
+        let engine = engine(Executor::Jit, n % 2 == 1);
+        space.bytes(space.data, DATA).copy_from_slice(&data);
+        Cpu::new(&engine, start.clone()).run();
+        for pc in stops(&engine) {
+            space.bytes(space.data, DATA).copy_from_slice(&data);
+            let mut cpu = Cpu::new(&engine, start.clone());
+            let mut exit = breakpoints.run(&engine, &mut cpu, pc).expect("code");
+            ran += 1;
+            let mut wrong =
+                (!passed.contains(&state(&cpu))).then(|| format!("stopped, {}", image(&cpu.state, start.rip)));
+            if exit == Exit::Attention {
+                exit = cpu.run();
+            }
+            if wrong.is_none() && (exit != end || !passed.contains(&state(&cpu))) {
+                wrong = Some(format!("at the end, {exit:?} for {end:?}, {}", image(&cpu.state, start.rip)));
+            }
+            let Some(wrong) = wrong else { continue };
+            failed += 1;
+            if failed < 12 {
+                let bytes: String = code.iter().map(|b| format!("{b:02x} ")).collect();
+                println!("program {n}: {bytes}\nfrom {}\n{wrong}\n{:x?}", image(&start, start.rip), engine.place(pc));
+            }
+            break;
+        }
+    }
+    println!("{} stops in {ran} runs, {failed} failed", breakpoints.hits());
+    assert_eq!(failed, 0);
+}
+
+fn digest(data: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Significands near squares, near powers of two and with long runs, both parities of the exponent, in all precisions.
