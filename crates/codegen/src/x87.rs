@@ -378,6 +378,7 @@ impl Live {
             INEXACT => self.inexact = reg(b[0]),
             C1_ZERO => self.c1 = [0; 2],
             C1_PAIR => self.c1 = [reg(b[0]), self.regs[slot(self, b[1])][0]],
+            MOVED => self.base = self.base.wrapping_add_signed(16 * i64::from(b[0] as i8)),
             C1_SPILLED => self.c1[1] = self.regs[slot(self, b[1])][0],
             _ => {
                 let k = slot(self, b[2]);
@@ -393,6 +394,7 @@ const C1_ZERO: u8 = 3;
 const C1_PAIR: u8 = 4;
 const REGISTER: u8 = 5;
 const C1_SPILLED: u8 = 6;
+const MOVED: u8 = 7;
 
 fn fields(change: u64) -> [u32; 4] {
     [(change >> 56) as u32, (change >> 8) as u32 & 0xff_ffff, (change >> 32) as u32 & 0xff_ffff, change as u32 & 0xff]
@@ -401,6 +403,11 @@ fn fields(change: u64) -> [u32; 4] {
 /// TOP moves up by `by`; tags as in [`Live::masks`] are set and cleared before.
 pub const fn stack(by: i8, set: u32, clear: u32) -> u64 {
     (STACK as u64) << 56 | (clear as u64 & 0xff_ffff) << 32 | (set as u64 & 0xff_ffff) << 8 | by as u8 as u64
+}
+
+/// TOP moves up by `by`; the tags are as they will be.
+pub const fn moved(by: i8) -> u64 {
+    (MOVED as u64) << 56 | by as u8 as u64
 }
 
 /// [`Live::inexact`] is in a host register.

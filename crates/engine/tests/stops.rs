@@ -18,7 +18,7 @@ use demotic_oracle::sequence::{Sequence, differences_of};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use support::{Breakpoints, Kind, Translated, has_top_byte, outcome, stops};
+use support::{Breakpoints, Kind, Translated, has_top_byte, outcome, stops, stores_mxcsr};
 
 mod support;
 

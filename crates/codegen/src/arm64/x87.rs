@@ -214,6 +214,8 @@ pub(super) struct State {
     pub held: Option<(i8, Reg, Reg)>,
     /// The first operation of the group being worked on that has not been done.
     pub pending: Option<usize>,
+    /// Whether the tags are in the frame, and TOP is not yet.
+    tagged: bool,
     /// Behind the check.
     inner: Label,
 }
@@ -360,6 +362,7 @@ impl Emit<'_> {
             any_rounding: false,
             held: None,
             pending: None,
+            tagged: false,
             inner,
         });
         self.end_op(0);
@@ -512,6 +515,9 @@ impl Emit<'_> {
     /// What has become of TOP and tags since the entry.
     pub(super) fn x87_change(&self) -> u64 {
         let Some(s) = &self.x87 else { return 0 };
+        if s.tagged {
+            return x87::moved(s.stack.top);
+        }
         let changed = s.stack.known & (s.stack.valid ^ s.stack.expect);
         x87::stack(s.stack.top, changed & s.stack.valid, changed & !s.stack.valid)
     }
@@ -686,10 +692,14 @@ impl Emit<'_> {
             // The first word of tags is behind it.
             self.wo(mem::pair(false, Pair::X, S1, S0, FRAME, at as i64, Mode::Offset));
         } else {
-            self.frame_access(Access::StrX, S1, at);
             self.frame_access(Access::StrX, S0, self.x87_mask());
+            if let Some(s) = &mut self.x87 {
+                s.tagged = true;
+            }
+            self.frame_access(Access::StrX, S1, at);
         }
         if let Some(s) = &mut self.x87 {
+            s.tagged = false;
             s.stack = Stack::default();
         }
         // From here on `base` is not the top any more, and nothing but the two words below may be written.
