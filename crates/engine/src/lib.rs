@@ -612,9 +612,7 @@ impl Cpu {
         for _ in 0..SETTLE {
             let limits = self.engine.one();
             let unit = self.engine.translate(self.state.rip, self.state.mode, &limits, false);
-            for inst in unit.blocks[0].insts.iter().filter(|i| i.op == demotic_ir::ops::Op::SetFl) {
-                open &= !(inst.imm as u32);
-            }
+            open &= !overwritten(&unit.blocks[0]);
             let exit = self.single();
             if exit.is_some() || open == 0 {
                 return exit;
@@ -879,4 +877,20 @@ fn hash(pc: u64) -> usize {
 
 fn exception(trap: Trap) -> Exit {
     Exit::Exception(Exception { vector: trap.vector, error_code: trap.code, address: trap.address, host: trap.host })
+}
+
+/// Flags that a block leaves as nothing of what they were before: a shift by CL writes all of them, but leaves them as they are when CL is zero.
+fn overwritten(block: &demotic_ir::block::Block) -> u32 {
+    use demotic_ir::ops::Op;
+    // Values made of the flags of before; conditions need only flags that are exact.
+    let mut old = vec![false; block.insts.len()];
+    let mut mask = 0;
+    for (i, inst) in block.insts.iter().enumerate() {
+        let made = |v: &demotic_ir::block::Val| old.get(v.index()).copied().unwrap_or(false);
+        old[i] = inst.op == Op::GetFl || inst.op != Op::Cond && inst.operands().iter().any(made);
+        if inst.op == Op::SetFl {
+            mask = if old[i] { mask & !(inst.imm as u32) } else { mask | inst.imm as u32 };
+        }
+    }
+    mask
 }

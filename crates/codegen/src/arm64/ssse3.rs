@@ -40,8 +40,13 @@ impl Emit<'_> {
             Op::VMulHiR => {
                 self.w(simd::long(Long::Smull, false, Lane::H, VS0, a, b));
                 self.w(simd::long(Long::Smull, true, Lane::H, VS1, a, b));
-                self.wo(simd::rshrn(false, Lane::H, d, VS0, 15));
-                self.wo(simd::rshrn(true, Lane::H, d, VS1, 15));
+                // An operand in this register counts until the last instruction.
+                let to = if [a, b].contains(&d) { VS0 } else { d };
+                self.wo(simd::rshrn(false, Lane::H, to, VS0, 15));
+                self.wo(simd::rshrn(true, Lane::H, to, VS1, 15));
+                if to != d {
+                    self.w(simd::mov(d, to));
+                }
             }
             Op::VMulEvenS => {
                 self.w(simd::misc(Misc::Xtn, false, Lane::S, VS0, a));
