@@ -426,6 +426,41 @@ fn exact_arithmetic() {
     );
 }
 
+/// x87 instructions need nearly all registers: there is code for all of them with operands in memory, wherever those are.
+#[test]
+fn x87_operands_in_memory_are_translated() {
+    // [rax + 8 rcx - 0x48], [8 rax + 0x804c000], [rcx + 0x4ee90004], [rdi + 8], an address.
+    let forms: [&[u8]; 5] = [
+        &[0x44, 0xc8, 0xb8],
+        &[0x04, 0xc5, 0, 0xc0, 4, 8],
+        &[0x81, 4, 0, 0xe9, 0x4e],
+        &[0x47, 8],
+        &[0x05, 0, 0xc0, 4, 8],
+    ];
+    let mut refused = Vec::new();
+    for (op, reg) in (0xd8..=0xdfu8).flat_map(|op| (0..8u8).map(move |reg| (op, reg))) {
+        for form in forms {
+            for mode in [Mode::Long, Mode::Compat32] {
+                // Three in a row, so that results are in registers.
+                let mut code = Vec::new();
+                for _ in 0..3 {
+                    code.extend([op, form[0] | reg << 3]);
+                    code.extend_from_slice(&form[1..]);
+                }
+                let unit = lifted(&code, PC, mode);
+                for host in [Host::Arm64, Host::Arm64v84, Host::X64] {
+                    for order in [Order::Single, Order::Tso] {
+                        if text(&unit, host, order).is_err() {
+                            refused.push(format!("{mode:?} {} {order:?}: {}", host.name(), guest(&code, PC, mode)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
 #[test]
 fn nothing_is_refused() {
     for hex in AWKWARD {

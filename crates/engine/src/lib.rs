@@ -880,7 +880,7 @@ fn exception(trap: Trap) -> Exit {
 }
 
 /// Flags that a block leaves as nothing of what they were before: a shift by CL writes all of them, but leaves them as they are when CL is zero.
-fn overwritten(block: &demotic_ir::block::Block) -> u32 {
+fn overwritten(block: &Block) -> u32 {
     use demotic_ir::ops::Op;
     // Values made of the flags of before; conditions need only flags that are exact.
     let mut old = vec![false; block.insts.len()];

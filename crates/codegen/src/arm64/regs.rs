@@ -147,6 +147,16 @@ impl Books {
         self.temps[t] = own;
     }
 
+    /// The operation at hand has no need any more of the values in a temporary, if it is one.
+    pub fn unpin(&mut self, r: Reg) {
+        use demotic_asm::arm64::Number;
+        if let Some(k) = TEMPS.iter().position(|&t| u32::from(t) == r.n()) {
+            if matches!(self.temps[k], Own::Vals(_)) {
+                self.pinned &= !(1 << k);
+            }
+        }
+    }
+
     /// Whether the current operation uses a temporary.
     pub fn is_pinned(&self, t: usize) -> bool {
         self.pinned >> t & 1 != 0

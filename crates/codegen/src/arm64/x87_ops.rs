@@ -417,12 +417,23 @@ impl Emit<'_> {
             }
             Mode::Off(base, off) => {
                 let t = self.scratch();
-                self.add_const(X, t, base, off as u64);
+                let near = |off: i64| Imm12::new(off.unsigned_abs()).is_some();
+                if near(off) {
+                    self.add_const(X, t, base, off as u64);
+                } else {
+                    // The constant in no temporary of its own: arithmetic needs nearly all.
+                    let c = if base == S1 { S0 } else { S1 };
+                    self.mov_imm(X, c, off as u64);
+                    self.w(int::arith(Arith::Add, X, t, base, c, Shift::Lsl, 0));
+                }
+                self.books.unpin(base);
                 Operand { base: t, off: 0, ty }
             }
             Mode::Index(base, index, _, _) => {
                 let t = self.scratch();
                 self.w(int::arith_ext(Arith::Add, X, t, base, index, Extend::Uxtx, 0));
+                self.books.unpin(base);
+                self.books.unpin(index);
                 Operand { base: t, off: 0, ty }
             }
         }
