@@ -428,7 +428,7 @@ impl Jit {
     /// Takes in what a place says besides values.
     fn resolve(&mut self, mut place: Place) -> (Place, Vec<usize>, Vec<(Slot, Val)>) {
         let (mut redo, mut pending) = (Vec::new(), Vec::new());
-        let Frame { snapshot: regs, x87: live, .. } = &mut self.core.frame;
+        let Frame { snapshot: regs, x87: live, spill, .. } = &mut self.core.frame;
         let mut done = false;
         place.values.retain(|&(v, loc)| {
             if let (REDO, Loc::Const(op)) = (v, loc) {
@@ -446,6 +446,10 @@ impl Jit {
             }
             if let (X87, Loc::Const(what)) = (v, loc) {
                 live.apply(what, &regs.gpr);
+                return false;
+            }
+            if let (SAVED_FLAGS, Loc::Spill(n)) = (v, loc) {
+                regs.flags = spill[usize::from(n)].lo;
                 return false;
             }
             let Loc::Gpr(n) = loc else { return true };

@@ -145,7 +145,7 @@ impl Emit<'_> {
     /// Saves NZCV in x30 for code that overwrites it.
     pub fn save_nzcv(&mut self) {
         self.w(branch::mrs(S2, SysReg::Nzcv));
-        self.saved_flags = Some(30);
+        self.saved_flags = Some(crate::Loc::Gpr(30));
     }
 
     // ---- operations ---------------------------------------------------------------------------------------------------

@@ -96,7 +96,9 @@ struct Emit<'a> {
     fixed_place: Option<Place>,
     failed: bool,
     /// NZCV is in this register at the moment.
-    saved_flags: Option<u8>,
+    saved_flags: Option<crate::Loc>,
+    /// Whether x87 code has to do with fewer temporaries, at the cost of accesses to the frame.
+    tight: bool,
     /// General registers whose homes lag behind at the moment, and by what.
     lag: Vec<(u8, i32)>,
     cold: Vec<(Cold, Option<Place>)>,
@@ -498,7 +500,23 @@ const SMALL: usize = 1200;
 const X87_WEIGHT: usize = 24;
 
 /// Emits a unit into `out`; with `stop` also says what that offset means.
+/// Emits; where temporaries do not suffice for x87 code, once more with fewer.
 fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -> Result<Option<Place>, Error> {
+    match emit_with(unit, request, stop, out, false) {
+        Err(Error::Missing(_)) if unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op.touches_x87())) => {
+            emit_with(unit, request, stop, out, true)
+        }
+        result => result,
+    }
+}
+
+fn emit_with(
+    unit: &Unit,
+    request: &Request,
+    stop: Option<u32>,
+    out: &mut Compiled,
+    tight: bool,
+) -> Result<Option<Place>, Error> {
     let Some(first) = unit.blocks.first() else { return Err(Error::Missing("a block")) };
     // One x87 operation has some 20 instructions, most of them out of line.
     let weight = |x: &Inst| if x.op.touches_x87() { X87_WEIGHT } else { 1 };
@@ -537,6 +555,7 @@ fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -
         fixed_place: None,
         failed: false,
         saved_flags: None,
+        tight,
         x87: None,
         mmx: mmx::Mmx::default(),
         x87_pieces: Vec::new(),

@@ -147,6 +147,12 @@ impl Books {
         self.temps[t] = own;
     }
 
+    /// Nobody needs a temporary any more, the operation at hand included.
+    pub fn free(&mut self, t: usize) {
+        self.temps[t] = Own::Free;
+        self.pinned &= !(1 << t);
+    }
+
     /// The operation at hand has no need any more of the values in a temporary, if it is one.
     pub fn unpin(&mut self, r: Reg) {
         use demotic_asm::arm64::Number;
@@ -281,8 +287,8 @@ impl Emit<'_> {
         for &(slot, by) in &self.lag {
             values.push((crate::ADJUST, crate::adjustment(slot, by)));
         }
-        if let Some(r) = self.saved_flags {
-            values.push((crate::SAVED_FLAGS, Loc::Gpr(r)));
+        if let Some(loc) = self.saved_flags {
+            values.push((crate::SAVED_FLAGS, loc));
         }
         self.x87_report(&mut values);
         Place { block: self.number, index: index as u32, values }
@@ -405,6 +411,13 @@ impl Emit<'_> {
             return 0;
         }
         s as u16
+    }
+
+    /// A spill slot that is nobody's until the operation at hand ends; its number and its offset in the frame.
+    pub fn spare_spill(&mut self) -> (u16, usize) {
+        let s = self.spill_slot();
+        self.set_spill(s, Names::new());
+        (s, spill_offset(s))
     }
 
     fn set_spill(&mut self, s: u16, vals: Names) {

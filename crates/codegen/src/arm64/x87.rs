@@ -640,7 +640,18 @@ impl Emit<'_> {
                 self.frame_access(Access::StrX, m, at + 8);
             }
         }
+        let old = self.x87.as_ref().map(|s| s.c1);
         self.x87_set_c1(C1::Memory);
+        if let Some(C1::Rounded(t, _)) = old {
+            self.free_x87(t);
+        }
+    }
+
+    /// A temporary of the state is free for the operation at hand.
+    fn free_x87(&mut self, t: u8) {
+        if let Some(k) = TEMPS.iter().position(|&k| k == t) {
+            self.books.free(k);
+        }
     }
 
     /// The significand of a register for reading; may use S0.

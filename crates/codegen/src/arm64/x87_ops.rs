@@ -186,6 +186,18 @@ struct Operand {
     ty: Ty,
 }
 
+/// Whether an operand of any type is in reach of its base.
+fn is_near(off: i64) -> bool {
+    (-200..4000).contains(&off) && off % 8 == 0 || (-200..200).contains(&off)
+}
+
+/// An address that is computed into S1 where it is needed, for want of a temporary.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Far(Reg, i64),
+    Index(Reg, Reg),
+}
+
 /// A whole instruction by the helper, out of line.
 #[derive(Debug)]
 pub(super) struct Slow {
@@ -197,11 +209,20 @@ pub(super) struct Slow {
     code: (u8, u8),
     change: u64,
     load: Option<Operand>,
+    late: Option<Late>,
     store: Option<Operand>,
     reload: Vec<(i8, Reg, Reg)>,
     base: Reg,
     c1: Option<(Reg, i8)>,
     fl: Option<Reg>,
+}
+
+/// Where NZCV is while an instruction's code destroys it.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    In(Reg),
+    /// At this offset of the frame.
+    Spilled(usize),
 }
 
 /// What the code of an instruction needs to know until it is finished.
@@ -211,9 +232,10 @@ struct Work {
     slow: Label,
     join: Label,
     /// Where the flags are meanwhile.
-    flags: Option<Reg>,
+    flags: Option<Kept>,
     change: u64,
     load: Option<Operand>,
+    late: Option<Late>,
     store: Option<Operand>,
     pieces: Vec<Piece>,
     before: Option<Place>,
@@ -254,6 +276,9 @@ impl Emit<'_> {
         let (op, code) = slow.code;
         let what = X87_INSN | u64::from(op) << 8 | u64::from(code);
         self.fixed_place.clone_from(&slow.before);
+        if let Some(late) = slow.late {
+            self.x87_late(late);
+        }
         if let Some(Operand { base, off, ty }) = slow.load {
             // Read once more: the first time had no consequences.
             let access = match ty {
@@ -311,10 +336,19 @@ impl Emit<'_> {
         let needed = |e: &Self| e.books.in_flags.iter().any(|&v| e.an[usize::from(v)].end() >= g.first);
         let shown = g.addr.is_some() && (self.flags_home[g.first] & IN_NZCV != 0 || needed(self));
         let flags = if flags && (shown || !self.nzcv_free(g.end)) {
-            let t = self.scratch();
-            self.w(branch::mrs(t, SysReg::Nzcv));
-            self.saved_flags = Some(t.n() as u8);
-            Some(t)
+            let kept = if self.tight {
+                let (s, offset) = self.spare_spill();
+                self.w(branch::mrs(S0, SysReg::Nzcv));
+                self.frame_access(Access::StrX, S0, offset);
+                self.saved_flags = Some(Loc::Spill(s));
+                Kept::Spilled(offset)
+            } else {
+                let t = self.scratch();
+                self.w(branch::mrs(t, SysReg::Nzcv));
+                self.saved_flags = Some(Loc::Gpr(t.n() as u8));
+                Kept::In(t)
+            };
+            Some(kept)
         } else {
             None
         };
@@ -326,6 +360,7 @@ impl Emit<'_> {
             flags,
             change: self.x87_change(),
             load: None,
+            late: None,
             store: None,
             pieces: Vec::new(),
             before: None,
@@ -363,6 +398,7 @@ impl Emit<'_> {
             code: work.g.code,
             change: work.change,
             load: work.load,
+            late: work.late,
             store: work.store,
             reload: self.x87_all_cached(),
             base: self.x87_base(),
@@ -377,7 +413,14 @@ impl Emit<'_> {
         }
         self.x87_pieces.push((Cold::X87Slow(Box::new(slow)), None));
         self.buf.bind(work.join);
-        if let Some(t) = work.flags {
+        if let Some(kept) = work.flags {
+            let t = match kept {
+                Kept::In(t) => t,
+                Kept::Spilled(offset) => {
+                    self.frame_access(Access::LdrX, S0, offset);
+                    S0
+                }
+            };
             self.w(branch::msr(SysReg::Nzcv, t));
             self.saved_flags = None;
         }
@@ -400,6 +443,31 @@ impl Emit<'_> {
         self.fixed_place = None;
     }
 
+    /// Computes such an address.
+    fn x87_late(&mut self, late: Late) {
+        match late {
+            Late::Far(base, off) => {
+                self.mov_imm(X, S1, off as u64);
+                self.w(int::arith(Arith::Add, X, S1, base, S1, Shift::Lsl, 0));
+            }
+            Late::Index(base, index) => {
+                self.w(int::arith_ext(Arith::Add, X, S1, base, index, Extend::Uxtx, 0));
+            }
+        }
+    }
+
+    /// The address of an operand that is read, in no temporary of its own.
+    fn x87_late_address(&mut self, work: &mut Work, ty: Ty) -> Operand {
+        let addr = work.g.addr.unwrap_or(Val::NONE);
+        let stays = |r: Reg| ![S0, S1, S2].contains(&r);
+        work.late = match self.mode(addr, 99) {
+            Mode::Off(base, off) if stays(base) && !is_near(off) => Some(Late::Far(base, off)),
+            Mode::Index(base, index, _, _) if stays(base) && stays(index) => Some(Late::Index(base, index)),
+            _ => return self.x87_address(work.g, ty),
+        };
+        Operand { base: S1, off: 0, ty }
+    }
+
     /// The address of an operand in memory, as a register that stays and an offset.
     fn x87_address(&mut self, g: Group, ty: Ty) -> Operand {
         let addr = g.addr.unwrap_or(Val::NONE);
@@ -412,9 +480,7 @@ impl Emit<'_> {
             r
         };
         match self.mode(addr, 99) {
-            Mode::Off(base, off) if (-200..4000).contains(&off) && off % 8 == 0 || (-200..200).contains(&off) => {
-                Operand { base: stays(self, base), off, ty }
-            }
+            Mode::Off(base, off) if is_near(off) => Operand { base: stays(self, base), off, ty },
             Mode::Off(base, off) => {
                 let t = self.scratch();
                 let near = |off: i64| Imm12::new(off.unsigned_abs()).is_some();
@@ -798,7 +864,7 @@ impl Emit<'_> {
         work.load = memory.map(|m| m.0);
         let (ma, sa) = self.x87_operand(top);
         let other = match with {
-            Some(From::St(i)) => self.x87_other(&work, i, false),
+            Some(From::St(i)) => self.x87_other(&work, i, self.tight),
             _ => None,
         };
         let d = self.scratch();

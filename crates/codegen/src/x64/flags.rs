@@ -447,6 +447,7 @@ impl Emit<'_> {
             self.pushfq();
             self.a.pop(now);
             self.a.alu_imm(Alu::And, Size::D, now, TF as i32);
+            self.lost_flags(ARITH);
             self.a.alu_imm(Alu::And, Size::D, t, ARITH as i32);
             self.a.alu(Alu::Or, Size::D, t, now);
             self.unlock(now);

@@ -338,6 +338,10 @@ impl<'a> Emit<'a> {
         }
     }
 
+    fn is_getfl(&self, v: usize) -> bool {
+        self.b.insts[v].op == Op::GetFl
+    }
+
     fn snapshot(&self, index: usize) -> Option<Place> {
         let mut values = Vec::new();
         let want = if index > self.b.insts.len() { ARITH } else { self.shape.plan.flags_home(index) };
@@ -358,6 +362,15 @@ impl<'a> Emit<'a> {
                 At::Vec(x) => Loc::Vec(x.0),
                 At::Spill(n) => Loc::Spill(n),
                 At::Result => Loc::Result,
+                // The flags of before, which have been saved since.
+                At::Flags
+                    if ty == Ty::Fl
+                        && self.rf.saved != 0
+                        && self.is_getfl(v)
+                        && !self.flags_ready(Val(v as u16), ARITH) =>
+                {
+                    Loc::Spill(super::flags::SAVED)
+                }
                 At::Flags if ty == Ty::Fl => Loc::FlagsHome,
                 At::Lazy => Loc::Recompute,
                 At::Nowhere | At::Flags => return None,

@@ -31,6 +31,9 @@ impl Emit<'_> {
         let (to, top) = (self.x87_slot(to), self.x87_slot(0));
         let memory = match from {
             From::St(_) => None,
+            From::Real(ty) | From::Int(ty) if op == Op::XDiv => {
+                Some((self.x87_late_address(&mut work, ty), matches!(from, From::Int(_))))
+            }
             From::Real(ty) => Some((self.x87_address(g, ty), false)),
             From::Int(ty) => Some((self.x87_address(g, ty), true)),
         };
@@ -40,7 +43,7 @@ impl Emit<'_> {
             From::St(i) => self.x87_other(&work, i, op == Op::XDiv),
             _ => None,
         };
-        if op == Op::XDiv && work.flags.is_some() {
+        if op == Op::XDiv && (work.flags.is_some() || self.tight) {
             // Not enough temporaries.
             self.put_flags(&mut work);
             return self.x87_by_helper(g, insn);
@@ -51,6 +54,9 @@ impl Emit<'_> {
         // A division needs two more.
         let more = if op == Op::XDiv { Some((self.scratch(), self.scratch())) } else { None };
         self.x87_taken(&mut work);
+        if let Some(late) = work.late {
+            self.x87_late(late);
+        }
         let (mb, sb) = match (memory, other, from) {
             (Some((at, integer)), ..) => {
                 self.x87_convert(&mut work, at, integer, S2, S0, h);
