@@ -201,7 +201,18 @@ impl<'a> Emit<'a> {
             );
             let place = (this.number, this.current);
             let op = this.b.insts.get(this.current).map_or(Op::Nop, |x| x.op);
-            let helps = !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf);
+            let own =
+                |op: Op| !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf | Op::Const);
+            // What a write needs too many registers for is computed before, at its own place; so is what the interpreter needs.
+            let mut place = place;
+            while let Some(x) = this.b.insts.get(place.1) {
+                let written = matches!(op, Op::Set | Op::SetHi) && place.1 == this.current;
+                if !written && !this.forced.contains(&place) {
+                    break;
+                }
+                place.1 = x.operands().first().map_or(usize::MAX, |v| v.index());
+            }
+            let helps = this.b.insts.get(place.1).is_some_and(|x| own(x.op));
             if !(out && helps && !this.forced.contains(&place) && this.forced.len() < 64) {
                 break result.map(|()| finish(&mut this));
             }
@@ -546,7 +557,7 @@ impl<'a> Emit<'a> {
         match inst.op {
             Op::Const => self.at[i] = At::Const(inst.imm & inst.ty.mask()),
             Op::Get if inst.imm < u64::from(Slot::MXCSR.0) => self.found_home(Val(i as u16), inst.imm as u8),
-            _ if self.shape.lazy(i) => self.at[i] = At::Lazy,
+            _ if self.shape.lazy(i) && !self.is_forced(i) => self.at[i] = At::Lazy,
             _ => return false,
         }
         true
