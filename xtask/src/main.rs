@@ -35,6 +35,7 @@ cargo xtask TASK
   x87-fuzz [...]  random x87 and MMX code, the same way
   sequences [...] sequences of random guest instructions, translated and in the model (the same options; with --file PROGRAM
                   half of them are pieces of that i386 or x86-64 program)
+  stops [...]     the same, stopped at every host instruction: what comes out is a state on the model's way
   tables          tables of instructions, all lines, natively and translated (an x86-64 machine)
   disas [...]     every stage of a piece of guest code: --hex HEX [--bits 32|64] [--pc ADDRESS],
                   or --file PROGRAM with --sym NAME or --pc ADDRESS; [--tso]

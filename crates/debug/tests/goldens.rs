@@ -339,6 +339,9 @@ const AWKWARD: &[&str] = &[
     "41 12 01 90 48 8d 05 23 40 14 00 c3",
     "ff 06 77 03 39 c1 c3 39 c1 c3",
     "48 ff 0e 76 03 39 c1 c3 39 c1 c3",
+    "48 11 da 49 89 d5 49 0f af d7 49 83 d5 00 49 01 c4 c3",
+    "49 f7 d8 49 89 d0 48 83 d2 00 4d 01 c8 c3",
+    "48 39 54 24 08 8d 50 d0 41 0f 95 c1 83 fa 09 c3",
 ];
 
 /// Arithmetic with all status flags: one look at what was raised.
