@@ -6,13 +6,14 @@
 //!
 //! S0, S1, S2 and temporaries of the operation are all that is written before the last instruction, which is the store of the result.
 
+mod address;
 mod arith;
 mod cmov;
 mod control;
 mod root;
 
+use self::address::{Late, Operand};
 use super::analysis::IN_NZCV;
-use super::mem::Mode;
 use super::regs::{FRAME, S0, S1, S2};
 use super::x87::{C1, Group, What, live};
 use super::{Cold, Emit};
@@ -23,9 +24,8 @@ use core::mem::offset_of;
 use demotic_asm::arm64::branch::{self, SysReg};
 use demotic_asm::arm64::int::{self, Arith, Csel, Logic, One, Two};
 use demotic_asm::arm64::mem::{self as memory, Access, Pair};
-use demotic_asm::arm64::{Cond, Extend, Imm12, LogicImm, Number, Reg, Shift, Sz, ZR, x};
+use demotic_asm::arm64::{Cond, Imm12, LogicImm, Number, Reg, Shift, Sz, ZR, x};
 use demotic_asm::buffer::{Field, Label};
-use demotic_ir::block::Val;
 use demotic_ir::ops::{Op, X87Fn};
 use demotic_ir::ty::Ty;
 
@@ -176,26 +176,6 @@ impl Piece {
         self.lsl(s, s, BOXED_SIGN);
         self.orr_imm(s, s, 1 << BOXED);
     }
-}
-
-/// An operand in memory.
-#[derive(Clone, Copy, Debug)]
-struct Operand {
-    base: Reg,
-    off: i64,
-    ty: Ty,
-}
-
-/// Whether an operand of any type is in reach of its base.
-fn is_near(off: i64) -> bool {
-    (-200..4000).contains(&off) && off % 8 == 0 || (-200..200).contains(&off)
-}
-
-/// An address that is computed into S1 where it is needed, for want of a temporary.
-#[derive(Clone, Copy, Debug)]
-enum Late {
-    Far(Reg, i64),
-    Index(Reg, Reg),
 }
 
 /// A whole instruction by the helper, out of line.
@@ -441,68 +421,6 @@ impl Emit<'_> {
         self.x87_cold();
         self.buf.bind(over);
         self.fixed_place = None;
-    }
-
-    /// Computes such an address.
-    fn x87_late(&mut self, late: Late) {
-        match late {
-            Late::Far(base, off) => {
-                self.mov_imm(X, S1, off as u64);
-                self.w(int::arith(Arith::Add, X, S1, base, S1, Shift::Lsl, 0));
-            }
-            Late::Index(base, index) => {
-                self.w(int::arith_ext(Arith::Add, X, S1, base, index, Extend::Uxtx, 0));
-            }
-        }
-    }
-
-    /// The address of an operand that is read, in no temporary of its own.
-    fn x87_late_address(&mut self, work: &mut Work, ty: Ty) -> Operand {
-        let addr = work.g.addr.unwrap_or(Val::NONE);
-        let stays = |r: Reg| ![S0, S1, S2].contains(&r);
-        work.late = match self.mode(addr, 99) {
-            Mode::Off(base, off) if stays(base) && !is_near(off) => Some(Late::Far(base, off)),
-            Mode::Index(base, index, _, _) if stays(base) && stays(index) => Some(Late::Index(base, index)),
-            _ => return self.x87_address(work.g, ty),
-        };
-        Operand { base: S1, off: 0, ty }
-    }
-
-    /// The address of an operand in memory, as a register that stays and an offset.
-    fn x87_address(&mut self, g: Group, ty: Ty) -> Operand {
-        let addr = g.addr.unwrap_or(Val::NONE);
-        let stays = |e: &mut Self, r: Reg| {
-            if [S0, S1, S2].contains(&r) {
-                let t = e.scratch();
-                e.w(super::runtime::mov(t, r));
-                return t;
-            }
-            r
-        };
-        match self.mode(addr, 99) {
-            Mode::Off(base, off) if is_near(off) => Operand { base: stays(self, base), off, ty },
-            Mode::Off(base, off) => {
-                let t = self.scratch();
-                let near = |off: i64| Imm12::new(off.unsigned_abs()).is_some();
-                if near(off) {
-                    self.add_const(X, t, base, off as u64);
-                } else {
-                    // The constant in no temporary of its own: arithmetic needs nearly all.
-                    let c = if base == S1 { S0 } else { S1 };
-                    self.mov_imm(X, c, off as u64);
-                    self.w(int::arith(Arith::Add, X, t, base, c, Shift::Lsl, 0));
-                }
-                self.books.unpin(base);
-                Operand { base: t, off: 0, ty }
-            }
-            Mode::Index(base, index, _, _) => {
-                let t = self.scratch();
-                self.w(int::arith_ext(Arith::Add, X, t, base, index, Extend::Uxtx, 0));
-                self.books.unpin(base);
-                self.books.unpin(index);
-                Operand { base: t, off: 0, ty }
-            }
-        }
     }
 
     /// Loads an operand from memory into `m` and `s`, neither of which is S1. `t` is destroyed. What is neither zero nor usual goes the slow way.
