@@ -216,8 +216,9 @@ pub enum Loc {
     Recompute,
 }
 
-/// Stands in [`Place::values`] for the host flags when they are kept in a register ([`Loc::Gpr`]) instead of [`HostRegs::flags`].
-pub const SAVED_FLAGS: Val = Val(u16::MAX);
+/// Stands in [`Place::values`] for the host flags when they are kept in a register ([`Loc::Gpr`]) or in the frame
+/// ([`Loc::Spill`]) instead of [`HostRegs::flags`].
+pub const SAVED_FLAGS: Val = Val(u16::MAX - 6);
 
 /// Stands in [`Place::values`] for the status of a store-exclusive ([`Loc::Gpr`], 32 bits): when it is 0 the operation at `index` is
 /// done, and its result is among the values; else it is not.

@@ -499,8 +499,7 @@ const SMALL: usize = 1200;
 /// For how many an operation of the x87 counts.
 const X87_WEIGHT: usize = 24;
 
-/// Emits a unit into `out`; with `stop` also says what that offset means.
-/// Emits; where temporaries do not suffice for x87 code, once more with fewer.
+/// Emits a unit into `out`; with `stop` also says what that offset means. Where temporaries do not suffice for x87 code, once more with fewer.
 fn emit(unit: &Unit, request: &Request, stop: Option<u32>, out: &mut Compiled) -> Result<Option<Place>, Error> {
     match emit_with(unit, request, stop, out, false) {
         Err(Error::Missing(_)) if unit.blocks.iter().any(|b| b.insts.iter().any(|x| x.op.touches_x87())) => {

@@ -334,6 +334,8 @@ impl Emit<'_> {
         let live = self.home_behind(end) & self.rf.home != 0;
         let rcx = self.at(a) == At::Home(1) && (inst.ty == Ty::I64 || inst.ty == Ty::I32 && !self.long);
         if zero && branch && live && rcx {
+            // The ways on bring nothing back.
+            self.restore_flags(end);
             return Test::RcxZero(true);
         }
         let size = Size::of_bits(inst.ty.bits());

@@ -201,8 +201,10 @@ impl<'a> Emit<'a> {
             );
             let place = (this.number, this.current);
             let op = this.b.insts.get(this.current).map_or(Op::Nop, |x| x.op);
-            let own =
-                |op: Op| !matches!(op, Op::Nop | Op::Get | Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf | Op::Const);
+            let own = |op: Op| {
+                let none = matches!(op, Op::Nop | Op::Get | Op::GetFl | Op::Const);
+                !none && !matches!(op, Op::Set | Op::SetHi | Op::SetFl | Op::ExitIf)
+            };
             // What a write needs too many registers for is computed before, at its own place; so is what the interpreter needs.
             let mut place = place;
             while let Some(x) = this.b.insts.get(place.1) {
@@ -212,7 +214,10 @@ impl<'a> Emit<'a> {
                 }
                 place.1 = x.operands().first().map_or(usize::MAX, |v| v.index());
             }
-            let helps = this.b.insts.get(place.1).is_some_and(|x| own(x.op));
+            // Nothing has code of its own between the members of a group.
+            let inside = |k: usize| (0..k).any(|a| this.shape.group(a).is_some_and(|g| g.end > k));
+            let apart = place.1 == this.current || !inside(place.1);
+            let helps = apart && this.b.insts.get(place.1).is_some_and(|x| own(x.op));
             if !(out && helps && !this.forced.contains(&place) && this.forced.len() < 64) {
                 break result.map(|()| finish(&mut this));
             }
