@@ -6,9 +6,9 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
 use demotic_ir::state::Mode;
-use demotic_oracle::generate::{Rng, make_tiny};
+use demotic_oracle::generate::Rng;
 use demotic_oracle::sequence::{Sequence, differences};
-use support::{Kind, TOP, Translated, has_top_byte, stores_mxcsr};
+use support::{Kind, Source, TOP, Translated, has_top_byte, stores_mxcsr};
 
 mod support;
 
@@ -62,21 +62,10 @@ fn sequences_run_the_same_translated() {
     let mut rng = Rng::new(number("DEMOTIC_SEED", 3));
     let (mut ran, mut failed, mut instructions) = (0, 0, 0);
     let count = number("DEMOTIC_COUNT", 3_000);
-    let file = std::env::var("DEMOTIC_FILE").ok().map(|name| std::fs::read(name).expect("a program"));
-    let class = file.as_ref().and_then(|bytes| bytes.get(4).copied());
+    let source = Source::new();
     while ran < count {
         for mode in [Mode::Long, Mode::Compat32] {
-            let mut sequence = match &file {
-                // ELFCLASS32 and ELFCLASS64.
-                Some(bytes) if class == Some(if mode == Mode::Long { 2 } else { 1 }) => {
-                    let Some(real) = Sequence::real(&mut rng, mode, bytes) else { continue };
-                    real
-                }
-                _ => Sequence::random(&mut rng, mode),
-            };
-            if rng.one_in(2) {
-                make_tiny(&mut rng, &mut sequence.case.state);
-            }
+            let Some(sequence) = source.next(&mut rng, mode) else { continue };
             let Some(diff) = differ(&sequence) else { continue };
             (ran, instructions) = (ran + 1, instructions + sequence.parts.len());
             if diff.is_empty() {

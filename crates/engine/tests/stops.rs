@@ -13,12 +13,12 @@ use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestS
 use demotic_f80::F80;
 use demotic_ir::state::{Mode, eflags, reg};
 use demotic_oracle::case::Outcome;
-use demotic_oracle::generate::{Rng, make_tiny};
+use demotic_oracle::generate::Rng;
 use demotic_oracle::sequence::{Sequence, differences_of};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use support::{Breakpoints, Kind, Translated, has_top_byte, outcome, stops, stores_mxcsr};
+use support::{Breakpoints, Kind, Source, Translated, has_top_byte, outcome, stops, stores_mxcsr};
 
 mod support;
 
@@ -445,21 +445,10 @@ fn every_host_instruction_of_random_sequences() {
     }
     let mut rng = Rng::new(number("DEMOTIC_SEED", 5));
     let (mut sequences, mut failed) = (0, 0);
-    let file = std::env::var("DEMOTIC_FILE").ok().map(|name| std::fs::read(name).expect("a program"));
-    let class = file.as_ref().and_then(|bytes| bytes.get(4).copied());
+    let source = Source::new();
     while sequences < number("DEMOTIC_COUNT", 300) {
         for mode in [Mode::Long, Mode::Compat32] {
-            let mut sequence = match &file {
-                // ELFCLASS32 and ELFCLASS64.
-                Some(bytes) if class == Some(if mode == Mode::Long { 2 } else { 1 }) => {
-                    let Some(real) = Sequence::real(&mut rng, mode, bytes) else { continue };
-                    real
-                }
-                _ => Sequence::random(&mut rng, mode),
-            };
-            if rng.one_in(2) {
-                make_tiny(&mut rng, &mut sequence.case.state);
-            }
+            let Some(sequence) = source.next(&mut rng, mode) else { continue };
             let Some(diff) = wrong(&sequence) else { continue };
             sequences += 1;
             if diff.is_empty() {

@@ -8,6 +8,7 @@ use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace};
 use demotic_host::signal;
 use demotic_ir::state::Mode;
 use demotic_oracle::case::{CODE, DATA, DATA_LEN, Outcome};
+use demotic_oracle::generate::{Rng, make_tiny};
 use demotic_oracle::sequence::Sequence;
 use iced_x86::Mnemonic as M;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -107,6 +108,29 @@ impl Translated {
 
     fn space(&self, sequence: &Sequence, kind: Kind) -> &(Arc<Space>, Arc<Engine>) {
         &self.0[usize::from(sequence.case.mode != Mode::Long) + 2 * kind as usize]
+    }
+}
+
+/// Where sequences come from: half of them from the program that `DEMOTIC_FILE` names, if it does.
+pub struct Source(Option<Vec<u8>>);
+
+impl Source {
+    pub fn new() -> Source {
+        Source(std::env::var("DEMOTIC_FILE").ok().map(|name| std::fs::read(name).expect("a program")))
+    }
+
+    /// The next one; half of them with numbers around the least normal one. `None`: another place of the program is to be tried.
+    pub fn next(&self, rng: &mut Rng, mode: Mode) -> Option<Sequence> {
+        // ELFCLASS32 and ELFCLASS64.
+        let class = if mode == Mode::Long { 2 } else { 1 };
+        let mut sequence = match &self.0 {
+            Some(bytes) if bytes.get(4) == Some(&class) => Sequence::real(rng, mode, bytes)?,
+            _ => Sequence::random(rng, mode),
+        };
+        if rng.one_in(2) {
+            make_tiny(rng, &mut sequence.case.state);
+        }
+        Some(sequence)
     }
 }
 
