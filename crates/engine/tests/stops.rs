@@ -265,6 +265,8 @@ fn cases(file: &str) -> Vec<(String, Vec<u8>)> {
 fn every_host_instruction_of_every_golden() {
     let breakpoints = Breakpoints::new();
     let space = Space::new();
+    let folder = std::fs::read_dir(format!("{}/../debug/tests/goldens", env!("CARGO_MANIFEST_DIR"))).expect("goldens");
+    assert_eq!(folder.count(), FILES.len(), "a golden file that is not listed");
     let (mut ran, mut between, mut known) = (0, 0, 0);
     let mut failed = BTreeSet::new();
     let mut seen = HashSet::new();
@@ -292,7 +294,7 @@ fn every_host_instruction_of_every_golden() {
                     continue;
                 }
                 let image = |s: &GuestState| Image::of(s, &space, defined, exact, code == [0x9c]);
-                let mut passed: Vec<Option<(HashSet<Image>, Exit)>> = Vec::new();
+                let mut passed: Vec<Option<Way>> = Vec::new();
                 for which in 0..STATES {
                     space.fill(&code, *mode);
                     passed.push(path(&reference, state(&space, *mode, which), &image));
@@ -304,7 +306,7 @@ fn every_host_instruction_of_every_golden() {
                 let all = stops(&engine);
                 known += all.len();
                 for (which, passed) in passed.iter().enumerate() {
-                    let Some((states, end)) = passed else { continue };
+                    let Some((states, last, end)) = passed else { continue };
                     // Nobody looks at the flags that such a fault shows.
                     if !faults_shown && !matches!(end, Exit::Exception(e) if e.vector == 3) {
                         continue;
@@ -320,10 +322,9 @@ fn every_host_instruction_of_every_golden() {
                         if exit == Exit::Attention {
                             between += 1;
                             // And on from there to the end.
-                            let last = cpu.run();
-                            let after = last != *end || !states.contains(&image(&cpu.state));
+                            let after = cpu.run() != *end || image(&cpu.state) != *last;
                             wrong = wrong.or(after.then_some("at the end"));
-                        } else if exit != *end {
+                        } else if exit != *end || now != *last {
                             wrong = Some("another exit");
                         }
                         let Some(when) = wrong else { continue };
@@ -347,21 +348,21 @@ fn every_host_instruction_of_every_golden() {
     assert!(hits * 3 > ran && between > 300, "{hits} stops in {ran} runs, {between} before the end");
 }
 
-/// All states on the interpreter's way, one instruction at a time, and how it ends; `None` if it takes too long.
-fn path(
-    engine: &Arc<Engine>,
-    from: GuestState,
-    image: &dyn Fn(&GuestState) -> Image,
-) -> Option<(HashSet<Image>, Exit)> {
+/// The interpreter's way: all states on it, the last one, and how it ends.
+type Way = (HashSet<Image>, Image, Exit);
+
+/// The way of a program, one instruction at a time; `None` if it takes too long.
+fn path(engine: &Arc<Engine>, from: GuestState, image: &dyn Fn(&GuestState) -> Image) -> Option<Way> {
     let mut cpu = Cpu::new(engine, from);
     let mut states = HashSet::from([image(&cpu.state)]);
     for _ in 0..STEPS {
         cpu.state.sys |= eflags::TF;
         let exit = cpu.run();
         cpu.state.sys &= !eflags::TF;
-        states.insert(image(&cpu.state));
+        let now = image(&cpu.state);
+        states.insert(now.clone());
         if !matches!(exit, Exit::Exception(e) if e.vector == 1) {
-            return Some((states, exit));
+            return Some((states, now, exit));
         }
     }
     None

@@ -371,7 +371,7 @@ fn random_code_stopped_everywhere() {
         space.bytes(space.data, DATA).copy_from_slice(&data);
         let mut cpu = Cpu::new(&reference, start.clone());
         let mut passed = HashSet::from([state(&cpu)]);
-        let end = loop {
+        let (last, end) = loop {
             cpu.state.sys |= eflags::TF;
             let exit = cpu.run();
             cpu.state.sys &= !eflags::TF;
@@ -381,7 +381,7 @@ fn random_code_stopped_everywhere() {
             }
             passed.insert(state(&cpu));
             if !matches!(exit, Exit::Exception(e) if e.vector == 1) {
-                break exit;
+                break (state(&cpu), exit);
             }
         };
         let engine = engine(Executor::Jit, n % 2 == 1);
@@ -397,7 +397,7 @@ fn random_code_stopped_everywhere() {
             if exit == Exit::Attention {
                 exit = cpu.run();
             }
-            if wrong.is_none() && (exit != end || !passed.contains(&state(&cpu))) {
+            if wrong.is_none() && (exit != end || state(&cpu) != last) {
                 wrong = Some(format!("at the end, {exit:?} for {end:?}, {}", image(&cpu.state, start.rip)));
             }
             let Some(wrong) = wrong else { continue };
@@ -409,8 +409,11 @@ fn random_code_stopped_everywhere() {
             break;
         }
     }
-    println!("{} stops in {ran} runs, {failed} failed", breakpoints.hits());
+    let hits = breakpoints.hits();
+    println!("{hits} stops in {ran} runs, {failed} failed");
     assert_eq!(failed, 0);
+    // The others are on ways that are not taken: of x87 code for AArch64, most are.
+    assert!(hits * 5 > ran, "{hits} stops in {ran} runs");
 }
 
 fn digest(data: &[u8]) -> u64 {

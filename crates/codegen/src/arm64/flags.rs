@@ -479,12 +479,13 @@ impl Emit<'_> {
             self.invert_c();
         }
         if let Some(value) = dest.filter(|&v| v != d) {
+            let outer = self.fixed_place.clone();
             if rc.is_none() && self.stop.is_some() {
                 // The carry is not what it was any more: nobody can begin again.
                 self.fixed_place = Some(self.place_behind(f, d));
             }
             self.w(mov(value, d));
-            self.fixed_place = None;
+            self.fixed_place = outer;
         }
     }
 

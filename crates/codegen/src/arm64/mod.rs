@@ -95,7 +95,7 @@ struct Emit<'a> {
     /// What to report instead of the current books (code out of line).
     fixed_place: Option<Place>,
     failed: bool,
-    /// NZCV is in this register at the moment.
+    /// Where NZCV is at the moment, if not where it belongs: in a register or in the frame.
     saved_flags: Option<crate::Loc>,
     /// Whether x87 code has to do with fewer temporaries, at the cost of accesses to the frame.
     tight: bool,
