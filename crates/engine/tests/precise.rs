@@ -9,13 +9,16 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
 use demotic_engine::exit::{Exit, SyscallEntry};
-use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestState};
+use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestState};
 use demotic_host::{capture, signal};
 use demotic_ir::state::{Mode, reg};
 #[cfg(target_arch = "x86_64")]
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use support::Page;
+
+mod support;
 
 const PAGE: usize = 4096;
 
@@ -59,15 +62,9 @@ const STRINGS: &str = "49ffc757488db7000100004c893f4969c767452301488947084889870
 /// The tests take turns: both need the handlers of the process.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A code page, and a page of data with the stack at its end.
-struct Space {
-    code: usize,
-    data: usize,
-}
-
-impl Space {
-    /// Two spaces with the same code and data of their own.
-    fn pair(program: &str) -> [Arc<Space>; 2] {
+impl Page {
+    /// Two spaces with the same code, each with a page of data of its own, the stack at its end.
+    fn pair(program: &str) -> [Arc<Page>; 2] {
         demotic_host::guarded::install().expect("handlers");
         let digits: Vec<u8> = program.bytes().filter(u8::is_ascii_hexdigit).collect();
         let code: Vec<u8> = digits
@@ -82,30 +79,7 @@ impl Space {
             std::ptr::copy_nonoverlapping(code.as_ptr(), p.cast(), code.len());
             p as usize
         };
-        [1, 2].map(|n| Arc::new(Space { code: start, data: start + n * PAGE }))
-    }
-}
-
-impl GuestSpace for Space {
-    fn base(&self) -> usize {
-        0
-    }
-    fn limit(&self) -> u64 {
-        (1 << 47) - 4096
-    }
-    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
-        let (pc, end) = (pc as usize, self.code + PAGE);
-        if !(self.code..end).contains(&pc) {
-            return 0;
-        }
-        let n = buf.len().min(end - pc);
-        // SAFETY: inside the code page.
-        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
-        n
-    }
-    fn protect_code_page(&self, _: u64) {}
-    fn release_code_page(&self, _: u64) -> bool {
-        false
+        [1, 2].map(|n| Arc::new(Page { code: start, data: start + n * PAGE }))
     }
 }
 
@@ -115,7 +89,7 @@ struct Pair {
     reference: Cpu,
     #[cfg(target_arch = "aarch64")]
     engine: Arc<Engine>,
-    spaces: [Arc<Space>; 2],
+    spaces: [Arc<Page>; 2],
     /// All status flags of SSE arithmetic are kept, so MXCSR is compared, too.
     exact_sse: bool,
 }
@@ -123,7 +97,7 @@ struct Pair {
 impl Pair {
     /// `shared`: in the order of memory that other threads are shown.
     fn new(program: &str, rounds: u64, faults_shown: bool, exact_sse: bool, shared: bool) -> Pair {
-        let spaces = Space::pair(program);
+        let spaces = Page::pair(program);
         let mut cpus = [Executor::Jit, Executor::Interp].into_iter().zip(&spaces).map(|(executor, space)| {
             let features = Features::MAX;
             let config = Config { executor, patience: 0, faults_shown, features, exact_sse, ..Config::default() };
@@ -161,7 +135,7 @@ impl Pair {
     }
 
     /// What both must agree on. Addresses of data count from the page's start.
-    fn image(state: &GuestState, space: &Space) -> (Vec<u64>, u32, Vec<[u64; 2]>) {
+    fn image(state: &GuestState, space: &Page) -> (Vec<u64>, u32, Vec<[u64; 2]>) {
         let base = space.data as u64;
         let relative = |v: u64| if v.wrapping_sub(base) <= PAGE as u64 { v.wrapping_sub(base) | 1 << 63 } else { v };
         let mut words: Vec<u64> = state.gpr.iter().map(|&v| relative(v)).collect();
@@ -178,7 +152,7 @@ impl Pair {
     /// Advances the reference until it is in the state of the processor under test.
     fn catch_up(&mut self) {
         let exact = self.exact_sse;
-        let of = |s: &GuestState, space: &Space| (Pair::image(s, space), if exact { s.mxcsr } else { 0 });
+        let of = |s: &GuestState, space: &Page| (Pair::image(s, space), if exact { s.mxcsr } else { 0 });
         let want = of(&self.cpu.state, &self.spaces[0]);
         for _ in 0..2_000_000 {
             if of(&self.reference.state, &self.spaces[1]) == want {

@@ -9,7 +9,7 @@
 #![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
 use demotic_engine::exit::Exit;
-use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestSpace, GuestState};
+use demotic_engine::{Config, Cpu, Engine, Executor, Features, GuestState};
 use demotic_f80::F80;
 use demotic_ir::state::{Mode, eflags, reg};
 use demotic_oracle::case::Outcome;
@@ -18,7 +18,7 @@ use demotic_oracle::sequence::{Sequence, differences_of};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use support::{Breakpoints, Kind, Source, Translated, has_top_byte, outcome, stops, stores_mxcsr};
+use support::{Breakpoints, Kind, Page, Source, Translated, has_top_byte, outcome, stops, stores_mxcsr};
 
 mod support;
 
@@ -43,14 +43,9 @@ const FILES: &[(&str, Mode)] = &[
     ("instructions32.txt", Mode::Compat32),
 ];
 
-/// A code page, and two of data, below 4 GiB.
-struct Space {
-    code: usize,
-    data: usize,
-}
-
-impl Space {
-    fn new() -> Arc<Space> {
+impl Page {
+    /// A code page, and two of data, below 4 GiB.
+    fn new() -> Arc<Page> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // Nothing behind the last page, so that an access across its end faults.
@@ -59,7 +54,7 @@ impl Space {
             unsafe { libc::mmap(*at as *mut _, 3 * PAGE, protection, flags, -1, 0) == *at as *mut _ }
         });
         let code = start.expect("free memory below 4 GiB");
-        Arc::new(Space { code, data: code + PAGE })
+        Arc::new(Page { code, data: code + PAGE })
     }
 
     /// The code, and data that is always the same; each word of the stack is the address of an `int3`.
@@ -92,34 +87,11 @@ impl Space {
     }
 }
 
-impl GuestSpace for Space {
-    fn base(&self) -> usize {
-        0
-    }
-    fn limit(&self) -> u64 {
-        (1 << 47) - 4096
-    }
-    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
-        let (pc, end) = (pc as usize, self.code + PAGE);
-        if !(self.code..end).contains(&pc) {
-            return 0;
-        }
-        let n = buf.len().min(end - pc);
-        // SAFETY: inside the code page.
-        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
-        n
-    }
-    fn protect_code_page(&self, _: u64) {}
-    fn release_code_page(&self, _: u64) -> bool {
-        false
-    }
-}
-
 /// Number of states to begin in.
 const STATES: usize = 4;
 
 /// One of them.
-fn state(space: &Space, mode: Mode, which: usize) -> GuestState {
+fn state(space: &Page, mode: Mode, which: usize) -> GuestState {
     let mut s = GuestState { rip: (space.code + START) as u64, mode, ..GuestState::default() };
     let data = space.data as u64;
     let count = if mode == Mode::Long { 16 } else { 8 };
@@ -184,7 +156,7 @@ struct Image {
 
 impl Image {
     /// `flags`: those that are defined. `exact`: with SSE's status flags. `pushed`: without the trap flag that `pushf` has written.
-    fn of(s: &GuestState, space: &Space, flags: u32, exact: bool, pushed: bool) -> Image {
+    fn of(s: &GuestState, space: &Page, flags: u32, exact: bool, pushed: bool) -> Image {
         let mut words = s.gpr.to_vec();
         words.push(s.rip);
         let x = &s.x87;
@@ -264,7 +236,7 @@ fn cases(file: &str) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn every_host_instruction_of_every_golden() {
     let breakpoints = Breakpoints::new();
-    let space = Space::new();
+    let space = Page::new();
     let folder = std::fs::read_dir(format!("{}/../debug/tests/goldens", env!("CARGO_MANIFEST_DIR"))).expect("goldens");
     assert_eq!(folder.count(), FILES.len(), "a golden file that is not listed");
     let (mut ran, mut between, mut known) = (0, 0, 0);

@@ -41,6 +41,35 @@ impl GuestSpace for Space {
     }
 }
 
+/// A page of code, and data wherever it is, at their real addresses.
+pub struct Page {
+    pub code: usize,
+    pub data: usize,
+}
+
+impl GuestSpace for Page {
+    fn base(&self) -> usize {
+        0
+    }
+    fn limit(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    fn fetch(&self, pc: u64, buf: &mut [u8]) -> usize {
+        let (pc, end) = (pc as usize, self.code + 4096);
+        if !(self.code..end).contains(&pc) {
+            return 0;
+        }
+        let n = buf.len().min(end - pc);
+        // SAFETY: inside the code page.
+        unsafe { std::ptr::copy_nonoverlapping(pc as *const u8, buf.as_mut_ptr(), n) };
+        n
+    }
+    fn protect_code_page(&self, _: u64) {}
+    fn release_code_page(&self, _: u64) -> bool {
+        false
+    }
+}
+
 /// 64-bit and 32-bit code, each with a space of its own, for every kind.
 pub struct Translated([(Arc<Space>, Arc<Engine>); 2 * Kind::ALL.len()]);
 
